@@ -1,0 +1,142 @@
+package ipc
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// State is where a job is in its life. A state never goes back, except running
+// to queued by a retry or a rerun, which counts as a new attempt.
+type State string
+
+// The states of a job. All but Queued and Running are final.
+const (
+	Queued      State = "queued"
+	Running     State = "running"
+	Succeeded   State = "succeeded"
+	Failed      State = "failed"      // exit status, or it could not be started
+	TimedOut    State = "timed_out"   // ran longer than its timeout
+	Canceled    State = "canceled"    // somebody asked for it
+	Expired     State = "expired"     // waited longer than queue_timeout
+	Interrupted State = "interrupted" // daemon or machine went down, end not known
+)
+
+// States lists every state in the order of a job's life.
+func States() []State {
+	return []State{Queued, Running, Succeeded, Failed, TimedOut, Canceled, Expired, Interrupted}
+}
+
+// Final reports whether a job in this state has ended.
+func (s State) Final() bool { return s != Queued && s != Running && s != "" }
+
+// Origin says by which door a job came in.
+type Origin string
+
+// The origins of a job.
+const (
+	OriginNotify   Origin = "notify"
+	OriginSchedule Origin = "schedule"
+	OriginCatchUp  Origin = "catch_up"
+	OriginChain    Origin = "chain"
+)
+
+// Peer is who is at the other end of the socket, as the kernel says it.
+type Peer struct {
+	UID int `json:"uid" doc:"user id"`
+	GID int `json:"gid" doc:"group id"`
+	PID int `json:"pid" doc:"process id, 0 where the system does not tell it"`
+}
+
+// Notifier is somebody who asked for a job.
+type Notifier struct {
+	Peer
+	At time.Time `json:"at" doc:"when they asked"`
+}
+
+// Reason is why a queued job does not run yet.
+type Reason string
+
+// The reasons to wait.
+const (
+	WaitTurn     Reason = "turn"          // an earlier job of this dispatcher
+	WaitLock     Reason = "lock"          // somebody holds a lock
+	WaitDebounce Reason = "debounce"      // for more quiet
+	WaitPaused   Reason = "paused"        // the dispatcher is paused or disabled
+	WaitSlot     Reason = "start_slot"    // the daemon's max_running is reached
+	WaitBackoff  Reason = "retry_backoff" // the pause before a retry
+)
+
+// WaitingFor says what a queued job waits for, and who holds it.
+type WaitingFor struct {
+	Reason Reason     `json:"reason" enum:"turn,lock,debounce,paused,start_slot,retry_backoff"`
+	Lock   string     `json:"lock,omitempty" doc:"the lock's name; dispatcher:NAME for a dispatcher's own"`
+	Job    string     `json:"job,omitempty" doc:"the job that holds the lock or has the turn"`
+	PID    int        `json:"pid,omitempty" doc:"the process outside the daemon that holds the lock, where known"`
+	Until  *time.Time `json:"until,omitempty" doc:"earliest start, for debounce and retry_backoff"`
+	Detail string     `json:"detail,omitempty" doc:"more, for people"`
+}
+
+// JobError is why a job did not succeed.
+type JobError struct {
+	Kind    Kind   `json:"kind" doc:"what went wrong, for programs"`
+	Message string `json:"message" doc:"what went wrong, for people"`
+}
+
+// Progress is the last word of a running job about itself.
+type Progress struct {
+	Percent *float64 `json:"percent,omitempty" doc:"0 to 100"`
+	Message string   `json:"message,omitempty"`
+}
+
+// Output counts what a job printed.
+type Output struct {
+	Bytes   int64 `json:"bytes" doc:"bytes printed to standard output and error"`
+	Dropped int64 `json:"dropped" doc:"bytes left out of the middle, beyond max_output"`
+}
+
+// Job is one accepted run of a dispatcher. This one shape is used everywhere.
+// Times are UTC with nanoseconds.
+type Job struct {
+	ID             string          `json:"id" doc:"ULID"`
+	Dispatcher     string          `json:"dispatcher"`
+	State          State           `json:"state" enum:"queued,running,succeeded,failed,timed_out,canceled,expired,interrupted"`
+	WaitingFor     *WaitingFor     `json:"waiting_for,omitempty" doc:"why it does not run yet; always there while queued"`
+	Arguments      json.RawMessage `json:"arguments,omitempty"`
+	Origin         Origin          `json:"origin" enum:"notify,schedule,catch_up,chain"`
+	Notifiers      []Notifier      `json:"notifiers"`
+	Attempt        int             `json:"attempt" doc:"0 before the first start"`
+	CreatedAt      time.Time       `json:"created_at"`
+	StartedAt      *time.Time      `json:"started_at,omitempty" doc:"start of the last attempt"`
+	EndedAt        *time.Time      `json:"ended_at,omitempty"`
+	ExitCode       *int            `json:"exit_code,omitempty"`
+	Signal         string          `json:"signal,omitempty" doc:"the signal that ended it, such as SIGKILL"`
+	Error          *JobError       `json:"error,omitempty"`
+	Progress       *Progress       `json:"progress,omitempty"`
+	Result         json.RawMessage `json:"result,omitempty"`
+	Output         Output          `json:"output"`
+	CoalescedCount int             `json:"coalesced_count" doc:"notifies that joined after the first"`
+}
+
+// Notified answers a notify: the job, and how the notify came to it.
+type Notified struct {
+	Job
+	Coalesced bool `json:"coalesced" doc:"joined a job that was queued already"`
+	Position  int  `json:"position" doc:"place in line, 1 is next or running; 0 when it has ended"`
+}
+
+// NotifyRequest asks for a run of a dispatcher.
+type NotifyRequest struct {
+	Dispatcher     string
+	Arguments      json.RawMessage // nil = none; one JSON value without duplicate names
+	IdempotencyKey string          // "" = none; at most 128 bytes
+	Origin         Origin          // "" = OriginNotify
+}
+
+// JobFilter selects jobs for a listing, newest first.
+type JobFilter struct {
+	Dispatcher string
+	State      State
+	Since      time.Time // created at or after
+	Before     string    // ids smaller than this one only: the next page
+	Limit      int       // 0 = 100; at most 1,000
+}

@@ -1,0 +1,89 @@
+package ipc
+
+import "time"
+
+// DispatcherState says whether a dispatcher takes and runs jobs.
+type DispatcherState string
+
+// The states of a dispatcher. A paused one accepts and holds.
+const (
+	DispatcherReady    DispatcherState = "ready"
+	DispatcherPaused   DispatcherState = "paused"
+	DispatcherDisabled DispatcherState = "disabled"
+)
+
+// Dispatcher is the public view of one dispatcher.
+type Dispatcher struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	State       DispatcherState `json:"state" enum:"ready,paused,disabled"`
+	Reason      string          `json:"reason,omitempty" doc:"why it is disabled"`
+	Origin      string          `json:"origin" doc:"the file that defines it, or go"`
+	Definition  map[string]any  `json:"definition,omitempty" doc:"every key that is in force"`
+	Queued      int             `json:"queued"`
+	Running     int             `json:"running"`
+	Counters    Counters        `json:"counters"`
+	LastJob     string          `json:"last_job,omitempty" doc:"id of the job that ended last"`
+	LastState   State           `json:"last_state,omitempty"`
+}
+
+// Counters counts since the daemon's start.
+type Counters struct {
+	Accepted  int64 `json:"accepted"`
+	Coalesced int64 `json:"coalesced"`
+	Refused   int64 `json:"refused"`
+	Succeeded int64 `json:"succeeded"`
+	Failed    int64 `json:"failed" doc:"failed, timed_out and interrupted"`
+	Canceled  int64 `json:"canceled" doc:"canceled and expired"`
+}
+
+// LockHolder is a job or an outside process that holds a lock.
+type LockHolder struct {
+	Job        string    `json:"job,omitempty"`
+	Dispatcher string    `json:"dispatcher,omitempty"`
+	PID        int       `json:"pid,omitempty"`
+	Shared     bool      `json:"shared"`
+	Since      time.Time `json:"since,omitzero"`
+}
+
+// Lock is one named lock with its holders and waiters.
+type Lock struct {
+	Name    string       `json:"name"`
+	Holders []LockHolder `json:"holders"`
+	Waiters []string     `json:"waiters" doc:"ids of the jobs that wait for it, in order"`
+}
+
+// Status is the daemon at a glance.
+type Status struct {
+	Version     string    `json:"version"`
+	PID         int       `json:"pid"`
+	StartedAt   time.Time `json:"started_at"`
+	Draining    bool      `json:"draining"`
+	Queued      int       `json:"queued"`
+	Running     int       `json:"running"`
+	Dispatchers int       `json:"dispatchers"`
+	Disabled    []string  `json:"disabled" doc:"dispatchers whose definition is bad"`
+	Paused      []string  `json:"paused"`
+	Durability  string    `json:"durability" enum:"disk,relaxed,memory"`
+	Volatile    bool      `json:"volatile" doc:"the state directory does not outlive a reboot"`
+	Journal     string    `json:"journal" doc:"ok, or what is wrong with it"`
+	Warnings    []string  `json:"warnings" doc:"what an admin should know"`
+	Root        string    `json:"root,omitempty"`
+	History     int       `json:"history" doc:"ended jobs that can be asked for"`
+	Counters    Counters  `json:"counters"`
+}
+
+// Health is the answer of a daemon that works.
+type Health struct {
+	Status string `json:"status" enum:"ok,degraded"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// Reload says what a reload changed.
+type Reload struct {
+	Added    []string `json:"added"`
+	Changed  []string `json:"changed"`
+	Removed  []string `json:"removed"`
+	Faults   []string `json:"faults" doc:"each fault with file, row and column; these files changed nothing"`
+	Disabled []string `json:"disabled"`
+}
