@@ -1,0 +1,291 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+)
+
+// find asks the loop for one job's view.
+func (e *engine) find(ctx context.Context, id string, also func(*store.Job)) (ipc.Job, error) {
+	var view ipc.Job
+	var err error
+	if stopped := e.do(ctx, func() {
+		var job *store.Job
+		if job, err = e.book.Find(id); err == nil {
+			view = e.view(job)
+			if also != nil {
+				also(job)
+			}
+		}
+	}); stopped != nil {
+		return view, stopped
+	}
+	return view, err
+}
+
+// Job gives the job with this id or unique prefix of one.
+func (e *engine) Job(ctx context.Context, id string) (ipc.Job, error) { return e.find(ctx, id, nil) }
+
+// Await returns when the job has ended, or when ctx is done with the job as it
+// is then.
+func (e *engine) Await(ctx context.Context, id string) (ipc.Job, error) {
+	ended := make(chan struct{})
+	view, err := e.find(ctx, id, func(job *store.Job) {
+		if !job.State.Final() {
+			key := queue.ID(job.ID)
+			e.waiters[key] = append(e.waiters[key], ended)
+		}
+	})
+	if err != nil || view.State.Final() {
+		return view, err
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		e.leave(view.ID, ended)
+	case <-e.done:
+		return view, errStopping()
+	}
+	return e.find(context.WithoutCancel(ctx), view.ID, nil)
+}
+
+// leave takes a client that went away out of the list of waiters.
+func (e *engine) leave(id string, ch chan struct{}) {
+	e.post(func() {
+		job, err := e.book.Find(id)
+		if err != nil {
+			return
+		}
+		key := queue.ID(job.ID)
+		if i := slices.Index(e.waiters[key], ch); i >= 0 {
+			e.waiters[key] = slices.Delete(e.waiters[key], i, i+1)
+		}
+		if len(e.waiters[key]) == 0 {
+			delete(e.waiters, key)
+		}
+	})
+}
+
+// Jobs lists jobs, newest first.
+func (e *engine) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
+	views := []ipc.Job{}
+	err := e.do(ctx, func() {
+		for _, job := range e.book.List(f) {
+			views = append(views, e.view(job))
+		}
+	})
+	return views, err
+}
+
+// Log reads a job's output from a byte on, following it while the job runs.
+func (e *engine) Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error) {
+	var keep int64
+	ended := make(chan struct{})
+	var key [16]byte
+	view, err := e.find(ctx, id, func(job *store.Job) {
+		key, keep = job.ID, dispatchers.DefaultMaxOutput
+		if spec := e.specOf(job.Dispatcher); spec != nil {
+			keep = spec.MaxOutput
+		}
+		if job.State.Final() || !follow {
+			close(ended)
+		} else {
+			e.waiters[queue.ID(job.ID)] = append(e.waiters[queue.ID(job.ID)], ended)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if dropped := view.Output.Dropped; dropped > 0 {
+		keep = view.Output.Bytes - dropped // as it was kept, whatever the definition says now
+	}
+	return e.dir.ReadLog(ctx, key, from, keep, ended)
+}
+
+// Cancel ends a job: a queued one at once, a running one by its kill_mode.
+func (e *engine) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	var refuse error
+	view, err := e.find(ctx, id, func(job *store.Job) {
+		if job.State.Final() {
+			p := ipc.Errorf(ipc.KindStateConflict, "job %s has ended already (%s)", job.ID, job.State)
+			p.Job, p.Suggestion = job.ID.String(), "nothing to do"
+			refuse = p
+			return
+		}
+		e.log.Info("cancel", "job", job.ID.String(), "dispatcher", job.Dispatcher, "uid", by.UID, "pid", by.PID)
+		effects, _ := e.core.Cancel(e.now(), queue.ID(job.ID))
+		e.perform(effects)
+	})
+	if err != nil || refuse != nil {
+		return view, orElse(err, refuse)
+	}
+	return e.find(ctx, view.ID, nil)
+}
+
+// Retry asks for a new job with the dispatcher and arguments of an ended one.
+func (e *engine) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.Notified, error) {
+	view, err := e.find(ctx, id, nil)
+	if err != nil {
+		return ipc.Notified{}, err
+	}
+	if !view.State.Final() {
+		p := ipc.Errorf(ipc.KindStateConflict, "job %s has not ended yet (%s)", view.ID, view.State)
+		p.Job, p.Suggestion = view.ID, "wait for its end, or notify "+view.Dispatcher+" once more"
+		return ipc.Notified{}, p
+	}
+	return e.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: view.Dispatcher, Arguments: view.Arguments, IdempotencyKey: key})
+}
+
+// Dispatchers lists all dispatchers, disabled ones too, by name.
+func (e *engine) Dispatchers(ctx context.Context) ([]ipc.Dispatcher, error) {
+	list := []ipc.Dispatcher{}
+	err := e.do(ctx, func() {
+		for _, name := range e.catalog.Load().Names() {
+			d := e.dispatcher(name)
+			d.Definition = nil
+			list = append(list, d)
+		}
+	})
+	return list, err
+}
+
+// Dispatcher gives one dispatcher with its whole definition.
+func (e *engine) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, error) {
+	var d ipc.Dispatcher
+	if _, err := e.lookup(name); err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
+		return d, err
+	}
+	err := e.do(ctx, func() { d = e.dispatcher(name) })
+	return d, err
+}
+
+// Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.
+func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
+	if _, err := e.lookup(name); err != nil {
+		return ipc.Dispatcher{}, err
+	}
+	rec := store.Record{Op: store.OpResume, At: time.Now().UnixNano(), Dispatcher: name}
+	if paused {
+		rec.Op = store.OpPause
+	}
+	durable := make(chan error, 1)
+	var d ipc.Dispatcher
+	err := e.do(ctx, func() {
+		e.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
+		if _, err := e.book.Apply(rec); err != nil {
+			durable <- err
+			return
+		}
+		e.journal.Append(rec, store.Durability(e.settings.Durability), true, func(err error) { durable <- err })
+		e.perform(e.core.Hold(e.now(), name, paused))
+		d = e.dispatcher(name)
+	})
+	if err != nil {
+		return d, err
+	}
+	if err := <-durable; err != nil {
+		return d, e.unavailable(err)
+	}
+	return d, nil
+}
+
+// Locks lists every lock that is held or waited for.
+func (e *engine) Locks(ctx context.Context) ([]ipc.Lock, error) {
+	list := []ipc.Lock{}
+	err := e.do(ctx, func() {
+		for _, l := range e.core.Locks(e.now()) {
+			list = append(list, e.lockView(l))
+		}
+	})
+	return list, err
+}
+
+// Status is the daemon at a glance.
+func (e *engine) Status(ctx context.Context) (ipc.Status, error) {
+	s := ipc.Status{
+		Version: e.cfg.Version, PID: os.Getpid(), StartedAt: e.epoch.UTC(), Root: e.cfg.Paths.Root,
+		Durability: e.settings.Durability, Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
+	}
+	err := e.do(ctx, func() {
+		c := e.catalog.Load()
+		s.Draining, s.History, s.Counters = e.draining, e.book.History(), e.total
+		s.Queued, s.Running = e.core.Counts()
+		s.Dispatchers = len(c.Specs)
+		s.Disabled = append(s.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
+		s.Paused = append(s.Paused, e.book.Paused()...)
+		s.Warnings = append([]string{}, e.warnings...)
+		if e.journalErr != nil {
+			s.Journal = e.journalErr.Error()
+		}
+	})
+	return s, err
+}
+
+// Health says ok when the loop answers and the journal can be written.
+func (e *engine) Health(ctx context.Context) (ipc.Health, error) {
+	h := ipc.Health{Status: "ok"}
+	err := e.do(ctx, func() {
+		if e.journalErr != nil {
+			h = ipc.Health{Status: "degraded", Detail: "journal: " + e.journalErr.Error()}
+		}
+	})
+	return h, err
+}
+
+// Drain refuses new jobs while on; those accepted run to their end.
+func (e *engine) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {
+	err := e.do(ctx, func() {
+		e.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
+		e.draining = on
+		e.core.Drain(on)
+	})
+	if err != nil {
+		return ipc.Status{}, err
+	}
+	return e.Status(ctx)
+}
+
+// AwaitIdle returns when no job is queued or running, or when ctx is done.
+func (e *engine) AwaitIdle(ctx context.Context) error {
+	idle := make(chan struct{})
+	if err := e.do(ctx, func() {
+		if q, r := e.core.Counts(); q+r == 0 {
+			close(idle)
+			return
+		}
+		e.idle = append(e.idle, idle)
+	}); err != nil {
+		return err
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.done:
+		return errStopping()
+	}
+}
+
+// isKind reports whether err is an ipc.Error of a kind.
+func isKind(err error, k ipc.Kind) bool {
+	p, ok := err.(*ipc.Error)
+	return ok && p.Kind == k
+}
+
+// orElse is the first error that is one.
+func orElse(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}

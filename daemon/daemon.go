@@ -1,0 +1,182 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+	"dispatchd/ipc/server"
+)
+
+// Config says what a daemon is made of. Only Paths is required.
+type Config struct {
+	Paths     ipc.Paths
+	Functions *dispatchers.Set // Go-native dispatchers, nil = none
+	Log       *slog.Logger     // nil = slog.Default()
+	Version   string
+	Ready     func() // called once when the socket answers, nil = nobody asks
+}
+
+// stopGrace bounds how long a stop waits for open requests.
+const stopGrace = 2 * time.Second
+
+// Run is the whole life of a daemon: it returns nil when ctx is done and
+// everything was put down in order, or an *ipc.Error that says what prevents
+// it from running (KindLocked: another daemon owns the state directory,
+// KindConfiguration: its settings are bad).
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
+	if len(faults) > 0 {
+		return ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
+	}
+	proc.CloseInherited()
+	syscall.Umask(0o022)
+	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
+		return err
+	}
+	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	e, err := newEngine(cfg, settings, dir)
+	if err != nil {
+		return err
+	}
+	return e.serve(ctx)
+}
+
+// newEngine opens the journal, loads the definitions and restores the jobs.
+func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir) (*engine, error) {
+	book := store.NewBook(store.Retention{
+		Count: settings.HistoryCount, Age: time.Duration(settings.HistoryAge), Bytes: settings.HistoryBytes,
+	})
+	e := &engine{
+		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book,
+		core:     queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
+		calls:    make(chan func(), 256),
+		done:     make(chan struct{}),
+		ended:    make(chan struct{}),
+		epoch:    time.Now(),
+		runs:     map[queue.ID]*run{},
+		inflight: map[queue.ID][]func(error){},
+		waiters:  map[queue.ID][]chan struct{}{},
+		tallies:  map[string]*tally{},
+	}
+	journal, report, err := dir.OpenJournal(store.Durability(settings.Durability), book)
+	if err != nil {
+		return nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
+	}
+	e.journal = journal
+	journal.SetOnFail(func(err error) { e.post(func() { e.journalFailed(err) }) })
+	e.sayReport(report)
+	e.load()
+	e.restore()
+	return e, nil
+}
+
+// serve answers on the socket until ctx is done, then stops in reverse order.
+func (e *engine) serve(ctx context.Context) error {
+	l, err := server.Listen(e.cfg.Paths.Socket(), e.settings.SocketGroup, 0o660)
+	if err != nil {
+		return errors.Join(err, e.journal.Close())
+	}
+	srv := server.New(e, server.Options{Log: e.log, Version: e.cfg.Version, MaxConns: e.settings.MaxConnections})
+	go e.loop()
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	e.log.Info("ready", "socket", e.cfg.Paths.Socket(), "dispatchers", len(e.catalog.Load().Specs), "pid", os.Getpid())
+	if e.cfg.Ready != nil {
+		e.cfg.Ready()
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	return errors.Join(err, e.stop(srv, l))
+}
+
+// stop ends the daemon: no new starts, running children told to end, open
+// requests given a moment, the journal closed clean.
+func (e *engine) stop(srv *server.Server, l net.Listener) error {
+	e.log.Info("stopping")
+	e.stopRuns()
+	close(e.done)
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	if err := srv.Shutdown(ctx); err != nil {
+		e.log.Warn("open requests were cut", "error", err)
+	}
+	_ = l.Close()
+	_ = os.Remove(e.cfg.Paths.Socket())
+	<-e.ended
+	if err := e.journal.Close(); err != nil {
+		return fmt.Errorf("journal close: %w", err)
+	}
+	e.log.Info("stopped")
+	return nil
+}
+
+// makeRunDir makes the directories of socket and locks, ours and 0755, so that
+// nobody else can put a socket or a lock there.
+func makeRunDir(p ipc.Paths, group string) error {
+	for _, d := range []string{p.Run, p.Locks(), p.DispatcherLocks(), filepath.Join(p.Run, "jobs")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return fmt.Errorf("run directory: %w", err)
+		}
+		if err := ownedDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownedDir refuses a directory that somebody else owns or can write to.
+func ownedDir(path string) error {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || !fi.IsDir() {
+		return ipc.Errorf(ipc.KindConfiguration, "%s: not a directory; remove it and start again", path)
+	}
+	if int(st.Uid) != os.Geteuid() && st.Uid != 0 {
+		return ipc.Errorf(ipc.KindConfiguration, "%s: belongs to user %d, not to the daemon's user %d; chown it", path, st.Uid, os.Geteuid())
+	}
+	if fi.Mode().Perm()&0o022 != 0 {
+		return ipc.Errorf(ipc.KindConfiguration, "%s: others can write to it (mode %04o); run: chmod go-w %s", path, fi.Mode().Perm(), path)
+	}
+	return nil
+}
+
+// sayReport tells loudly what the journal's replay found.
+func (e *engine) sayReport(r store.Report) {
+	if r.Torn > 0 {
+		e.log.Info("journal: an unfinished last write was cut", "bytes", r.Torn)
+	}
+	if r.Damaged {
+		e.log.Error("journal: DAMAGED; everything readable was kept", "damaged_file", r.KeptAs)
+	}
+	for _, m := range r.Lost {
+		e.log.Error("journal: " + m)
+		e.warnings = append(e.warnings, "journal: "+m)
+	}
+	if e.dir.Volatile() {
+		e.warnings = append(e.warnings, "the state directory is in memory: jobs do not outlive a reboot")
+	}
+}

@@ -1,0 +1,23 @@
+// Package daemon runs dispatchers: it accepts notifies, keeps them in a durable
+// journal, and runs each as a supervised child process, one at a time and
+// within its bounds.
+//
+// # How it is built
+//
+// One goroutine, the loop, owns the queue (daemon/internal/queue), the book of
+// jobs (store.Book) and the table of active runs. Everybody else sends it
+// closures by do and post. The queue decides and returns effects; perform is
+// the only place where a decision becomes a deed, and its order is always:
+// locks on disk, journal, then the process.
+//
+//	ipc/server ──do──▶ loop ──▶ queue ──effects──▶ perform ──▶ store.Journal
+//	                    ▲                             │
+//	                    └──────────post───────────────┴──▶ proc (a goroutine a run)
+//
+// # What it promises
+//
+// A notify is answered only when its journal record is durable. A job's start
+// is durable before its child exists, unless on_interrupt = "rerun". Locks are
+// kernel locks on files that stay, so what dies frees them. No handler
+// recovers: a crash with a clean restart beats a held lock.
+package daemon

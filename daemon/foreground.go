@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+	"dispatchd/ipc/lockfile"
+)
+
+// RunOnce runs one dispatcher in the foreground, without a daemon: the same
+// locks, timeout and environment; output goes to the caller's own. It waits
+// for locks as long as the dispatcher's queue_timeout and tells talk who holds
+// them. The exit code is the child's where it ended by itself.
+func RunOnce(ctx context.Context, cfg Config, name string, args json.RawMessage, talk io.Writer) (ipc.State, int, error) {
+	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
+	if len(faults) > 0 {
+		return ipc.Failed, 0, ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
+	}
+	e := &engine{cfg: cfg, settings: settings}
+	e.catalog.Store(e.read())
+	spec, err := e.lookup(name)
+	if err != nil {
+		return ipc.Failed, 0, err
+	}
+	s, err := e.check(ctx, spec, ipc.NotifyRequest{Dispatcher: name, Arguments: args})
+	if err != nil {
+		return ipc.Failed, 0, err
+	}
+	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
+		return ipc.Failed, 0, err
+	}
+	r := &run{spec: spec, attempt: 1, job: &store.Job{ID: ulid.Make(), Dispatcher: name, Arguments: s.args, Origin: ipc.OriginNotify}}
+	if err := e.waitLocks(ctx, r, talk); err != nil {
+		return ipc.Expired, 0, err
+	}
+	defer r.release()
+	return e.foreground(ctx, r)
+}
+
+// waitLocks takes the locks of a foreground run, once a second, all or none.
+func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
+	if limit := time.Duration(r.spec.QueueTimeout); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	said := ""
+	for {
+		lock, pid, err := e.takeLocks(r, r.job)
+		if err == nil {
+			return nil
+		}
+		if _, busy := errors.AsType[*lockfile.BusyError](err); !busy {
+			return fmt.Errorf("lock %s: %w", lock, err)
+		}
+		if now := fmt.Sprintf("waiting for lock %s, held by process %d", lock, pid); now != said {
+			fmt.Fprintln(talk, now)
+			said = now
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			p := ipc.Errorf(ipc.KindLocked, "lock %s is held by process %d", lock, pid)
+			p.Holder = fmt.Sprint(pid)
+			return p
+		}
+	}
+}
+
+// foreground starts the child and waits for its end; Ctrl-C stops it.
+func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
+	l, err := launchOf(r.spec, e.settings.Path)
+	if err != nil {
+		return ipc.Failed, 0, err
+	}
+	l.Job, l.Dispatcher = r.job.ID.String(), r.spec.Name
+	l.ArgsFile = filepath.Join(e.cfg.Paths.Run, "jobs", l.Job+".args")
+	if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
+		return ipc.Failed, 0, fmt.Errorf("arguments file: %w", err)
+	}
+	defer func() { _ = os.Remove(l.ArgsFile) }()
+	l.Env = append(l.Env, jobEnv(r.job, 1, l.ArgsFile, e.cfg.Paths.Socket())...)
+	p, err := proc.Start(l, func(proc.Update) {})
+	if err != nil {
+		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
+	}
+	select {
+	case <-p.Done():
+	case <-ctx.Done():
+		p.Stop()
+		<-p.Done()
+	}
+	exit := p.Exit()
+	switch {
+	case exit.Canceled:
+		return ipc.Canceled, exit.Code, nil
+	case exit.TimedOut:
+		return ipc.TimedOut, exit.Code, nil
+	case exit.Signal != "":
+		return ipc.Failed, exit.Code, ipc.Errorf(ipc.KindSignaled, "%s ended by signal %s", r.spec.Name, strings.TrimSpace(exit.Signal))
+	case !slices.Contains(r.spec.SuccessExitCodes, exit.Code):
+		return ipc.Failed, exit.Code, nil
+	}
+	return ipc.Succeeded, exit.Code, nil
+}

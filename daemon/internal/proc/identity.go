@@ -1,0 +1,74 @@
+package proc
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Identity names a process for longer than its pid does: pids come again.
+type Identity struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"` // ticks since boot
+	Boot  string `json:"boot"`
+}
+
+// IdentityOf is the identity of a running process.
+func IdentityOf(pid int) Identity { return Identity{PID: pid, Start: startTime(pid), Boot: bootID()} }
+
+// Alive reports whether that very process runs. In doubt it does not.
+func (i Identity) Alive() bool {
+	return i.PID > 0 && i.Start != 0 && i.Boot == bootID() && i.Start == startTime(i.PID)
+}
+
+// KillGroup ends a process that is no child of ours and its group: TERM, after
+// the grace KILL, at once with a grace of 0. It returns when the process is
+// gone or ctx is done.
+func (i Identity) KillGroup(ctx context.Context, grace time.Duration) {
+	if !i.Alive() {
+		return
+	}
+	group, err := unix.Getpgid(i.PID)
+	if err != nil || group == unix.Getpgrp() {
+		group = 0
+	}
+	send := func(s unix.Signal) {
+		_ = unix.Kill(i.PID, s)
+		if group > 1 {
+			_ = unix.Kill(-group, s)
+		}
+	}
+	if grace > 0 {
+		send(unix.SIGTERM)
+		i.gone(ctx, time.Now().Add(grace))
+	}
+	send(unix.SIGKILL)
+	i.gone(ctx, time.Now().Add(time.Minute))
+}
+
+// gone waits until the process is gone, the time is over, or ctx is done.
+func (i Identity) gone(ctx context.Context, until time.Time) {
+	tick := time.NewTicker(sweepStep)
+	defer tick.Stop()
+	for i.Alive() && time.Now().Before(until) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Output runs a short command of our own, such as a package database's, and
+// gives what it prints. It is killed with ctx and after 10 seconds.
+func Output(ctx context.Context, argv ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=" + os.TempDir()}
+	cmd.WaitDelay = time.Second
+	return cmd.Output()
+}

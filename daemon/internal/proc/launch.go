@@ -1,0 +1,156 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+// Credential is who a child runs as.
+type Credential struct {
+	UID    uint32   `json:"uid"`
+	GID    uint32   `json:"gid"`
+	Groups []uint32 `json:"groups,omitempty"`
+}
+
+// Launch says how to run one attempt of a job.
+type Launch struct {
+	Job          string        `json:"job"`
+	Dispatcher   string        `json:"dispatcher"`
+	Argv         []string      `json:"argv"` // Argv[0] is a path
+	Env          []string      `json:"env"`
+	Dir          string        `json:"dir"`
+	Umask        int           `json:"umask"` // -1 = the daemon's
+	Credential   *Credential   `json:"credential,omitempty"`
+	ArgsFile     string        `json:"args_file"`     // standard input; "" = /dev/null
+	OutputFile   string        `json:"output_file"`   // appended to; "" = the caller's own
+	NotifySocket string        `json:"notify_socket"` // made for NOTIFY_SOCKET; "" = none
+	Timeout      time.Duration `json:"timeout"`       // 0 = none
+	Grace        time.Duration `json:"grace"`         // between TERM and KILL
+	KillMode     string        `json:"kill_mode"`     // group, process
+}
+
+// Update is a child's word about itself. A zero field says nothing.
+type Update struct {
+	Percent       *float64
+	Message       string
+	Result        json.RawMessage
+	ExtendTimeout time.Duration
+}
+
+// Exit is how a child ended.
+type Exit struct {
+	Code     int
+	Signal   string // such as SIGKILL, "" when it ended by itself
+	TimedOut bool
+	Canceled bool
+	Err      error // it could not be started
+	Result   json.RawMessage
+	Started  time.Time
+	Ended    time.Time
+	Progress *ipc.Progress
+}
+
+// LookPath finds a command: a path as it is, a bare name in the directories of
+// path. The current directory is never searched.
+func LookPath(name, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(path) {
+		full := filepath.Join(dir, name)
+		fi, err := os.Stat(full)
+		if err == nil && fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 && filepath.IsAbs(dir) {
+			return full, nil
+		}
+	}
+	return "", fmt.Errorf("command %q: not found in %s", name, path)
+}
+
+// daemonUmask is what the daemon sets for itself, and children inherit.
+const daemonUmask = 0o022
+
+// files opens what the child gets as descriptors 0 to 2, and the progress pipe.
+func (l *Launch) files() (list []*os.File, progress *os.File, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(list)
+		}
+	}()
+	in := l.ArgsFile
+	if in == "" {
+		in = os.DevNull
+	}
+	stdin, err := os.Open(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	list = append(list, stdin)
+	if l.OutputFile == "" {
+		list = append(list, os.Stdout, os.Stderr)
+	} else {
+		out, err := os.OpenFile(l.OutputFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			return list, nil, err
+		}
+		list = append(list, out, out)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return list, nil, err
+	}
+	return append(list, w), r, nil
+}
+
+// closeAll closes our copies of the child's files, but never our own output.
+func closeAll(files []*os.File) {
+	for i, f := range files {
+		if f != os.Stdout && f != os.Stderr && (i != 2 || f != files[1]) {
+			_ = f.Close()
+		}
+	}
+}
+
+// argv wraps the command in a shell where it wants another umask: there is no
+// way to set one for the child alone, and the daemon's is everybody's.
+func (l *Launch) argv() []string {
+	if l.Umask < 0 || l.Umask == daemonUmask {
+		return l.Argv
+	}
+	return append([]string{"/bin/sh", "-c", fmt.Sprintf(`umask %04o && exec "$@"`, l.Umask), "sh"}, l.Argv...)
+}
+
+// attributes are the child's session, directory and user.
+func (l *Launch) attributes(files []*os.File, env []string) *os.ProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true}
+	if l.OutputFile == "" { // in the foreground Ctrl-C must reach us, not it
+		sys = &syscall.SysProcAttr{Setpgid: true}
+	}
+	if c := l.Credential; c != nil {
+		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
+	}
+	return &os.ProcAttr{Dir: l.Dir, Env: env, Files: files, Sys: sys}
+}
+
+// startError says which file of a launch is at fault.
+func startError(l *Launch, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	if errors.Is(err, syscall.EPERM) && l.Credential != nil {
+		return fmt.Errorf("start %s as user %d: %w: the daemon may not change user", l.Argv[0], l.Credential.UID, err)
+	}
+	if _, statErr := os.Stat(l.Dir); statErr != nil {
+		return fmt.Errorf("working directory %s: %w", l.Dir, errors.Unwrap(statErr))
+	}
+	return fmt.Errorf("start %s: %w", strconv.Quote(l.Argv[0]), err)
+}

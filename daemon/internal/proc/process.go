@@ -1,0 +1,192 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/ipc"
+)
+
+// Process is a running child under supervision.
+type Process struct {
+	launch Launch
+	child  *os.Process
+	self   Identity
+	stop   chan struct{} // closed by Stop
+	kill   chan struct{} // closed by Kill
+	extend chan time.Duration
+	done   chan struct{}
+	exit   Exit
+	once   sync.Once
+	killed sync.Once
+}
+
+// Start starts a child and supervises it. onUpdate gets its progress, at most
+// five times a second and the last word always, on a goroutine of its own.
+func Start(l Launch, onUpdate func(Update)) (*Process, error) {
+	files, progress, err := l.files()
+	if err != nil {
+		return nil, err
+	}
+	env := l.Env
+	var notify *notifySocket
+	if l.NotifySocket != "" {
+		if notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
+			env = append(env[:len(env):len(env)], "NOTIFY_SOCKET="+l.NotifySocket)
+		} // without it progress still comes on descriptor 3
+	}
+	argv := l.argv()
+	p := &Process{
+		launch: l, stop: make(chan struct{}), kill: make(chan struct{}),
+		extend: make(chan time.Duration, 1), done: make(chan struct{}),
+	}
+	p.exit.Started = time.Now()
+	p.child, err = os.StartProcess(argv[0], argv, l.attributes(files, env))
+	closeAll(files)
+	if err != nil {
+		_ = progress.Close()
+		notify.close()
+		return nil, startError(&l, err)
+	}
+	p.self = IdentityOf(p.child.Pid)
+	rep := newReporter(onUpdate, p.extend)
+	go rep.readPipe(progress)
+	go notify.read(rep)
+	go p.supervise(rep, progress, notify)
+	return p, nil
+}
+
+// Done is closed when the child has ended and everything about it is known.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Exit is how the child ended. It waits for the end.
+func (p *Process) Exit() Exit { <-p.done; return p.exit }
+
+// Identity names the child for a later daemon.
+func (p *Process) Identity() Identity { return p.self }
+
+// Stop ends the child: TERM, after the grace KILL. It does not wait.
+func (p *Process) Stop() { p.once.Do(func() { close(p.stop) }) }
+
+// Kill ends the child at once.
+func (p *Process) Kill() { p.killed.Do(func() { close(p.kill) }) }
+
+// supervise waits for the child's end and enforces it.
+func (p *Process) supervise(rep *reporter, progress *os.File, notify *notifySocket) {
+	dead := make(chan struct{})
+	go func() { waitDead(p.child.Pid); close(dead) }()
+	stopped := p.await(dead)
+	if stopped && p.launch.KillMode != "process" {
+		p.sweep()
+	}
+	state, err := p.child.Wait()
+	p.exit.Ended = time.Now()
+	p.judge(state, err)
+	notify.close()
+	rep.finish(progress)
+	p.exit.Result, p.exit.Progress = rep.last()
+	close(p.done)
+}
+
+// await returns when the child is dead, true when that was our doing.
+func (p *Process) await(dead <-chan struct{}) bool {
+	var deadline <-chan time.Time
+	var timer *time.Timer
+	if p.launch.Timeout > 0 {
+		timer = time.NewTimer(p.launch.Timeout)
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	for {
+		select {
+		case <-dead:
+			return false
+		case more := <-p.extend:
+			if timer != nil {
+				timer.Reset(more)
+			}
+			continue
+		case <-deadline:
+			p.exit.TimedOut = true
+		case <-p.stop:
+			p.exit.Canceled = true
+		case <-p.kill:
+			p.exit.Canceled = true
+			p.signal(syscall.SIGKILL)
+			<-dead
+			return true
+		}
+		p.terminate(dead)
+		return true
+	}
+}
+
+// terminate asks the child to end, and ends it after the grace.
+func (p *Process) terminate(dead <-chan struct{}) {
+	p.signal(syscall.SIGTERM)
+	p.signal(syscall.SIGCONT) // a stopped child would not hear it
+	grace := time.NewTimer(p.launch.Grace)
+	defer grace.Stop()
+	select {
+	case <-dead:
+		return
+	case <-grace.C:
+	case <-p.kill:
+	}
+	p.signal(syscall.SIGKILL)
+	<-dead
+}
+
+// sweepStep is how often the rest of a stopped group is looked at.
+const sweepStep = 20 * time.Millisecond
+
+// sweep gives the rest of a stopped group its grace, then kills it. The leader
+// is dead and not yet waited for, so its group id cannot be anybody else's.
+func (p *Process) sweep() {
+	end := time.Now().Add(p.launch.Grace)
+	for groupAlive(p.child.Pid) && time.Now().Before(end) {
+		select {
+		case <-time.After(sweepStep):
+		case <-p.kill:
+			end = time.Now()
+		}
+	}
+	_ = unix.Kill(-p.child.Pid, unix.SIGKILL)
+}
+
+// signal sends a signal to the child, or to its group.
+func (p *Process) signal(s syscall.Signal) {
+	pid := -p.child.Pid
+	if p.launch.KillMode == "process" {
+		pid = p.child.Pid
+	}
+	_ = unix.Kill(pid, s)
+}
+
+// judge reads the wait status.
+func (p *Process) judge(state *os.ProcessState, err error) {
+	if err != nil {
+		p.exit.Err = errors.Join(errors.New("wait"), err)
+		return
+	}
+	status, ok := state.Sys().(syscall.WaitStatus)
+	if ok && status.Signaled() {
+		p.exit.Signal = unix.SignalName(status.Signal())
+		p.exit.Code = 128 + int(status.Signal())
+		return
+	}
+	p.exit.Code = state.ExitCode()
+}
+
+// progressOf is the wire's form of an update.
+func progressOf(u Update) *ipc.Progress {
+	if u.Percent == nil && u.Message == "" {
+		return nil
+	}
+	return &ipc.Progress{Percent: u.Percent, Message: u.Message}
+}

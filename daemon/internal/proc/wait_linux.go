@@ -1,0 +1,94 @@
+package proc
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// waitDead returns when a child is dead and leaves it to be waited for, so
+// that its process group id stays ours until the group is dealt with.
+func waitDead(pid int) {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// groupAlive reports whether a group has a process that is not a zombie.
+func groupAlive(pgid int) bool {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return unix.Kill(-pgid, 0) == nil
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		f := statFields(pid)
+		if len(f) > 2 && f[0] != "Z" && f[0] != "X" && f[2] == strconv.Itoa(pgid) {
+			return true
+		}
+	}
+	return false
+}
+
+// statFields are the fields of /proc/PID/stat behind the command's name: state,
+// parent, group, session, … the start time is the 20th.
+func statFields(pid int) []string {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return nil
+	}
+	i := strings.LastIndexByte(string(text), ')')
+	if i < 0 {
+		return nil
+	}
+	return strings.Fields(string(text)[i+1:])
+}
+
+// startTime is when a process started, in ticks since boot; 0 = no such one.
+func startTime(pid int) uint64 {
+	f := statFields(pid)
+	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+		return 0
+	}
+	n, _ := strconv.ParseUint(f[19], 10, 64)
+	return n
+}
+
+// bootID tells one boot of the machine from another.
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// FindByEnv lists processes whose environment at their start had key=value.
+func FindByEnv(key, value string) []int {
+	entries, _ := os.ReadDir("/proc")
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		env, err := os.ReadFile("/proc/" + e.Name() + "/environ")
+		if err == nil && strings.Contains("\x00"+string(env), "\x00"+key+"="+value+"\x00") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// CloseInherited keeps descriptors that the daemon was born with from its
+// children.
+func CloseInherited() { _ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }

@@ -1,0 +1,171 @@
+package queue
+
+import (
+	"slices"
+	"time"
+)
+
+// busyPause is how long a lock that is held from outside is left alone.
+const busyPause = time.Second
+
+// Ended tells that a run is over. It is followed by another attempt if it is
+// retryable, there are some left, and nobody canceled the job.
+func (c *Core) Ended(now time.Duration, id ID, retryable bool) []Effect {
+	c.at(now)
+	j := c.jobs[id]
+	if j == nil || j.state != running {
+		return nil
+	}
+	j.d.history.add(c.now - j.since)
+	c.unrun(j)
+	j.attempt++
+	j.started = true
+	if !retryable || j.canceled || int(j.attempt) > j.d.rules.Retries {
+		c.queued-- // unrun counted it as queued
+		c.erase(j)
+		return c.settle(now, []Effect{Finish{id}})
+	}
+	after := j.d.rules.pause(int(j.attempt))
+	if after > 0 {
+		c.delay(j, backoff, c.now+after)
+	} else {
+		c.enqueue(j)
+	}
+	return c.settle(now, []Effect{Requeue{ID: id, Attempt: int(j.attempt), After: after}})
+}
+
+// pause is the wait after the given attempt: doubled each time, capped.
+func (r *Rules) pause(attempt int) time.Duration {
+	const longest = time.Duration(1) << 52 // 52 days: beyond it doubling is pointless, and would overflow
+	p := max(0, r.Backoff)
+	for i := 1; i < attempt && p > 0 && p < longest; i++ {
+		if r.MaxBackoff > 0 && p >= r.MaxBackoff {
+			break
+		}
+		p *= 2
+	}
+	if r.MaxBackoff > 0 {
+		p = min(p, r.MaxBackoff)
+	}
+	return p
+}
+
+// Busy is the answer to a Start that could not take a lock on disk, because a
+// process outside holds it. The job goes back to its place, as if it had never
+// started. The lock is tried again after a second, by one job.
+func (c *Core) Busy(now time.Duration, id ID, lock string, pid int) []Effect {
+	c.at(now)
+	j := c.jobs[id]
+	if j == nil || j.state != running {
+		return nil
+	}
+	c.unrun(j)
+	c.locks.block(c.now, j, lock, pid)
+	if j.canceled { // between Start and this answer
+		c.queued--
+		c.erase(j)
+		return c.settle(now, []Effect{Drop{id}})
+	}
+	if !j.started && j.d.rules.joins() && j.d.keys[j.key] == nil {
+		j.d.keys[j.key], j.joinable = j, true
+	}
+	c.enqueue(j)
+	return c.settle(now, nil)
+}
+
+// Cancel ends a queued job, or stops a running one. It reports whether the job
+// is known. A running one ends with Ended, as always.
+func (c *Core) Cancel(now time.Duration, id ID) ([]Effect, bool) {
+	c.at(now)
+	j := c.jobs[id]
+	switch {
+	case j == nil:
+		return nil, false
+	case j.state != running:
+		c.abandon(j)
+		return c.settle(now, []Effect{Drop{id}}), true
+	case j.canceled:
+		return nil, true
+	}
+	j.canceled = true
+	return []Effect{Stop{id}}, true
+}
+
+// Withdraw forgets a job as if it had never been accepted: its acceptance
+// could not be made durable. The owner has seen to its run, if there was one.
+func (c *Core) Withdraw(now time.Duration, id ID) []Effect {
+	c.at(now)
+	j := c.jobs[id]
+	if j == nil {
+		return nil
+	}
+	if j.state == running {
+		c.unrun(j)
+		c.queued--
+		c.erase(j)
+	} else {
+		c.abandon(j)
+	}
+	return c.settle(now, nil)
+}
+
+// Relock gives a queued job the locks of a new definition. A running one keeps
+// what it holds. The next Tick acts on it.
+func (c *Core) Relock(now time.Duration, id ID, locks []Lock) {
+	c.at(now)
+	j := c.jobs[id]
+	if j == nil || j.state == running || j.locks.same(locks) {
+		return
+	}
+	if j.d.locks == nil || !j.d.locks.same(locks) {
+		j.d.locks = newLockset(locks)
+	}
+	j.locks = j.d.locks
+	c.change()
+}
+
+// run makes a ready job a running one.
+func (c *Core) run(j *job) {
+	c.leave(j)
+	c.unkey(j)
+	j.state, j.since = running, c.now
+	j.d.running = append(j.d.running, j)
+	c.queued--
+	c.running++
+	c.locks.take(c.now, j)
+	c.explained = nil
+}
+
+// unrun takes a run back: locks and slot are free, the job counts as queued
+// and has no place yet.
+func (c *Core) unrun(j *job) {
+	c.locks.release(j)
+	j.d.running = slices.DeleteFunc(j.d.running, func(o *job) bool { return o == j })
+	c.running--
+	c.queued++
+	c.change()
+}
+
+// abandon removes a queued job.
+func (c *Core) abandon(j *job) {
+	c.leave(j)
+	c.queued--
+	c.erase(j)
+}
+
+// erase removes a job that has no place any more.
+func (c *Core) erase(j *job) {
+	c.unkey(j)
+	delete(c.jobs, j.id)
+	delete(c.locks.odd, j)
+	c.explained = nil
+	c.forget(j.d)
+}
+
+// unkey makes a job no longer joinable.
+func (c *Core) unkey(j *job) {
+	if j.joinable {
+		delete(j.d.keys, j.key)
+		j.joinable = false
+	}
+}

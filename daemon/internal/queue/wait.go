@@ -1,0 +1,176 @@
+package queue
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// The reasons to wait: the wire's strings.
+const (
+	waitTurn     = "turn"
+	waitLock     = "lock"
+	waitDebounce = "debounce"
+	waitPaused   = "paused"
+	waitSlot     = "start_slot"
+	waitBackoff  = "retry_backoff"
+)
+
+// Wait is why a queued job does not run yet.
+type Wait struct {
+	Reason   string
+	Lock     string
+	Job      ID            // who has the turn or the lock, if a job of ours
+	PID      int           // who holds the lock, if a process outside
+	Until    time.Duration // end of debounce or backoff
+	Position int
+	Estimate time.Duration // until the start; 0 = no idea
+}
+
+// Holder is who holds a lock.
+type Holder struct {
+	Job    ID
+	PID    int // of a process outside, else 0
+	Shared bool
+	Since  time.Duration
+}
+
+// LockState is one lock that is held.
+type LockState struct {
+	Name    string
+	Holders []Holder
+	Waiters []ID // jobs whose turn it is, and who wait for this lock
+}
+
+// Waiting says why a job waits. False if it does not: it runs, or is unknown.
+func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
+	c.at(now)
+	j := c.jobs[id]
+	if j == nil || j.state == running {
+		return Wait{}, false
+	}
+	w := Wait{Position: c.place(j)}
+	switch {
+	case j.d.held:
+		w.Reason = waitPaused
+	case j.state == debounce:
+		w.Reason, w.Until, w.Estimate = waitDebounce, j.notBefore, max(0, j.notBefore-c.now)
+	case j.state == backoff:
+		w.Reason, w.Until, w.Estimate = waitBackoff, j.notBefore, max(0, j.notBefore-c.now)
+	default:
+		c.waitingReady(j, &w)
+	}
+	return w, true
+}
+
+// waitingReady explains a job in the line: its turn has come or not.
+func (c *Core) waitingReady(j *job, w *Wait) {
+	o, candidate := c.explain()[j]
+	if !candidate {
+		w.Reason, w.Estimate = waitTurn, j.d.estimate(c.now, w.Position)
+		if len(j.d.running) > 0 {
+			w.Job = j.d.running[0].id
+		} else {
+			w.Job = j.d.line.at(0).id
+		}
+		return
+	}
+	w.Reason, w.Lock, w.PID = o.reason, o.lock, o.pid
+	if o.by == nil {
+		return
+	}
+	w.Job = o.by.id
+	if o.by.state == running {
+		w.Estimate = o.by.d.history.left(c.now - o.by.since)
+	}
+}
+
+// explain is a pass that starts nothing: it tells of each candidate what keeps
+// it. The answer is kept until something changes.
+func (c *Core) explain() map[*job]obstacle {
+	if c.explained != nil {
+		return c.explained
+	}
+	found := map[*job]obstacle{}
+	for _, j := range c.candidates() {
+		o, blocked := c.locks.obstacle(c.now, j)
+		if !blocked { // no slot is free, or nothing may start now
+			o.reason = waitSlot
+		}
+		c.locks.claim(j)
+		found[j] = o
+	}
+	clear(c.locks.claimed)
+	clear(c.scratch)
+	c.explained = found
+	return found
+}
+
+// Position is a job's place in its dispatcher's queue, from 1; 0 if it runs or
+// is unknown.
+func (c *Core) Position(id ID) int {
+	j := c.jobs[id]
+	if j == nil {
+		return 0
+	}
+	return c.place(j)
+}
+
+// place counts those in line before a job. A delayed one has the place that it
+// would have now.
+func (c *Core) place(j *job) int {
+	if j.state == running {
+		return 0
+	}
+	i, _ := j.d.line.find(j.seq)
+	return i + 1
+}
+
+// Locks are all locks that are held, by name: the named ones, and each
+// dispatcher's own.
+func (c *Core) Locks(now time.Duration) []LockState {
+	c.at(now)
+	all := map[string]*LockState{}
+	get := func(name string) *LockState {
+		if all[name] == nil {
+			all[name] = &LockState{Name: name}
+		}
+		return all[name]
+	}
+	for name, h := range c.locks.held {
+		get(name).Holders = holders(h.jobs, h.shared)
+	}
+	for _, d := range c.order {
+		if len(d.running) > 0 {
+			get(d.own).Holders = holders(d.running, d.rules.Concurrency > 1)
+		}
+	}
+	for name, o := range c.locks.outside {
+		if o.blocks(c.now) && !o.probing {
+			s := get(name)
+			s.Holders = append(s.Holders, Holder{PID: o.pid, Since: o.since})
+		}
+	}
+	waiting := c.explain()
+	for _, j := range slices.SortedFunc(maps.Keys(waiting), func(a, b *job) int { return cmp.Compare(a.seq, b.seq) }) {
+		if o := waiting[j]; o.reason == waitLock {
+			s := get(o.lock)
+			s.Waiters = append(s.Waiters, j.id)
+		}
+	}
+	list := make([]LockState, 0, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		list = append(list, *all[name])
+	}
+	return list
+}
+
+// holders lists jobs as holders of a lock.
+func holders(jobs []*job, shared bool) []Holder {
+	list := make([]Holder, len(jobs))
+	for i, j := range jobs {
+		list[i] = Holder{Job: j.id, Shared: shared, Since: j.since}
+	}
+	return list
+}

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// sync makes the data durable. The size was allocated before, so that the
+// metadata need not follow.
+func (f diskFile) sync() error { return unix.Fdatasync(int(f.Fd())) }
+
+// allocate reserves the file up to size, as zeros. Where the file system
+// cannot, the file grows as it is written.
+func (f diskFile) allocate(size int64) error {
+	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// punch gives back a range of a file's disk space.
+func punch(f *os.File, from, to int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
+}
+
+// Volatile reports whether the state directory is in memory.
+func (d *Dir) Volatile() bool {
+	var st unix.Statfs_t
+	if unix.Statfs(d.path, &st) != nil {
+		return false
+	}
+	return int64(st.Type) == unix.TMPFS_MAGIC || int64(st.Type) == unix.RAMFS_MAGIC
+}

@@ -1,0 +1,65 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
+)
+
+// Job is what is kept of a job. A published one never changes: each change
+// makes a new one, so that it may be encoded while the owner goes on.
+type Job struct {
+	ID         ulid.ULID       `json:"id"`
+	Dispatcher string          `json:"d"`
+	State      ipc.State       `json:"s"`
+	Origin     ipc.Origin      `json:"o"`
+	Arguments  json.RawMessage `json:"args,omitempty"`
+	Notifiers  []ipc.Notifier  `json:"by,omitempty"`
+	CreatedAt  int64           `json:"at"` // Unix nanoseconds, as all times here
+	Seq        uint64          `json:"-"`  // order of acceptance
+	NotBefore  int64           `json:"nb,omitempty"`
+	Attempt    int32           `json:"n,omitempty"`
+	Coalesced  int32           `json:"c,omitempty"`
+	Run        *Run            `json:"run,omitempty"`
+}
+
+// Run is what is known of a job's last attempt.
+type Run struct {
+	StartedAt int64           `json:"from,omitempty"`
+	EndedAt   int64           `json:"to,omitempty"`
+	ExitCode  *int            `json:"code,omitempty"`
+	Signal    string          `json:"sig,omitempty"`
+	Error     *ipc.JobError   `json:"err,omitempty"`
+	Result    json.RawMessage `json:"res,omitempty"`
+	Output    ipc.Output      `json:"out,omitzero"`
+	Progress  *ipc.Progress   `json:"prog,omitempty"`
+}
+
+// View is the job's public form, without waiting_for.
+func (j *Job) View() ipc.Job {
+	v := ipc.Job{
+		ID: j.ID.String(), Dispatcher: j.Dispatcher, State: j.State, Origin: j.Origin, Arguments: j.Arguments,
+		Notifiers: j.Notifiers, Attempt: int(j.Attempt), CreatedAt: wall(j.CreatedAt), CoalescedCount: int(j.Coalesced),
+	}
+	if v.Notifiers == nil {
+		v.Notifiers = []ipc.Notifier{}
+	}
+	if r := j.Run; r != nil {
+		v.StartedAt, v.EndedAt = wallOrNil(r.StartedAt), wallOrNil(r.EndedAt)
+		v.ExitCode, v.Signal, v.Error, v.Result = r.ExitCode, r.Signal, r.Error, r.Result
+		v.Output, v.Progress = r.Output, r.Progress
+	}
+	return v
+}
+
+func wall(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+func wallOrNil(ns int64) *time.Time {
+	if ns == 0 {
+		return nil
+	}
+	return new(wall(ns))
+}

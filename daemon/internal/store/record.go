@@ -1,0 +1,74 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
+)
+
+// Op says what a record changes.
+type Op string
+
+// The operations of the journal.
+const (
+	OpAccept  Op = "accept"
+	OpJoin    Op = "join"
+	OpStart   Op = "start"
+	OpRequeue Op = "requeue"
+	OpEnd     Op = "end"
+	OpPause   Op = "pause"
+	OpResume  Op = "resume"
+	opHead    Op = "head" // first line of a file
+	opDone    Op = "done" // an ended job in a snapshot
+	opKey     Op = "key"  // an idempotency key in a snapshot
+)
+
+// Record is one change, one line of the journal.
+type Record struct {
+	Batch      uint64        `json:"b"`
+	Op         Op            `json:"op"`
+	ID         ulid.ULID     `json:"id,omitzero"`
+	At         int64         `json:"at,omitempty"`
+	Job        *Job          `json:"job,omitempty"`
+	By         *ipc.Notifier `json:"by,omitempty"`
+	Attempt    int32         `json:"n,omitempty"`
+	NotBefore  int64         `json:"nb,omitempty"`
+	State      ipc.State     `json:"s,omitempty"`
+	Run        *Run          `json:"run,omitempty"`
+	Dispatcher string        `json:"d,omitempty"`
+	Key        string        `json:"key,omitempty"`
+	KeyUID     int           `json:"uid,omitempty"`
+	ArgHash    string        `json:"hash,omitempty"`
+	Format     int           `json:"format,omitempty"`
+	Store      string        `json:"store,omitempty"`
+}
+
+// maxNotifiers bounds who is remembered of a job that thousands joined; the
+// count goes on.
+const maxNotifiers = 64
+
+// with gives the job after a change.
+func (j *Job) with(r Record) (*Job, error) {
+	next := *j
+	switch r.Op {
+	case OpJoin:
+		next.Coalesced++
+		if r.By != nil && len(next.Notifiers) < maxNotifiers {
+			next.Notifiers = append(slices.Clip(next.Notifiers), *r.By)
+		}
+	case OpStart:
+		next.State, next.Attempt, next.NotBefore = ipc.Running, r.Attempt, 0
+		next.Run = &Run{StartedAt: r.At}
+	case OpRequeue:
+		next.State, next.Attempt, next.NotBefore = ipc.Queued, r.Attempt, r.NotBefore
+		next.Run = r.Run
+	case OpEnd:
+		next.State, next.Run = r.State, r.Run
+	default:
+		return nil, fmt.Errorf("operation %q: unknown", r.Op)
+	}
+	return &next, nil
+}

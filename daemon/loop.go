@@ -1,0 +1,153 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+)
+
+// engine is the running daemon. Fields below the line belong to the loop.
+type engine struct {
+	cfg      Config
+	log      *slog.Logger
+	settings dispatchers.Settings
+	dir      *store.Dir
+	journal  *store.Journal
+	epoch    time.Time
+	catalog  atomic.Pointer[dispatchers.Catalog]
+	calls    chan func()
+	done     chan struct{} // closed when the loop is to end
+	ended    chan struct{} // closed when it has ended
+
+	// The loop's own.
+	core       *queue.Core
+	book       *store.Book
+	runs       map[queue.ID]*run
+	inflight   map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
+	waiters    map[queue.ID][]chan struct{}
+	idle       []chan struct{}
+	tallies    map[string]*tally
+	total      ipc.Counters
+	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open
+	lastID     ulid.ULID
+	journalErr error
+	draining   bool
+	stopping   bool
+	warnings   []string
+}
+
+// tally is what the daemon counts of one dispatcher.
+type tally struct {
+	counters  ipc.Counters
+	lastJob   string
+	lastState ipc.State
+}
+
+// now is the queue's clock: monotonic, since the daemon's start.
+func (e *engine) now() time.Duration { return time.Since(e.epoch) }
+
+// loop runs what others send, and the queue's timers, until done is closed.
+func (e *engine) loop() {
+	defer close(e.ended)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	e.perform(e.core.Tick(e.now()))
+	for {
+		e.arm(timer)
+		select {
+		case call := <-e.calls:
+			call()
+		case <-timer.C:
+			e.perform(e.core.Tick(e.now()))
+		case <-e.done:
+			return
+		}
+	}
+}
+
+// arm sets the timer to the next instant at which the queue has work; without
+// one it is stopped, so that an idle daemon sleeps.
+func (e *engine) arm(timer *time.Timer) {
+	next, ok := e.core.Next()
+	if !ok {
+		timer.Stop()
+		return
+	}
+	timer.Reset(max(0, next-e.now()))
+}
+
+// do runs fn on the loop and waits for it.
+func (e *engine) do(ctx context.Context, fn func()) error {
+	ran := make(chan struct{})
+	select {
+	case e.calls <- func() { fn(); close(ran) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.done:
+		return errStopping()
+	}
+	select {
+	case <-ran:
+		return nil
+	case <-e.ended:
+		return errStopping()
+	}
+}
+
+// post sends fn to the loop and does not wait for it to run.
+func (e *engine) post(fn func()) {
+	select {
+	case e.calls <- fn:
+	case <-e.done:
+	}
+}
+
+// errStopping is the answer to who comes while the daemon goes down.
+func errStopping() *ipc.Error {
+	err := ipc.Errorf(ipc.KindDraining, "the daemon is stopping")
+	err.RetryAfter = 5
+	err.Suggestion = "ask again when it has started; use the same Idempotency-Key if you are not sure it was accepted"
+	return err
+}
+
+// tally gives the counters of a dispatcher.
+func (e *engine) tally(name string) *tally {
+	t := e.tallies[name]
+	if t == nil {
+		t = &tally{}
+		e.tallies[name] = t
+	}
+	return t
+}
+
+// count adds one to the same counter of a dispatcher and of all.
+func (e *engine) count(name string, pick func(*ipc.Counters) *int64) {
+	*pick(&e.tally(name).counters)++
+	*pick(&e.total)++
+}
+
+// newID makes the next id: ULIDs in order of acceptance, also within a
+// millisecond and after the clock went back.
+func (e *engine) newID(at time.Time) ulid.ULID {
+	id := ulid.Make()
+	_ = id.SetTime(ulid.Timestamp(at))
+	if id.Compare(e.lastID) <= 0 {
+		id = e.lastID
+		for i := len(id) - 1; i >= 0; i-- {
+			id[i]++
+			if id[i] != 0 {
+				break
+			}
+		}
+	}
+	e.lastID = id
+	return id
+}

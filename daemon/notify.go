@@ -1,0 +1,307 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+)
+
+// submission is a checked notify on its way to the loop.
+type submission struct {
+	spec   *dispatchers.Spec
+	args   json.RawMessage
+	locks  []queue.Lock
+	argKey string
+	hash   string
+	by     ipc.Notifier
+	origin ipc.Origin
+	key    string
+}
+
+// answer is what a notify gets once it is durable.
+type answer struct {
+	notified ipc.Notified
+	err      error
+}
+
+// Notify accepts one run of a dispatcher, or joins it to a queued one. It
+// returns when the acceptance is durable.
+func (e *engine) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest) (ipc.Notified, error) {
+	spec, err := e.lookup(req.Dispatcher)
+	if err != nil {
+		return ipc.Notified{}, err
+	}
+	s, err := e.check(ctx, spec, req)
+	if err != nil {
+		e.post(func() { e.count(spec.Name, refused) })
+		return ipc.Notified{}, err
+	}
+	s.by = ipc.Notifier{Peer: by, At: time.Now().UTC()}
+	reply := make(chan answer, 1)
+	select {
+	case e.calls <- func() { e.submit(s, reply) }:
+	case <-ctx.Done():
+		return ipc.Notified{}, ctx.Err()
+	case <-e.done:
+		return ipc.Notified{}, errStopping()
+	}
+	// From here on the job may be accepted: a client that goes away does not
+	// undo that, so only the answer or the daemon's end is waited for.
+	select {
+	case a := <-reply:
+		return a.notified, a.err
+	case <-e.ended:
+		return ipc.Notified{}, errStopping()
+	}
+}
+
+// check does everything of a notify that needs no loop.
+func (e *engine) check(ctx context.Context, spec *dispatchers.Spec, req ipc.NotifyRequest) (submission, error) {
+	s := submission{spec: spec, origin: req.Origin, key: req.IdempotencyKey}
+	if s.origin == "" {
+		s.origin = ipc.OriginNotify
+	}
+	if len(req.Arguments) > 0 {
+		args, err := spec.ValidateArguments(req.Arguments)
+		if err != nil {
+			return s, err
+		}
+		s.args = args
+	}
+	locks, err := spec.Locks(s.args)
+	if err != nil {
+		return s, err
+	}
+	s.locks = coreLocks(locks)
+	if spec.Coalesce || spec.Debounce > 0 {
+		s.argKey = spec.ArgKey(s.args)
+	}
+	if s.key != "" {
+		sum := sha256.Sum256([]byte(spec.Canonical(s.args)))
+		s.hash = hex.EncodeToString(sum[:16])
+	}
+	return s, e.requirements(ctx, spec)
+}
+
+// requirements refuses a run whose packages or includes are missing.
+func (e *engine) requirements(ctx context.Context, spec *dispatchers.Spec) error {
+	for _, inc := range spec.PackageIncludes {
+		if _, err := os.Stat(inc); err != nil {
+			p := ipc.Errorf(ipc.KindIncludeMissing, "include %s: %v", inc, err)
+			p.Dispatcher = spec.Name
+			p.Suggestion = "install what brings the file, or take it out of package_includes"
+			return p
+		}
+	}
+	if len(spec.RequiredPackages) == 0 {
+		return nil
+	}
+	return requirePackages(ctx, e.settings.PackageManager, spec)
+}
+
+// submit is the loop's part of a notify: same key, decision, record, journal.
+func (e *engine) submit(s submission, reply chan<- answer) {
+	if e.stopping {
+		reply <- answer{err: errStopping()}
+		return
+	}
+	if s.key != "" && e.repeated(s, reply) {
+		return
+	}
+	if e.journalErr != nil && e.durability(s.spec) != store.Memory {
+		reply <- answer{err: e.unavailable(e.journalErr)}
+		return
+	}
+	at := s.by.At
+	id := e.newID(at)
+	verdict, effects := e.core.Submit(e.now(), queue.Submission{ID: queue.ID(id), Dispatcher: s.spec.Name, Key: s.argKey, Locks: s.locks})
+	if verdict.Refused != "" {
+		e.count(s.spec.Name, refused)
+		reply <- answer{err: e.refusal(s.spec, verdict)}
+		return
+	}
+	rec := store.Record{At: at.UnixNano(), Key: s.key, KeyUID: s.by.UID, ArgHash: s.hash}
+	if verdict.Joined {
+		rec.Op, rec.ID, rec.By = store.OpJoin, [16]byte(verdict.ID), &s.by
+		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Coalesced })
+	} else {
+		rec.Op, rec.ID = store.OpAccept, id
+		rec.Job = &store.Job{
+			ID: id, Dispatcher: s.spec.Name, State: ipc.Queued, Origin: s.origin,
+			Arguments: s.args, Notifiers: []ipc.Notifier{s.by}, CreatedAt: at.UnixNano(),
+		}
+		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
+	}
+	e.record(s, rec, verdict, effects, reply)
+}
+
+// record journals an accepted or joined notify and answers when it is durable.
+// The view is taken before the effects, so that the answer says "queued".
+func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects []queue.Effect, reply chan<- answer) {
+	job, err := e.book.Apply(rec)
+	if err != nil {
+		reply <- answer{err: err}
+		return
+	}
+	a := answer{notified: ipc.Notified{Job: e.view(job), Coalesced: v.Joined, Position: v.Position}}
+	id := queue.ID(rec.ID)
+	if !v.Joined {
+		e.inflight[id] = nil
+	}
+	e.journal.Append(rec, e.durability(s.spec), true, func(err error) {
+		if err != nil {
+			reply <- answer{err: e.unavailable(err)}
+		} else {
+			reply <- a
+		}
+		if !v.Joined {
+			e.post(func() { e.settled(id, err) })
+		}
+	})
+	e.perform(effects)
+}
+
+// settled ends the time in which an accepted job was not yet durable. One that
+// did not get there is forgotten: its client was told so.
+func (e *engine) settled(id queue.ID, err error) {
+	for _, tell := range e.inflight[id] {
+		tell(err)
+	}
+	delete(e.inflight, id)
+	if err == nil {
+		return
+	}
+	effects := e.core.Withdraw(e.now(), id)
+	if r := e.runs[id]; r != nil {
+		r.release()
+		delete(e.runs, id)
+	}
+	e.book.Forget([16]byte(id))
+	e.perform(effects)
+}
+
+// repeated answers a notify whose idempotency key is known already.
+func (e *engine) repeated(s submission, reply chan<- answer) bool {
+	id, hash, ok := e.book.Key(store.Key{UID: s.by.UID, Dispatcher: s.spec.Name, Key: s.key})
+	if !ok {
+		return false
+	}
+	if hash != s.hash {
+		p := ipc.Errorf(ipc.KindIdempotencyConflict, "idempotency key %q was used with other arguments", s.key)
+		p.Dispatcher, p.Job, p.Suggestion = s.spec.Name, id.String(), "use a new key for a new request"
+		reply <- answer{err: p}
+		return true
+	}
+	job, found := e.book.Job(id)
+	if !found {
+		// The key outlives the job when the history is short.
+		p := ipc.Errorf(ipc.KindJobUnknown, "job %s was accepted for this idempotency key and is no longer in the history", id)
+		p.Dispatcher, p.Job = s.spec.Name, id.String()
+		reply <- answer{err: p}
+		return true
+	}
+	a := answer{notified: ipc.Notified{Job: e.view(job), Position: e.core.Position(queue.ID(id))}}
+	tell := func(err error) {
+		if err != nil {
+			a = answer{err: e.unavailable(err)}
+		}
+		reply <- a
+	}
+	if list, open := e.inflight[queue.ID(id)]; open {
+		e.inflight[queue.ID(id)] = append(list, tell)
+		return true
+	}
+	tell(nil)
+	return true
+}
+
+// lookup finds a dispatcher that takes jobs.
+func (e *engine) lookup(name string) (*dispatchers.Spec, error) {
+	c := e.catalog.Load()
+	if spec := c.Specs[name]; spec != nil {
+		return spec, nil
+	}
+	if faults, bad := c.Disabled[name]; bad {
+		p := ipc.Errorf(ipc.KindDispatcherDisabled, "dispatcher %s is disabled: %s", name, reason(faults))
+		p.Dispatcher, p.Suggestion = name, "mend the file, then run: dispatchctl reload"
+		return nil, p
+	}
+	if len(name) > 64 {
+		name = name[:64] + "…"
+	}
+	p := ipc.Errorf(ipc.KindDispatcherUnknown, "no dispatcher is named %q", name)
+	p.Dispatcher = name
+	if near := c.Nearest(name); near != "" {
+		p.Suggestion = "did you mean " + near + "?"
+	}
+	return nil, p
+}
+
+// refusal words the queue's no.
+func (e *engine) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
+	var p *ipc.Error
+	switch v.Refused {
+	case queue.RefusedDraining:
+		p = ipc.Errorf(ipc.KindDraining, "the daemon is draining and takes no new jobs")
+		p.Suggestion = "ask again later, or run: dispatchctl undrain"
+	case queue.RefusedFull:
+		q, r := e.core.DispatcherCounts(spec.Name)
+		p = ipc.Errorf(ipc.KindQueueFull, "dispatcher %s has %d jobs outstanding (%d running, %d queued), its max_queue is %d", spec.Name, q+r, r, q, spec.MaxQueue)
+	case queue.RefusedAll:
+		p = ipc.Errorf(ipc.KindQueueFull, "the daemon holds as many jobs as max_outstanding allows (%d)", e.settings.MaxOutstanding)
+	default:
+		p = ipc.Errorf(ipc.KindDispatcherUnknown, "no dispatcher is named %q", spec.Name)
+	}
+	p.Dispatcher = spec.Name
+	if v.RetryAfter > 0 {
+		p.RetryAfter = int(math.Ceil(v.RetryAfter.Seconds()))
+	}
+	return p
+}
+
+// unavailable says that nothing can be promised now.
+func (e *engine) unavailable(cause error) *ipc.Error {
+	p := ipc.Errorf(ipc.KindJournalUnavailable, "journal in %s: %v", e.cfg.Paths.State, cause)
+	p.RetryAfter = 5
+	p.Suggestion = "free space on that disk; jobs are accepted again by themselves"
+	return p
+}
+
+// durability is the level that holds for a dispatcher's jobs.
+func (e *engine) durability(spec *dispatchers.Spec) store.Durability {
+	if spec != nil && spec.Durability != "" {
+		return store.Durability(spec.Durability)
+	}
+	return store.Durability(e.settings.Durability)
+}
+
+// refused picks the counter of refused notifies.
+func refused(c *ipc.Counters) *int64 { return &c.Refused }
+
+// reason puts a bad definition's faults into one line.
+func reason(faults []dispatchers.Fault) string {
+	var lines []string
+	for _, f := range faults {
+		lines = append(lines, f.Error())
+	}
+	return strings.Join(lines, "; ")
+}
+
+// coreLocks turns a definition's locks into the queue's.
+func coreLocks(locks []dispatchers.Lock) []queue.Lock {
+	out := make([]queue.Lock, len(locks))
+	for i, l := range locks {
+		out[i] = queue.Lock{Name: l.Name, Shared: l.Shared}
+	}
+	return out
+}

@@ -1,0 +1,309 @@
+package daemon
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+	"dispatchd/ipc/lockfile"
+)
+
+// run is one active attempt of a job.
+type run struct {
+	id       queue.ID
+	job      *store.Job
+	spec     *dispatchers.Spec
+	attempt  int
+	locks    []*os.File
+	since    time.Time
+	process  *proc.Process // nil until the child exists
+	canceled bool
+	progress *ipc.Progress
+	outcome  *store.Run // known once the child has ended
+	state    ipc.State
+}
+
+// release frees the run's locks on disk. A fork in progress holds copies of
+// our descriptors until its exec, and so the lock: ForkLock waits for that.
+func (r *run) release() {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	for _, f := range r.locks {
+		lockfile.Release(f)
+	}
+	r.locks = nil
+}
+
+// perform makes deeds of the queue's decisions, in their order.
+func (e *engine) perform(effects []queue.Effect) {
+	for _, effect := range effects {
+		switch ef := effect.(type) {
+		case queue.Start:
+			e.start(ef.ID, ef.Attempt)
+		case queue.Stop:
+			e.stopRun(ef.ID)
+		case queue.Expire:
+			e.endQueued(ef.ID, ipc.Expired, ipc.KindExpired, "waited longer than its queue_timeout")
+		case queue.Drop:
+			e.endQueued(ef.ID, ipc.Canceled, ipc.KindCanceled, "canceled while it was queued")
+		case queue.Requeue:
+			e.requeue(ef)
+		case queue.Finish:
+			e.finish(ef.ID)
+		}
+	}
+	if queued, running := e.core.Counts(); queued+running == 0 {
+		for _, ch := range e.idle {
+			close(ch)
+		}
+		e.idle = nil
+	}
+	if e.journal.CompactDue() && e.journalErr == nil {
+		e.journal.Rewrite(e.book.Snapshot(), func(err error) {
+			if err != nil {
+				e.log.Warn("journal: compaction", "error", err)
+			}
+		})
+	}
+}
+
+// start takes the job's locks on disk, journals the attempt, and launches it
+// once that record is durable.
+func (e *engine) start(id queue.ID, attempt int) {
+	job, ok := e.book.Job([16]byte(id))
+	if !ok {
+		return
+	}
+	spec := e.specOf(job.Dispatcher)
+	if spec == nil { // cannot be while its jobs are open; held by restore
+		return
+	}
+	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now()}
+	if lock, pid, err := e.takeLocks(r, job); err != nil {
+		e.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
+		e.perform(e.core.Busy(e.now(), id, lock, pid))
+		return
+	}
+	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt)}
+	applied, err := e.book.Apply(rec)
+	if err != nil {
+		e.log.Error("book: start", "job", job.ID.String(), "error", err)
+		r.release()
+		return
+	}
+	r.job = applied
+	e.runs[id] = r
+	dur := e.durability(spec)
+	if spec.OnInterrupt == "rerun" && dur == store.Disk {
+		dur = store.Relaxed // running it again is allowed, so the start need not be certain
+	}
+	e.journal.Append(rec, dur, true, func(err error) {
+		if err != nil {
+			e.post(func() { e.unstart(r) })
+			return
+		}
+		go e.launch(r)
+	})
+}
+
+// unstart puts a run back whose start could not be journaled. The queue tries
+// it again as soon as the journal works.
+func (e *engine) unstart(r *run) {
+	if e.runs[r.id] != r {
+		return
+	}
+	r.release()
+	delete(e.runs, r.id)
+	back := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt - 1)}
+	if _, err := e.book.Apply(back); err != nil {
+		e.log.Error("book: unstart", "job", r.job.ID.String(), "error", err)
+	}
+	e.perform(e.core.Busy(e.now(), r.id, "journal", 0))
+}
+
+// takeLocks takes the dispatcher's own lock file and the named ones, all or
+// none, without waiting. It says which one is held by whom.
+func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
+	holder := lockfile.Holder{Job: job.ID.String(), PID: os.Getpid()}
+	shared := r.spec.Concurrency != 1
+	if name, pid, err := r.take(e.cfg.Paths.DispatcherLocks(), r.spec.Name, shared, holder, "dispatcher:"+r.spec.Name); err != nil {
+		return name, pid, err
+	}
+	locks, err := r.spec.Locks(job.Arguments)
+	if err != nil {
+		locks = nil // refused at notify; a definition changed since
+	}
+	slices.SortFunc(locks, func(a, b dispatchers.Lock) int { return strings.Compare(a.Name, b.Name) })
+	for _, l := range locks {
+		if name, pid, err := r.take(e.cfg.Paths.Locks(), l.Name, l.Shared, holder, l.Name); err != nil {
+			return name, pid, err
+		}
+	}
+	return "", 0, nil
+}
+
+// take adds one lock to the run, or gives all of them back.
+func (r *run) take(dir, name string, shared bool, h lockfile.Holder, label string) (string, int, error) {
+	f, err := lockfile.Try(dir, name, shared, h)
+	if err == nil {
+		r.locks = append(r.locks, f)
+		return "", 0, nil
+	}
+	r.release()
+	if busy, ok := errors.AsType[*lockfile.BusyError](err); ok {
+		return label, busy.Holder.PID, err
+	}
+	return label, 0, err
+}
+
+// stopRun ends a running job because somebody canceled it.
+func (e *engine) stopRun(id queue.ID) {
+	r := e.runs[id]
+	if r == nil {
+		return
+	}
+	r.canceled = true
+	if r.process != nil {
+		r.process.Stop()
+	}
+}
+
+// endQueued ends a job that never ran, or waited for a retry.
+func (e *engine) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why string) {
+	job, ok := e.book.Job([16]byte(id))
+	if !ok {
+		return
+	}
+	out := &store.Run{EndedAt: time.Now().UnixNano()}
+	if job.Run != nil {
+		last := *job.Run
+		last.EndedAt, out = out.EndedAt, &last
+	}
+	out.Error = &ipc.JobError{Kind: kind, Message: why}
+	e.end(job, state, out)
+}
+
+// requeue records the end of an attempt that will be followed by another.
+func (e *engine) requeue(ef queue.Requeue) {
+	r := e.runs[ef.ID]
+	if r == nil {
+		return
+	}
+	delete(e.runs, ef.ID)
+	now := time.Now()
+	rec := store.Record{
+		Op: store.OpRequeue, ID: r.job.ID, At: now.UnixNano(), Attempt: int32(ef.Attempt),
+		NotBefore: now.Add(ef.After).UnixNano(), Run: r.outcome,
+	}
+	if _, err := e.book.Apply(rec); err != nil {
+		e.log.Error("book: retry", "job", r.job.ID.String(), "error", err)
+		return
+	}
+	e.journal.Append(rec, e.durability(r.spec), false, func(error) {})
+	e.log.Warn("job will be tried again", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "attempt", ef.Attempt, "after", ef.After)
+}
+
+// finish records the end of a job whose run has ended for good.
+func (e *engine) finish(id queue.ID) {
+	r := e.runs[id]
+	if r == nil {
+		return
+	}
+	delete(e.runs, id)
+	e.end(r.job, r.state, r.outcome)
+}
+
+// end records a job's final state and wakes who waits for it, once it is
+// durable. When the journal is broken the end is kept in the book and written
+// with the next snapshot.
+func (e *engine) end(job *store.Job, state ipc.State, out *store.Run) {
+	rec := store.Record{Op: store.OpEnd, ID: job.ID, At: out.EndedAt, State: state, Run: out}
+	if _, err := e.book.Apply(rec); err != nil {
+		e.log.Error("book: end", "job", job.ID.String(), "error", err)
+		return
+	}
+	e.tallyEnd(job, state)
+	id := queue.ID(job.ID)
+	waiting := e.waiters[id]
+	delete(e.waiters, id)
+	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(waiting) > 0, func(error) {
+		for _, ch := range waiting {
+			close(ch)
+		}
+	})
+	e.prune()
+	e.forgetRemoved(job.Dispatcher)
+}
+
+// tallyEnd counts and logs the end of a job.
+func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
+	t := e.tally(job.Dispatcher)
+	t.lastJob, t.lastState = job.ID.String(), state
+	e.count(job.Dispatcher, func(c *ipc.Counters) *int64 {
+		switch state {
+		case ipc.Succeeded:
+			return &c.Succeeded
+		case ipc.Canceled, ipc.Expired:
+			return &c.Canceled
+		}
+		return &c.Failed
+	})
+	level := e.log.Info
+	if state != ipc.Succeeded {
+		level = e.log.Warn
+	}
+	level("job ended", "dispatcher", job.Dispatcher, "job", job.ID.String(), "state", string(state))
+}
+
+// prune keeps history and logs within their bounds. The book does nothing
+// unless a bound is passed.
+func (e *engine) prune() {
+	if gone := e.book.Prune(time.Now()); len(gone) > 0 {
+		go e.dir.RemoveLogs(gone)
+	}
+}
+
+// journalFailed is told once when a write or sync failed: nothing more is
+// accepted, and a new journal is written as soon as the disk takes it.
+func (e *engine) journalFailed(err error) {
+	e.log.Error("journal: cannot be written; nothing is accepted until it can", "error", err)
+	e.journalErr = err
+	e.core.Freeze(true)
+	e.heal()
+}
+
+// healEvery is how often a broken journal is tried again.
+const healEvery = 500 * time.Millisecond
+
+// heal writes a new journal from the book. By the time it runs, every accept
+// that failed has been withdrawn.
+func (e *engine) heal() {
+	time.AfterFunc(healEvery, func() {
+		e.post(func() {
+			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err) }) })
+		})
+	})
+}
+
+// healed resumes acceptance, or tries again.
+func (e *engine) healed(err error) {
+	if err != nil {
+		e.journalErr = err
+		e.heal()
+		return
+	}
+	e.log.Info("journal: written anew; jobs are accepted again")
+	e.journalErr = nil
+	if !e.stopping {
+		e.core.Freeze(false)
+	}
+	e.perform(e.core.Tick(e.now()))
+}

@@ -1,0 +1,152 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"time"
+
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+)
+
+// read loads all definitions from disk.
+func (e *engine) read() *dispatchers.Catalog {
+	return dispatchers.Load(dispatchers.Options{
+		Dirs:      []string{e.cfg.Paths.Packages, e.cfg.Paths.Dispatchers},
+		Functions: e.cfg.Functions, TrustUID: os.Geteuid(),
+	})
+}
+
+// load reads the definitions at the start.
+func (e *engine) load() {
+	c := e.read()
+	e.catalog.Store(c)
+	e.gone = map[string]*dispatchers.Spec{}
+	for _, name := range c.Names() {
+		if spec := c.Specs[name]; spec != nil {
+			e.core.Define(e.now(), rules(spec))
+		}
+	}
+	e.sayFaults(c)
+}
+
+// sayFaults logs each bad file, in words that say where to mend it.
+func (e *engine) sayFaults(c *dispatchers.Catalog) {
+	for _, name := range slices.Sorted(maps.Keys(c.Disabled)) {
+		e.log.Error("dispatcher disabled", "dispatcher", name, "reason", reason(c.Disabled[name]))
+	}
+}
+
+// Reload reads all definitions anew. A bad file changes nothing: its
+// dispatcher keeps its last good definition. Queued and running jobs are kept;
+// those of a removed dispatcher run to their end.
+func (e *engine) Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error) {
+	next := e.read()
+	var report ipc.Reload
+	err := e.do(ctx, func() { report = e.adopt(next) })
+	e.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed), "removed", len(report.Removed), "faults", len(report.Faults))
+	return report, err
+}
+
+// adopt puts a new catalog in force.
+func (e *engine) adopt(next *dispatchers.Catalog) ipc.Reload {
+	old := e.catalog.Load()
+	report := ipc.Reload{Added: []string{}, Changed: []string{}, Removed: []string{}, Faults: []string{}, Disabled: []string{}}
+	for _, f := range next.Faults {
+		report.Faults = append(report.Faults, f.Error())
+	}
+	for name := range next.Disabled {
+		report.Disabled = append(report.Disabled, name)
+		if last := old.Specs[name]; last != nil {
+			next.Specs[name] = last // the last good one stays in force
+		}
+	}
+	for name, spec := range next.Specs {
+		was := old.Specs[name]
+		switch {
+		case was == nil:
+			report.Added = append(report.Added, name)
+		case !reflect.DeepEqual(was, spec):
+			report.Changed = append(report.Changed, name)
+		}
+	}
+	for name, spec := range old.Specs {
+		if next.Specs[name] == nil {
+			report.Removed = append(report.Removed, name)
+			e.gone[name] = spec
+		}
+	}
+	e.catalog.Store(next)
+	e.redefine(next, report)
+	for _, list := range [][]string{report.Added, report.Changed, report.Removed, report.Disabled} {
+		slices.Sort(list)
+	}
+	e.sayFaults(next)
+	return report
+}
+
+// redefine tells the queue what changed, and resolves the locks of queued jobs
+// by their new definition.
+func (e *engine) redefine(next *dispatchers.Catalog, report ipc.Reload) {
+	for _, name := range slices.Concat(report.Added, report.Changed) {
+		delete(e.gone, name)
+		e.perform(e.core.Define(e.now(), rules(next.Specs[name])))
+	}
+	for _, name := range report.Removed {
+		e.core.Remove(e.now(), name)
+		e.forgetRemoved(name)
+	}
+	if len(report.Changed) > 0 {
+		for _, job := range e.book.Open() {
+			if job.State != ipc.Queued || !slices.Contains(report.Changed, job.Dispatcher) {
+				continue
+			}
+			if locks, err := next.Specs[job.Dispatcher].Locks(job.Arguments); err == nil {
+				e.core.Relock(e.now(), queue.ID(job.ID), coreLocks(locks))
+			}
+		}
+	}
+	e.perform(e.core.Tick(e.now()))
+}
+
+// specOf is the definition in force for a job, also of a removed dispatcher
+// whose jobs are not all done.
+func (e *engine) specOf(name string) *dispatchers.Spec {
+	if spec := e.catalog.Load().Specs[name]; spec != nil {
+		return spec
+	}
+	return e.gone[name]
+}
+
+// forgetRemoved drops the definition of a removed dispatcher with its last job.
+func (e *engine) forgetRemoved(name string) {
+	if e.gone[name] == nil {
+		return
+	}
+	if q, r := e.core.DispatcherCounts(name); q+r == 0 {
+		delete(e.gone, name)
+	}
+}
+
+// placeholder defines a held dispatcher for restored jobs of a disabled one:
+// they wait until the file is mended, or expire.
+func (e *engine) placeholder(name string) *dispatchers.Spec {
+	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: "fail", SuccessExitCodes: []int{0}}
+	e.core.Define(e.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
+	e.core.Hold(e.now(), name, true)
+	return spec
+}
+
+// rules is the part of a definition that the queue decides by.
+func rules(s *dispatchers.Spec) queue.Rules {
+	return queue.Rules{
+		Name: s.Name, MaxQueue: s.MaxQueue, Concurrency: s.Concurrency,
+		QueueTimeout: time.Duration(s.QueueTimeout), Timeout: time.Duration(s.Timeout),
+		Coalesce: s.Coalesce, Debounce: time.Duration(s.Debounce), DebounceMax: time.Duration(s.DebounceMax),
+		Retries: s.Retry.Attempts, Backoff: time.Duration(s.Retry.Backoff), MaxBackoff: time.Duration(s.Retry.MaxBackoff),
+	}
+}

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/ipc"
+)
+
+// view is a job as everybody sees it, with what only the loop knows.
+func (e *engine) view(job *store.Job) ipc.Job {
+	v := job.View()
+	id := queue.ID(job.ID)
+	switch v.State {
+	case ipc.Queued:
+		v.WaitingFor = e.waiting(id)
+	case ipc.Running:
+		if r := e.runs[id]; r != nil {
+			v.Progress = r.progress
+			v.Output.Bytes = e.dir.LogSize(job.ID)
+		}
+	}
+	return v
+}
+
+// waiting says why a queued job does not run yet.
+func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
+	w, ok := e.core.Waiting(e.now(), id)
+	if !ok {
+		return nil
+	}
+	v := &ipc.WaitingFor{Reason: ipc.Reason(w.Reason), Lock: w.Lock, PID: w.PID}
+	if w.Job != (queue.ID{}) {
+		v.Job = ulid.ULID(w.Job).String()
+	}
+	if w.Until > 0 {
+		v.Until = new(e.epoch.Add(w.Until).UTC())
+	}
+	if w.Lock == "journal" {
+		v.Detail = "the journal cannot be written"
+	}
+	if w.Estimate > 0 {
+		v.Detail = "about " + w.Estimate.Round(time.Second).String()
+	}
+	return v
+}
+
+// dispatcher is the view of one dispatcher.
+func (e *engine) dispatcher(name string) ipc.Dispatcher {
+	c := e.catalog.Load()
+	d := ipc.Dispatcher{Name: name, State: ipc.DispatcherReady}
+	if spec := c.Specs[name]; spec != nil {
+		d.Description, d.Origin, d.Definition = spec.Description, spec.Origin, spec.Definition()
+	}
+	for _, paused := range e.book.Paused() {
+		if paused == name {
+			d.State = ipc.DispatcherPaused
+		}
+	}
+	if faults, bad := c.Disabled[name]; bad {
+		d.Reason, d.Origin = reason(faults), faults[0].File
+		if c.Specs[name] == nil {
+			d.State = ipc.DispatcherDisabled
+		} else {
+			d.Reason = "its last good definition is in force: " + d.Reason
+		}
+	}
+	d.Queued, d.Running = e.core.DispatcherCounts(name)
+	if t := e.tallies[name]; t != nil {
+		d.Counters, d.LastJob, d.LastState = t.counters, t.lastJob, t.lastState
+	}
+	return d
+}
+
+// lockView is the view of one lock.
+func (e *engine) lockView(l queue.LockState) ipc.Lock {
+	v := ipc.Lock{Name: l.Name, Holders: []ipc.LockHolder{}, Waiters: []string{}}
+	for _, h := range l.Holders {
+		holder := ipc.LockHolder{PID: h.PID, Shared: h.Shared, Since: e.epoch.Add(h.Since).UTC()}
+		if r := e.runs[h.Job]; r != nil {
+			holder.Job, holder.Dispatcher = r.job.ID.String(), r.spec.Name
+		}
+		v.Holders = append(v.Holders, holder)
+	}
+	for _, id := range l.Waiters {
+		v.Waiters = append(v.Waiters, ulid.ULID(id).String())
+	}
+	return v
+}

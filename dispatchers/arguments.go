@@ -1,0 +1,163 @@
+package dispatchers
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"dispatchd/ipc"
+)
+
+// maxDepth bounds how deep arguments may be nested.
+const maxDepth = 100
+
+// ValidateArguments checks that raw is exactly one JSON value in UTF-8, without
+// duplicate names and at most 100 levels deep, and returns it without
+// needless space. encoding/json would take the last of two equal names. The
+// error is an *ipc.Error of KindArgumentsInvalid.
+func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
+	var compact bytes.Buffer
+	if !utf8.Valid(raw) {
+		return nil, s.invalid("arguments are not UTF-8")
+	}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, s.invalid("arguments are empty, want one JSON value")
+	}
+	if err := json.Compact(&compact, raw); err != nil {
+		if serr, ok := errors.AsType[*json.SyntaxError](err); ok {
+			return nil, s.invalid("arguments are not one JSON value: %s at byte %d", serr, serr.Offset)
+		}
+		return nil, s.invalid("arguments are not one JSON value: %s", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
+	dec.UseNumber()
+	if err := checkValue(dec, "$", 0); err != nil {
+		return nil, s.invalid("arguments: %s", err)
+	}
+	return compact.Bytes(), nil
+}
+
+// invalid makes the error of bad arguments.
+func (s *Spec) invalid(format string, args ...any) *ipc.Error {
+	e := ipc.Errorf(ipc.KindArgumentsInvalid, format, args...)
+	if s != nil {
+		e.Dispatcher = s.Name
+	}
+	return e
+}
+
+// checkValue reads one value and refuses duplicate names and great depth.
+func checkValue(dec *json.Decoder, path string, depth int) error {
+	tok, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	delim, ok := tok.(json.Delim)
+	if !ok {
+		return nil
+	}
+	if depth >= maxDepth {
+		return fmt.Errorf("nested deeper than %d levels", maxDepth)
+	}
+	if delim == '{' {
+		return checkObject(dec, path, depth)
+	}
+	for i := 0; dec.More(); i++ {
+		if err := checkValue(dec, element(path, i), depth+1); err != nil {
+			return err
+		}
+	}
+	_, err = dec.Token()
+	return err
+}
+
+// checkObject reads the members of an object after its brace.
+func checkObject(dec *json.Decoder, path string, depth int) error {
+	seen := map[string]bool{}
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := tok.(string)
+		if seen[name] {
+			return fmt.Errorf("name %q twice in %q", clip(name), path)
+		}
+		seen[name] = true
+		if err := checkValue(dec, join(path, clip(name)), depth+1); err != nil {
+			return err
+		}
+	}
+	_, err := dec.Token()
+	return err
+}
+
+// Canonical writes arguments so that equal ones give equal text: sorted names,
+// no space, one way to escape. Numbers stay as they were written: 1 and 1.0 are
+// not equal. No arguments are written as null.
+func (s *Spec) Canonical(args json.RawMessage) string {
+	v, ok := decodeAny(args)
+	if !ok {
+		return string(args)
+	}
+	return canonical(v)
+}
+
+// decodeAny reads one JSON value and keeps its numbers as they were written.
+func decodeAny(args json.RawMessage) (any, bool) {
+	if len(args) == 0 {
+		return nil, true
+	}
+	dec := json.NewDecoder(bytes.NewReader(args))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return nil, false
+	}
+	_, err := dec.Token()
+	return v, errors.Is(err, io.EOF)
+}
+
+// canonical writes a decoded value; encoding/json sorts the names of a map.
+func canonical(v any) string {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(v) != nil {
+		return ""
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// maxKey is the longest coalesce key kept as text; the queue holds one for each
+// job, and its memory is bounded.
+const maxKey = 64
+
+// ArgKey is what two notifies must have in common to share a run: all their
+// arguments, or those that coalesce_key names. Long ones are given as a hash.
+func (s *Spec) ArgKey(args json.RawMessage) string {
+	key := s.Canonical(args)
+	if v, ok := decodeAny(args); ok && len(s.CoalesceKey) > 0 {
+		if object, isObject := v.(map[string]any); isObject {
+			picked := map[string]any{}
+			for name, member := range object {
+				if slices.Contains(s.CoalesceKey, name) {
+					picked[name] = member
+				}
+			}
+			key = canonical(picked)
+		}
+	}
+	if len(key) > maxKey {
+		sum := sha256.Sum256([]byte(key))
+		return "sha256:" + hex.EncodeToString(sum[:16]) // no JSON value begins so
+	}
+	return key
+}

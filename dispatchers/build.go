@@ -1,0 +1,131 @@
+package dispatchers
+
+import (
+	"slices"
+)
+
+// builder sets the keys of one dispatcher, layer by layer, and then judges what
+// they mean together.
+type builder struct {
+	*decoder
+	trust    trust
+	spec     *Spec
+	function bool    // a Go function is registered under the name
+	broken   bool    // some file could not be read to its end
+	base     *source // the first file
+}
+
+// layer sets the keys of one file over those before it.
+func (b *builder) layer(src *source) {
+	if b.base == nil {
+		b.base = src
+	}
+	doc := parseTOML(src)
+	b.table(doc.root, b.keys(b.spec), keysOfTables())
+	b.faults = append(b.faults, doc.faults...)
+	b.count += len(doc.faults)
+	b.broken = b.broken || doc.broken
+}
+
+// finish checks the keys against each other and gives all faults. Where a file
+// could not be read to its end or a value is bad, a missing key proves nothing.
+func (b *builder) finish() []Fault {
+	b.operation()
+	b.grouping()
+	b.spans()
+	b.spec.finish()
+	b.includes()
+	if more := b.count - len(b.faults); more > 0 && b.base != nil {
+		b.faults = append(b.faults, Fault{File: b.base.path, Message: "and more faults that are not listed"})
+	}
+	return b.faults
+}
+
+// good reports whether a key was set to a value without fault.
+func (b *builder) good(key string) bool {
+	v := b.seen[key]
+	return v != nil && !slices.ContainsFunc(b.faults, func(f Fault) bool { return f.Key == key && f.File == v.src.path })
+}
+
+// operation wants exactly one of command, script, php_class and a function.
+func (b *builder) operation() {
+	var set []*value
+	for _, key := range []string{"command", "script", "php_class"} {
+		if v := b.seen[key]; v != nil {
+			set = append(set, v)
+		}
+	}
+	switch {
+	case b.function && len(set) > 0:
+		b.report(set[0], set[0].keyAt, "take it out, or give the file another name", "a Go function is registered as %s already", b.spec.Name)
+	case len(set) > 1:
+		last := set[len(set)-1]
+		b.report(last, last.keyAt, "keep one of them", "stands beside %s, want exactly one", set[0].path)
+	case len(set) == 0 && !b.function && !b.broken && b.base != nil:
+		f := b.base.fault(0, "command", "is missing")
+		f.Suggestion = `every dispatcher needs command = ["/path/to/program", …] or script = "…"`
+		b.faults = append(b.faults, f)
+		b.count++
+	}
+	b.spec.Function = b.function
+	if v := b.seen["package_includes"]; v != nil && len(b.spec.PackageIncludes) > 0 && (b.function || b.seen["command"] != nil) {
+		b.report(v, v.keyAt, "use script, or load the files in the program", "works with script only")
+	}
+}
+
+// grouping checks what coalescing keys mean together.
+func (b *builder) grouping() {
+	s := b.spec
+	if v := b.seen["coalesce"]; v != nil && !s.Coalesce && s.Debounce > 0 {
+		b.bad(v, "take it out", "debounce implies coalesce, false contradicts it")
+	}
+	if v := b.seen["coalesce_key"]; v != nil && !s.Coalesce && s.Debounce == 0 && b.good("coalesce_key") {
+		b.report(v, v.keyAt, "set coalesce = true", "means nothing without coalesce or debounce")
+	}
+	v := b.seen["locks.shared"]
+	if v == nil {
+		return
+	}
+	for _, item := range v.items {
+		if slices.Contains(s.Exclusive, item.text) {
+			b.bad(item, "keep one of them", "%q is exclusive too", clip(item.text))
+		}
+	}
+}
+
+// spans checks pairs of durations.
+func (b *builder) spans() {
+	s := b.spec
+	if v := b.seen["debounce_max"]; v != nil && b.good("debounce_max") && b.seen["debounce"] == nil && s.Debounce == 0 {
+		b.report(v, v.keyAt, "set debounce", "means nothing without debounce")
+	} else if v != nil && b.good("debounce_max") && s.DebounceMax < s.Debounce {
+		b.bad(v, "", "is shorter than debounce, which is %s", durationText(s.Debounce))
+	}
+	if s.Retry.MaxBackoff >= s.Retry.Backoff {
+		return
+	}
+	if v := b.seen["retry.max_backoff"]; v != nil {
+		if b.good("retry.max_backoff") {
+			b.bad(v, "", "is shorter than backoff, which is %s", durationText(s.Retry.Backoff))
+		}
+	} else {
+		s.Retry.MaxBackoff = s.Retry.Backoff // its default gives way
+	}
+}
+
+// includes wants the files that a script loads to be as trusted as itself.
+func (b *builder) includes() {
+	v := b.seen["package_includes"]
+	if v == nil {
+		return
+	}
+	for _, item := range v.items {
+		if !slices.Contains(b.spec.PackageIncludes, item.text) {
+			continue
+		}
+		if err := b.trust.include(item.text); err != nil {
+			f := fileFault(item.text, err)
+			b.bad(item, f.Suggestion, "%s", err)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package dispatchers
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+
+	"dispatchd/scheduler"
+)
+
+// laterKeys are the keys whose behaviour a later stage brings. Their values are
+// checked as they will be, and then refused: what is set is never ignored.
+func (d *decoder) laterKeys() map[string]setter {
+	var word string
+	var flag bool
+	var span time.Duration
+	var words []string
+	keys := map[string]setter{
+		"schedule":     d.schedule,
+		"timezone":     d.text(&word, timezone),
+		"jitter":       d.duration(&span, 0),
+		"catch_up":     d.choice(&word, "none", "latest", "all"),
+		"overlap":      d.choice(&word, "queue", "skip"),
+		"run_on_start": d.boolean(&flag),
+		"php_class":    d.text(&word, className),
+		"on_success":   d.distinct(d.list(&words, dispatcherName)),
+		"on_failure":   d.distinct(d.list(&words, dispatcherName)),
+		"arguments":    d.argumentTypes,
+		"cache":        d.nested(d.cacheKeys),
+		"limits":       d.nested(d.limitKeys),
+		"access":       d.nested(d.accessKeys),
+		"confirm":      d.nested(d.confirmKeys),
+	}
+	for name, set := range maps.Clone(keys) {
+		keys[name] = d.refused(set)
+	}
+	return keys
+}
+
+// refused says that a key is not supported yet, once its value is good.
+func (d *decoder) refused(set setter) setter {
+	return func(v *value) {
+		before := d.count
+		set(v)
+		if d.count == before {
+			d.report(v, v.keyAt, "take it out until a later version brings it", "is not supported yet")
+		}
+	}
+}
+
+// nested takes a table whose keys are all for later.
+func (d *decoder) nested(keys func() map[string]setter) setter {
+	return func(v *value) { d.table(v, keys(), nil) }
+}
+
+// schedule takes one schedule or a list of them.
+func (d *decoder) schedule(v *value) {
+	items := []*value{v}
+	if v.kind == unstable.Array {
+		items = v.items
+		if len(items) == 0 {
+			d.bad(v, "leave the key out", "is empty")
+		}
+	}
+	for _, item := range items {
+		if !d.is(item, unstable.String, `a schedule such as "daily", "30 2 * * *" or "@every 15m"`) {
+			continue
+		}
+		if _, err := scheduler.Parse(item.text, time.UTC); err != nil {
+			d.bad(item, "", "%s", printable(strings.TrimPrefix(err.Error(), "schedule: ")))
+		}
+	}
+}
+
+// cacheKeys are the keys of [cache].
+func (d *decoder) cacheKeys() map[string]setter {
+	var span time.Duration
+	var flag bool
+	var word string
+	var size int64
+	return map[string]setter{
+		"max_age": d.duration(&span, 0), "stale_ok": d.boolean(&flag),
+		"format": d.choice(&word, "json", "text"), "max_size": d.size(&size, 1),
+	}
+}
+
+// limitKeys are the keys of [limits].
+func (d *decoder) limitKeys() map[string]setter {
+	var size int64
+	var n int
+	return map[string]setter{
+		"memory": d.size(&size, 0), "file_size": d.size(&size, 0), "core": d.size(&size, 0),
+		"processes": d.integer(&n, 1, math.MaxInt32), "open_files": d.integer(&n, 4, math.MaxInt32),
+		"cpu_seconds": d.integer(&n, 1, math.MaxInt32), "nice": d.integer(&n, -20, 19),
+	}
+}
+
+// accessKeys are the keys of [access].
+func (d *decoder) accessKeys() map[string]setter {
+	var words []string
+	who := func(s string) string { return account(strings.TrimPrefix(s, "@")) }
+	return map[string]setter{
+		"notify": d.distinct(d.list(&words, who)), "read": d.distinct(d.list(&words, who)),
+		"cancel": d.distinct(d.list(&words, who)),
+	}
+}
+
+// confirmKeys are the keys of [confirm].
+func (d *decoder) confirmKeys() map[string]setter {
+	var span time.Duration
+	var command Spec
+	return map[string]setter{"within": d.duration(&span, time.Second), "rollback": d.command(&command)}
+}
+
+// argumentTypes takes [arguments]: name = "type", or a table with more rules.
+func (d *decoder) argumentTypes(v *value) {
+	if !d.is(v, unstable.Table, "a table from name to type") {
+		return
+	}
+	types := []string{"string", "integer", "number", "boolean", "array", "object"}
+	var word string
+	var flag bool
+	for _, field := range v.fields {
+		if field.kind != unstable.Table {
+			d.choice(&word, types...)(field)
+			continue
+		}
+		if field.names["type"] == nil {
+			d.bad(field, "", "has no type, want one of %s", strings.Join(types, ", "))
+		}
+		d.table(field, map[string]setter{
+			"type": d.choice(&word, types...), "required": d.boolean(&flag), "pattern": d.text(&word, pattern),
+			"enum": d.enum, "min": d.bound, "max": d.bound,
+		}, nil)
+	}
+}
+
+// enum takes a list of values.
+func (d *decoder) enum(v *value) {
+	if d.is(v, unstable.Array, "a list of values") && len(v.items) == 0 {
+		d.bad(v, "leave the key out", "is empty")
+	}
+}
+
+// bound takes a number.
+func (d *decoder) bound(v *value) {
+	if !slices.Contains([]unstable.Kind{unstable.Integer, unstable.Float}, v.kind) {
+		d.bad(v, "", "want a number, not %s", v.kindName())
+	}
+}
+
+// pattern checks a regular expression.
+func pattern(s string) string {
+	if _, err := regexp.Compile(s); err != nil {
+		return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	}
+	return ""
+}
+
+// timezone checks an IANA name.
+func timezone(s string) string {
+	if s == "" || s == "Local" {
+		return "want an IANA name such as Europe/Berlin"
+	}
+	if _, err := time.LoadLocation(s); err != nil {
+		return fmt.Sprintf("%q is no IANA time zone known here", clip(s))
+	}
+	return ""
+}
+
+// classRule is a PHP class name with its namespace.
+var classRule = regexp.MustCompile(`^\\?[A-Za-z_][A-Za-z0-9_]*(\\[A-Za-z_][A-Za-z0-9_]*)*$`)
+
+// className checks php_class.
+func className(s string) string {
+	if !classRule.MatchString(s) {
+		return "is no name of a PHP class"
+	}
+	return ""
+}
+
+// dispatcherName checks one name of on_success and on_failure.
+func dispatcherName(s string) string {
+	if !ValidName(s) {
+		return "is no name of a dispatcher"
+	}
+	return ""
+}

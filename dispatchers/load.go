@@ -1,0 +1,221 @@
+package dispatchers
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Catalog is what Load found: good dispatchers, and what is wrong with others.
+type Catalog struct {
+	Specs    map[string]*Spec
+	Disabled map[string][]Fault // by name, why
+	Faults   []Fault            // all, sorted by file, row and column
+}
+
+// Options says where definitions are.
+type Options struct {
+	Dirs          []string // packages' first, the admin's last; a missing one is empty
+	Functions     *Set     // nil = none
+	TrustUID      int      // files may belong to this user or root
+	SkipOwnership bool     // for an offline check of files that are not installed
+}
+
+// Names lists all dispatchers, good and disabled, sorted.
+func (c *Catalog) Names() []string {
+	names := maps.Clone(c.Disabled)
+	if names == nil {
+		names = map[string][]Fault{}
+	}
+	for name := range c.Specs {
+		names[name] = nil
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Nearest is the dispatcher that was probably meant, "" when none is near.
+func (c *Catalog) Nearest(name string) string { return nearest(name, c.Names()) }
+
+// Load reads all definitions. It always gives a Catalog: a bad file disables
+// its dispatcher, a bad directory all that it has a file for.
+func Load(o Options) *Catalog {
+	l := &loader{
+		o: o, trust: trust{uid: o.TrustUID, off: o.SkipOwnership}, layers: map[string]*layers{},
+		c: &Catalog{Specs: map[string]*Spec{}, Disabled: map[string][]Fault{}},
+	}
+	for _, name := range o.Functions.Names() {
+		l.of(name).function = true
+	}
+	for _, dir := range o.Dirs {
+		l.scan(dir)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.layers)) {
+		l.build(name, l.layers[name])
+	}
+	sortFaults(l.c.Faults)
+	return l.c
+}
+
+// layers are the files of one name.
+type layers struct {
+	function bool
+	base     string // the file of the last directory that has one
+	dropIns  []string
+	faults   []Fault // of directories, and of files that cannot be read
+}
+
+// loader is one Load at work.
+type loader struct {
+	o      Options
+	trust  trust
+	layers map[string]*layers
+	c      *Catalog
+}
+
+// of gives the layers of a name.
+func (l *loader) of(name string) *layers {
+	if l.layers[name] == nil {
+		l.layers[name] = &layers{}
+	}
+	return l.layers[name]
+}
+
+// fileFault makes the fault of a file or directory as a whole.
+func fileFault(path string, err error) Fault {
+	f := Fault{File: path, Message: err.Error()}
+	if u, ok := errors.AsType[*untrusted](err); ok {
+		f.Suggestion = u.suggestion
+	}
+	// "open /a/b: permission denied" after "/a/b: " says the path once more.
+	if p, ok := errors.AsType[*fs.PathError](err); ok && p.Path == path {
+		f.Message = p.Op + ": " + p.Err.Error()
+	}
+	f.Message = strings.TrimPrefix(f.Message, path+" ")
+	return f
+}
+
+// scan sorts the entries of one directory into layers.
+func (l *loader) scan(dir string) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		l.c.Faults = append(l.c.Faults, fileFault(dir, err))
+		return
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil {
+		err = l.trust.directory(dir)
+	}
+	var bad []Fault
+	if err != nil {
+		bad = []Fault{fileFault(dir, err)}
+		l.c.Faults = append(l.c.Faults, bad...)
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if stem, ok := stemOf(e.Name(), ".toml"); ok {
+			of := l.of(stem)
+			of.base, of.faults = path, append(of.faults, bad...)
+		} else if stem, ok := stemOf(e.Name(), ".d"); ok && ValidName(stem) {
+			l.scanDropIns(path, l.of(stem), bad)
+		}
+	}
+}
+
+// scanDropIns lists the drop-ins of one directory for one name.
+func (l *loader) scanDropIns(dir string, of *layers, bad []Fault) {
+	entries, err := os.ReadDir(dir)
+	if err == nil && len(bad) == 0 {
+		err = l.trust.directory(dir)
+	}
+	if err != nil {
+		of.faults = append(of.faults, fileFault(dir, err))
+	}
+	for _, e := range entries {
+		if _, ok := stemOf(e.Name(), ".toml"); ok {
+			of.dropIns = append(of.dropIns, filepath.Join(dir, e.Name()))
+		}
+	}
+	of.faults = append(of.faults, bad...)
+}
+
+// stemOf cuts the ending off. Dot files and what package managers and editors
+// leave behind are not for us.
+func stemOf(name, ending string) (string, bool) {
+	stem, ok := strings.CutSuffix(name, ending)
+	if !ok || stem == "" || strings.HasPrefix(name, ".") || strings.Contains(name, ".dpkg-") {
+		return "", false
+	}
+	for _, leftover := range []string{".rpmnew", ".rpmsave", ".rpmorig", ".pkgnew", ".pkgsave", "~"} {
+		if strings.HasSuffix(stem, leftover) {
+			return "", false
+		}
+	}
+	return stem, true
+}
+
+// build makes one Spec of its layers, or disables it.
+func (l *loader) build(name string, of *layers) {
+	if of.base == "" && !of.function {
+		return // drop-ins of a dispatcher that is not installed
+	}
+	faults := slices.Clone(of.faults)
+	if of.base != "" && !ValidName(name) {
+		faults = append(faults, Fault{
+			File: of.base, Message: fmt.Sprintf("%q is no name of a dispatcher", printable(clip(name))),
+			Suggestion: "a name is a letter, then letters, digits, _ and -, at most 64",
+		})
+	}
+	spec, masked, found := l.merge(name, of)
+	faults = append(faults, found...)
+	if masked && len(faults) == 0 {
+		return
+	}
+	if len(faults) == 0 {
+		l.c.Specs[name] = spec
+		return
+	}
+	sortFaults(faults)
+	l.c.Disabled[name] = faults
+	for _, f := range faults {
+		if !slices.Contains(l.c.Faults, f) { // a directory's is there once
+			l.c.Faults = append(l.c.Faults, f)
+		}
+	}
+}
+
+// merge sets the keys of all layers, one after the other.
+func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults []Fault) {
+	b := &builder{decoder: newDecoder(), trust: l.trust}
+	b.spec = defaults(name)
+	if of.function {
+		b.spec, b.function = l.o.Functions.Spec(name), true
+	}
+	files := of.dropIns
+	if of.base != "" {
+		b.spec.Origin, files = of.base, append([]string{of.base}, of.dropIns...)
+	}
+	for _, path := range files {
+		data, err := l.trust.read(path)
+		if err != nil {
+			faults = append(faults, fileFault(path, err))
+			b.broken = true
+			continue
+		}
+		if path == of.base && strings.TrimSpace(string(data)) == "" {
+			return nil, true, faults
+		}
+		if path != of.base {
+			b.spec.DropIns = append(b.spec.DropIns, path)
+		}
+		b.layer(&source{path: path, data: data})
+	}
+	return b.spec, false, append(faults, b.finish()...)
+}

@@ -1,0 +1,122 @@
+package dispatchers
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+
+	"dispatchd/ipc"
+)
+
+// lockRule is the rule of lock names (SPEC section 9).
+var lockRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`)
+
+// placeholder finds {name} in a lock template.
+var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
+
+// ownLock is how the daemon names a dispatcher's own lock; a named lock called
+// so could not be told from it.
+const ownLock = "dispatcher:"
+
+// Lock is one lock that a job takes before it starts.
+type Lock struct {
+	Name   string
+	Shared bool
+}
+
+// Locks are the locks of a job with these arguments, sorted by name and each
+// one once: exclusive when both are asked for. A value that is missing or does
+// not fit the rule of lock names is refused, never rewritten: an *ipc.Error of
+// KindArgumentsInvalid.
+func (s *Spec) Locks(args json.RawMessage) ([]Lock, error) {
+	if len(s.Exclusive)+len(s.Shared) == 0 {
+		return nil, nil
+	}
+	shared := map[string]bool{}
+	object, _ := decodeAny(args)
+	members, _ := object.(map[string]any)
+	for _, template := range s.Shared {
+		name, err := s.lockName(template, members)
+		if err != nil {
+			return nil, err
+		}
+		shared[name] = true
+	}
+	for _, template := range s.Exclusive {
+		name, err := s.lockName(template, members)
+		if err != nil {
+			return nil, err
+		}
+		shared[name] = false
+	}
+	locks := make([]Lock, 0, len(shared))
+	for name, is := range shared {
+		locks = append(locks, Lock{Name: name, Shared: is})
+	}
+	slices.SortFunc(locks, func(a, b Lock) int { return strings.Compare(a.Name, b.Name) })
+	return locks, nil
+}
+
+// lockName fills a template with values from the arguments.
+func (s *Spec) lockName(template string, members map[string]any) (string, error) {
+	var bad *ipc.Error
+	name := placeholder.ReplaceAllStringFunc(template, func(hole string) string {
+		arg := hole[1 : len(hole)-1]
+		switch v := members[arg].(type) {
+		case string:
+			if v == "" {
+				bad = s.invalid("lock %q: argument %q is empty", template, arg)
+			}
+			return v
+		case json.Number:
+			return v.String()
+		case bool:
+			if v {
+				return "true"
+			}
+			return "false"
+		case nil:
+			bad = s.invalid("lock %q needs the argument %q", template, arg)
+		default:
+			bad = s.invalid("lock %q: argument %q is no string, number or boolean", template, arg)
+		}
+		return ""
+	})
+	if bad != nil {
+		return "", bad
+	}
+	if !lockRule.MatchString(name) || strings.HasPrefix(name, ownLock) {
+		e := s.invalid("lock %q: %q is no lock name", template, printable(clip(name)))
+		e.Suggestion = "a lock name has letters, digits, _ . : and -, begins with a letter or digit and has at most 128 characters"
+		return "", e
+	}
+	return name, nil
+}
+
+// checkTemplate says what is wrong with a lock template, "" when it is good.
+func checkTemplate(template string) string {
+	for _, m := range placeholder.FindAllStringSubmatch(template, -1) {
+		if m[1] == "" {
+			return "{} names no argument"
+		}
+	}
+	filled := placeholder.ReplaceAllString(template, "0")
+	switch {
+	case strings.ContainsAny(filled, "{}"):
+		return "a brace is not closed"
+	case strings.HasPrefix(template, ownLock):
+		return `names that begin with "dispatcher:" are the dispatchers' own locks`
+	case !lockRule.MatchString(filled):
+		return "is no lock name: letters, digits, _ . : and -, first a letter or digit, at most 128"
+	}
+	return ""
+}
+
+// clip shortens a value for a message.
+func clip(s string) string {
+	if r := []rune(s); len(r) > 64 {
+		return string(r[:64]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,102 @@
+package dispatchers
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Settings are the keys of dispatchd.toml, with all defaults filled in.
+type Settings struct {
+	SocketGroup    string // group of the control socket, "" = the daemon's
+	Durability     string // disk, relaxed, memory
+	MaxRunning     int    // of all dispatchers together, 0 = no limit
+	MaxOutstanding int    // queued and running of all, 0 = no limit
+	HistoryCount   int
+	HistoryAge     time.Duration
+	HistoryBytes   int64
+	LogBytes       int64 // of all jobs' output together
+	LogLevel       string
+	LogFormat      string
+	Path           string // PATH of the jobs, "" = the built-in one
+	PackageManager string
+	MaxConnections int
+}
+
+// DefaultSettings are the settings of a daemon without a file.
+func DefaultSettings() Settings {
+	return Settings{
+		Durability: "disk", MaxOutstanding: 100_000,
+		HistoryCount: 10_000, HistoryAge: 720 * time.Hour, HistoryBytes: 16 << 20, LogBytes: 64 << 20,
+		LogLevel: "info", LogFormat: "auto", PackageManager: "auto", MaxConnections: 512,
+	}
+}
+
+// LoadSettings reads dispatchd.toml as strictly as a dispatcher's file; it must
+// belong to root or the calling user. A missing file means all defaults.
+func LoadSettings(path string) (Settings, []Fault) {
+	s := DefaultSettings()
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	t := trust{uid: os.Geteuid()}
+	if err := t.directory(filepath.Dir(path)); err != nil {
+		return s, []Fault{fileFault(path, err)}
+	}
+	data, err := t.read(path)
+	if err != nil {
+		return s, []Fault{fileFault(path, err)}
+	}
+	d, doc := newDecoder(), parseTOML(&source{path: path, data: data})
+	d.table(doc.root, d.settings(&s), nil)
+	faults := append(doc.faults, d.faults...)
+	sortFaults(faults)
+	return s, faults
+}
+
+// settings maps every key of dispatchd.toml to what takes its value.
+func (d *decoder) settings(s *Settings) map[string]setter {
+	return map[string]setter{
+		"socket_group":    d.text(&s.SocketGroup, orEmpty(account)),
+		"durability":      d.choice(&s.Durability, "disk", "relaxed", "memory"),
+		"max_running":     d.integer(&s.MaxRunning, 0, math.MaxInt32),
+		"max_outstanding": d.integer(&s.MaxOutstanding, 0, math.MaxInt32),
+		"history_count":   d.integer(&s.HistoryCount, 1, math.MaxInt32),
+		"history_age":     d.duration(&s.HistoryAge, time.Minute),
+		"history_bytes":   d.size(&s.HistoryBytes, 1<<10),
+		"log_bytes":       d.size(&s.LogBytes, 1<<10),
+		"log_level":       d.choice(&s.LogLevel, "debug", "info", "warn", "error"),
+		"log_format":      d.choice(&s.LogFormat, "auto", "text", "json"),
+		"path":            d.text(&s.Path, orEmpty(searchPath)),
+		"package_manager": d.choice(&s.PackageManager, "auto", "pkg", "dpkg", "rpm", "apk"),
+		"max_connections": d.integer(&s.MaxConnections, 1, 100_000),
+	}
+}
+
+// orEmpty lets the empty string pass, which means the default.
+func orEmpty(check func(string) string) func(string) string {
+	return func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return check(s)
+	}
+}
+
+// searchPath wants absolute directories: an empty or relative one would be
+// looked up where a job happens to run.
+func searchPath(s string) string {
+	for dir := range strings.SplitSeq(s, ":") {
+		if !filepath.IsAbs(dir) {
+			return "want absolute directories with colons between"
+		}
+	}
+	return ""
+}

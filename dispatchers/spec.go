@@ -1,0 +1,101 @@
+package dispatchers
+
+import (
+	"regexp"
+	"time"
+)
+
+// Defaults of the keys that others need to know.
+const (
+	DefaultTimeout   = 300 * time.Second
+	DefaultMaxQueue  = 10
+	DefaultMaxOutput = 1 << 20
+	DefaultKillGrace = 10 * time.Second
+	DefaultUmask     = 0o022
+)
+
+// unset marks a duration whose default depends on another key.
+const unset = -1
+
+// nameRule is the rule of dispatchers' names.
+var nameRule = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
+
+// ValidName reports whether name can be a dispatcher's.
+func ValidName(name string) bool { return nameRule.MatchString(name) }
+
+// Spec is one dispatcher: the keys of its file with all defaults filled in. It
+// is data only, equal Specs mean the same, and it is not changed once loaded.
+type Spec struct {
+	Name        string
+	Origin      string   // the file that defines it, "go" for a function without one
+	DropIns     []string // files merged over it, in their order
+	Description string
+
+	Command          []string // argv; exactly one of Command, Script, Function
+	Script           string   // text for /bin/sh -eu
+	Function         bool     // a Go function of the daemon's own program
+	PackageIncludes  []string
+	RequiredPackages []string
+
+	Timeout      time.Duration // of one attempt, 0 = none
+	QueueTimeout time.Duration // longest wait, 0 = none
+	MaxQueue     int           // queued and running, 0 = no limit of its own
+	Concurrency  int
+
+	Coalesce    bool          // also true when Debounce is set
+	CoalesceKey []string      // only these arguments are compared, nil = all
+	Debounce    time.Duration // 0 = none
+	DebounceMax time.Duration
+
+	Exclusive []string // lock templates
+	Shared    []string // lock templates
+
+	Retry            Retry
+	SuccessExitCodes []int
+	KillGrace        time.Duration
+	KillMode         string // group or process
+	SurviveRestart   bool
+	OnInterrupt      string // fail or rerun
+	Leftovers        string // leave
+
+	User             string // "" = the daemon's
+	Group            string // "" = the user's
+	Umask            int
+	WorkingDirectory string
+	Environment      map[string]string
+	MaxOutput        int64
+	Durability       string // disk, relaxed, memory; "" = the daemon's
+}
+
+// Retry says what happens after failed and timed_out.
+type Retry struct {
+	Attempts   int           // further attempts, 0 = none
+	Backoff    time.Duration // before the first retry, doubled for each other
+	MaxBackoff time.Duration
+	ExitCodes  []int // only these are tried again, nil = all
+}
+
+// defaults is a Spec with no key set. finish completes what depends on others.
+func defaults(name string) *Spec {
+	return &Spec{
+		Name: name, Timeout: DefaultTimeout, QueueTimeout: unset, MaxQueue: DefaultMaxQueue,
+		Concurrency: 1, DebounceMax: unset,
+		Retry:            Retry{Backoff: time.Second, MaxBackoff: time.Minute},
+		SuccessExitCodes: []int{0}, KillGrace: DefaultKillGrace, KillMode: "group",
+		SurviveRestart: true, OnInterrupt: "fail", Leftovers: "leave",
+		Umask: DefaultUmask, WorkingDirectory: "/", MaxOutput: DefaultMaxOutput,
+	}
+}
+
+// finish fills in the defaults that depend on other keys.
+func (s *Spec) finish() {
+	if s.QueueTimeout == unset {
+		s.QueueTimeout = s.Timeout
+	}
+	if s.DebounceMax == unset {
+		s.DebounceMax = max(s.Debounce, 10*min(s.Debounce, maxDuration/10))
+	}
+	if s.Debounce > 0 {
+		s.Coalesce = true
+	}
+}

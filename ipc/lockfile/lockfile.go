@@ -1,0 +1,137 @@
+// Package lockfile is the protocol of the lock files: flock(2) on files that
+// stay, so that what dies frees its lock, and flock(1) beside us is honoured.
+// The holder of an exclusive lock writes who it is into the file; that text is
+// a help for people, the kernel's lock is the truth.
+package lockfile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`)
+
+// ValidName reports whether a lock may have this name.
+func ValidName(name string) bool { return validName.MatchString(name) }
+
+// Holder is what the holder of an exclusive lock says of itself.
+type Holder struct {
+	Job     string `json:"job,omitempty"`
+	PID     int    `json:"pid"`
+	Start   int64  `json:"start,omitempty"` // when it took the lock, Unix seconds
+	Command string `json:"command,omitempty"`
+}
+
+// BusyError says that somebody else holds the lock. Holder.PID is 0 where it
+// is not known.
+type BusyError struct {
+	Path   string
+	Holder Holder
+}
+
+// Error names the holder.
+func (e *BusyError) Error() string {
+	if e.Holder.PID == 0 {
+		return e.Path + ": held by another process"
+	}
+	return fmt.Sprintf("%s: held by process %d", e.Path, e.Holder.PID)
+}
+
+// Try takes the lock NAME.lock in dir without waiting, or says who holds it in
+// a *BusyError. The file that comes back is the lock: Release it.
+func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
+	if !ValidName(name) {
+		return nil, fmt.Errorf("lock name %q: not allowed; use letters, digits, and . _ : - behind the first", name)
+	}
+	path := filepath.Join(dir, name+".lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o660)
+	if err != nil {
+		return nil, err
+	}
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
+	if err := flock(f, how|unix.LOCK_NB); err != nil {
+		defer func() { _ = f.Close() }()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, &BusyError{Path: path, Holder: whoHolds(f)}
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !shared {
+		write(f, h)
+	}
+	return f, nil
+}
+
+// flock retries a call that a signal broke off.
+func flock(f *os.File, how int) error {
+	for {
+		err := unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// write puts the holder into the file. A full disk does not matter to a lock.
+func write(f *os.File, h Holder) {
+	if h.Start == 0 {
+		h.Start = time.Now().Unix()
+	}
+	text, err := json.Marshal(h)
+	if err != nil {
+		return
+	}
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt(append(text, '\n'), 0)
+}
+
+// whoHolds finds the holder: by the kernel where it tells, else by the text.
+func whoHolds(f *os.File) Holder {
+	var h Holder
+	text, _ := io.ReadAll(io.LimitReader(f, 4096))
+	_ = json.Unmarshal(text, &h)
+	if pid := kernelHolder(f); pid != 0 && pid != h.PID {
+		return Holder{PID: pid}
+	}
+	return h
+}
+
+// waitStep is how often a waiting command tries again.
+const waitStep = 200 * time.Millisecond
+
+// Wait takes a lock as soon as it is free, or ends with ctx. It is for
+// people's commands; the daemon never waits.
+func Wait(ctx context.Context, dir, name string, shared bool, h Holder) (*os.File, error) {
+	tick := time.NewTicker(waitStep)
+	defer tick.Stop()
+	for {
+		f, err := Try(dir, name, shared, h)
+		if _, busy := errors.AsType[*BusyError](err); !busy {
+			return f, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// Release frees the lock by closing it, never by unlocking: the lock of an
+// inherited descriptor must live on. The holder's text goes first.
+func Release(f *os.File) {
+	_ = f.Truncate(0)
+	_ = f.Close()
+}

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"context"
+	"io"
+
+	"dispatchd/ipc"
+)
+
+// Backend is the daemon as the API sees it. Its errors are *ipc.Error.
+type Backend interface {
+	Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest) (ipc.Notified, error)
+	Job(ctx context.Context, id string) (ipc.Job, error)
+	// Await returns the job when it has ended, or as it is when ctx is done.
+	Await(ctx context.Context, id string) (ipc.Job, error)
+	Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error)
+	Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error)
+	Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error)
+	Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.Notified, error)
+	Dispatchers(ctx context.Context) ([]ipc.Dispatcher, error)
+	Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, error)
+	Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error)
+	Locks(ctx context.Context) ([]ipc.Lock, error)
+	Status(ctx context.Context) (ipc.Status, error)
+	Health(ctx context.Context) (ipc.Health, error)
+	Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error)
+	Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error)
+	AwaitIdle(ctx context.Context) error
+}

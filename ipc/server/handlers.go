@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+// named names a dispatcher.
+type named struct {
+	Name string `path:"name" maxLength:"200"`
+}
+
+func (s *Server) health(ctx context.Context, _ ipc.Peer, _ *none) (*body[ipc.Health], error) {
+	return answer(s.backend.Health(ctx))
+}
+
+func (s *Server) status(ctx context.Context, _ ipc.Peer, _ *none) (*body[ipc.Status], error) {
+	return answer(s.backend.Status(ctx))
+}
+
+func (s *Server) dispatchers(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Dispatcher], error) {
+	return answer(s.backend.Dispatchers(ctx))
+}
+
+func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *named) (*body[ipc.Dispatcher], error) {
+	return answer(s.backend.Dispatcher(ctx, in.Name))
+}
+
+func (s *Server) pause(ctx context.Context, by ipc.Peer, in *named) (*body[ipc.Dispatcher], error) {
+	return answer(s.backend.Pause(ctx, by, in.Name, true))
+}
+
+func (s *Server) resume(ctx context.Context, by ipc.Peer, in *named) (*body[ipc.Dispatcher], error) {
+	return answer(s.backend.Pause(ctx, by, in.Name, false))
+}
+
+func (s *Server) locks(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Lock], error) {
+	return answer(s.backend.Locks(ctx))
+}
+
+func (s *Server) reload(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Reload], error) {
+	return answer(s.backend.Reload(ctx, by))
+}
+
+// waited is a request that may wait: true, or a duration.
+type waited struct {
+	Wait string `query:"wait" doc:"true, or how long, such as 30s"`
+}
+
+// drain refuses new jobs, and waits for the end of all if it is asked to.
+func (s *Server) drain(ctx context.Context, by ipc.Peer, in *waited) (*body[ipc.Status], error) {
+	limit, waits, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	status, err := s.backend.Drain(ctx, by, true)
+	if err != nil || !waits {
+		return answer(status, err)
+	}
+	waiting, cancel := bound(ctx, limit)
+	defer cancel()
+	if err := s.backend.AwaitIdle(waiting); err != nil && waiting.Err() == nil {
+		return nil, err
+	}
+	return answer(s.backend.Status(ctx))
+}
+
+func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Status], error) {
+	return answer(s.backend.Drain(ctx, by, false))
+}
+
+// parseWait reads the wait parameter; a duration of 0 is without bound.
+func parseWait(v string) (time.Duration, bool, error) {
+	switch v {
+	case "", "false", "0":
+		return 0, false, nil
+	case "true", "1":
+		return 0, true, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 {
+		return 0, false, ipc.Errorf(ipc.KindBadRequest, "wait=%.40q: neither true nor a duration such as 30s", v)
+	}
+	return d, true, nil
+}
+
+// bound limits a wait; 0 = only by ctx.
+func bound(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	if limit == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, limit)
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"dispatchd/ipc"
+)
+
+// notifyIn is a notify on the wire. The body is read by hand: a duplicate name
+// or what follows the value must not pass.
+type notifyIn struct {
+	named
+	waited
+	Key     string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
+	RawBody []byte `contentType:"application/json"`
+}
+
+// notifyOut answers a notify.
+type notifyOut struct {
+	Status   int
+	Location string `header:"Location"`
+	Body     ipc.Notified
+}
+
+// notify asks for a run, and waits for its end if it is asked to.
+func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn) (*notifyOut, error) {
+	limit, waits, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Key) > maxKey {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key has %d bytes, more than %d", len(in.Key), maxKey)
+	}
+	args, err := argumentsOf(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.backend.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
+	if err != nil {
+		return nil, err
+	}
+	return s.notified(ctx, n, limit, waits)
+}
+
+// notified answers with the job as accepted, or as ended.
+func (s *Server) notified(ctx context.Context, n ipc.Notified, limit time.Duration, waits bool) (*notifyOut, error) {
+	out := &notifyOut{Status: http.StatusAccepted, Location: "/v1/jobs/" + n.ID, Body: n}
+	if !waits {
+		return out, nil
+	}
+	waiting, cancel := bound(ctx, limit)
+	defer cancel()
+	job, err := s.backend.Await(waiting, n.ID)
+	if err != nil {
+		return nil, err
+	}
+	out.Body.Job = job
+	if job.State.Final() {
+		out.Status, out.Body.Position = http.StatusOK, 0
+	}
+	return out, nil
+}
+
+// argumentsOf takes {"arguments": …} apart; an empty body has none.
+func argumentsOf(raw []byte) (json.RawMessage, error) {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	tok, err := dec.Token()
+	if err != nil {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+	}
+	if tok != json.Delim('{') {
+		return nil, ipc.Errorf(ipc.KindBadRequest, `the body is not an object; send {"arguments": …}`)
+	}
+	var args json.RawMessage
+	seen := false
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+		}
+		if name != "arguments" || seen {
+			return nil, ipc.Errorf(ipc.KindBadRequest, `the body has the name %.40q; only one "arguments" is allowed`, name)
+		}
+		seen = true
+		if err := dec.Decode(&args); err != nil {
+			return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "something follows the body's object")
+	}
+	return args, nil
+}
+
+// jobsIn selects jobs.
+type jobsIn struct {
+	Dispatcher string    `query:"dispatcher"`
+	State      string    `query:"state" enum:"queued,running,succeeded,failed,timed_out,canceled,expired,interrupted"`
+	Since      time.Time `query:"since" doc:"created at or after"`
+	Limit      int       `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Before     string    `query:"before" doc:"the last id of the page before"`
+}
+
+func (s *Server) jobs(ctx context.Context, _ ipc.Peer, in *jobsIn) (*body[[]ipc.Job], error) {
+	return answer(s.backend.Jobs(ctx, ipc.JobFilter{
+		Dispatcher: in.Dispatcher, State: ipc.State(in.State), Since: in.Since, Limit: in.Limit, Before: in.Before,
+	}))
+}
+
+// jobIn names a job by its id or a unique start of it.
+type jobIn struct {
+	ID string `path:"id" maxLength:"40"`
+}
+
+// waitJob names a job whose end may be waited for.
+type waitJob struct {
+	jobIn
+	waited
+}
+
+func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (*body[ipc.Job], error) {
+	limit, waits, err := parseWait(in.Wait)
+	if err != nil {
+		return nil, err
+	}
+	if !waits {
+		return answer(s.backend.Job(ctx, in.ID))
+	}
+	waiting, cancel := bound(ctx, limit)
+	defer cancel()
+	return answer(s.backend.Await(waiting, in.ID))
+}
+
+func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *jobIn) (*body[ipc.Job], error) {
+	return answer(s.backend.Cancel(ctx, by, in.ID))
+}
+
+// retryIn names a job to be asked for again.
+type retryIn struct {
+	jobIn
+	Key string `header:"Idempotency-Key" maxLength:"128"`
+}
+
+func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn) (*notifyOut, error) {
+	n, err := s.backend.Retry(ctx, by, in.ID, in.Key)
+	if err != nil {
+		return nil, err
+	}
+	return s.notified(ctx, n, 0, false)
+}
+
+// logIn asks for a job's output.
+type logIn struct {
+	jobIn
+	Follow bool  `query:"follow" doc:"go on until the job has ended"`
+	From   int64 `query:"from" minimum:"0" doc:"the byte to start at"`
+}
+
+// log streams a job's output as text. A reader that does not read is cut off.
+func (s *Server) log(ctx context.Context, _ ipc.Peer, in *logIn) (*huma.StreamResponse, error) {
+	src, err := s.backend.Log(ctx, in.ID, in.From, in.Follow)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer func() { _ = src.Close() }()
+		_, w := humago.Unwrap(hc)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		control := http.NewResponseController(w)
+		_ = control.Flush()
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := src.Read(buf)
+			if n > 0 {
+				_ = control.SetWriteDeadline(time.Now().Add(writeTime))
+				if _, werr := w.Write(buf[:n]); werr != nil {
+					return
+				}
+				_ = control.Flush()
+			}
+			if err != nil {
+				return
+			}
+		}
+	}}, nil
+}

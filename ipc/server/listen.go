@@ -1,0 +1,81 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"dispatchd/ipc"
+)
+
+// pathMax is the longest socket path, without the final NUL.
+func pathMax() int {
+	if runtime.GOOS == "linux" {
+		return 107
+	}
+	return 103
+}
+
+// Listen makes the socket with this mode, and this group if it is not "". A
+// stale one is removed: the caller holds the instance's lock, so nobody uses it.
+func Listen(path, group string, mode os.FileMode) (net.Listener, error) {
+	if len(path) > pathMax() {
+		p := ipc.Errorf(ipc.KindConfiguration, "socket path %s: %d bytes, the system allows %d", path, len(path), pathMax())
+		p.Suggestion = "use a shorter --root"
+		return nil, p
+	}
+	if fi, err := os.Lstat(path); err == nil {
+		if fi.Mode().Type() != os.ModeSocket {
+			return nil, ipc.Errorf(ipc.KindConfiguration, "%s: in the way, and not a socket; remove it", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("stale socket: %w", err)
+		}
+	}
+	old := syscall.Umask(0o117) // 0660 without a window
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	syscall.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false)
+	if group != "" {
+		if err := giveTo(path, group); err != nil {
+			_ = l.Close()
+			return nil, err
+		}
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	return l, nil
+}
+
+// giveTo sets the socket's group.
+func giveTo(path, group string) error {
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return fmt.Errorf("socket_group %s: %w", group, err)
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
+	}
+	return nil
+}
+
+// orElse is the first error that is one.
+func orElse(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
