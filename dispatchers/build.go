@@ -22,8 +22,7 @@ func (b *builder) layer(src *source) {
 	}
 	doc := parseTOML(src)
 	b.table(doc.root, b.keys(b.spec), keysOfTables())
-	b.faults = append(b.faults, doc.faults...)
-	b.count += len(doc.faults)
+	b.take(doc)
 	b.broken = b.broken || doc.broken
 }
 

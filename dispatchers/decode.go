@@ -30,6 +30,18 @@ type decoder struct {
 // newDecoder makes an empty decoder.
 func newDecoder() *decoder { return &decoder{seen: map[string]*value{}} }
 
+// take adds the faults of a document's form, but not what the library says
+// about a value that has a fault already.
+func (d *decoder) take(doc *document) {
+	values := d.faults
+	for _, f := range doc.faults {
+		if !slices.ContainsFunc(values, func(v Fault) bool { return v.File == f.File && v.Row == f.Row && doc.checked }) {
+			d.faults = append(d.faults, f)
+			d.count++
+		}
+	}
+}
+
 // bad reports a fault at a value.
 func (d *decoder) bad(v *value, suggestion, format string, args ...any) {
 	d.report(v, v.at, suggestion, format, args...)

@@ -56,9 +56,9 @@ func LoadSettings(path string) (Settings, []Fault) {
 	}
 	d, doc := newDecoder(), parseTOML(&source{path: path, data: data})
 	d.table(doc.root, d.settings(&s), nil)
-	faults := append(doc.faults, d.faults...)
-	sortFaults(faults)
-	return s, faults
+	d.take(doc)
+	sortFaults(d.faults)
+	return s, d.faults
 }
 
 // settings maps every key of dispatchd.toml to what takes its value.

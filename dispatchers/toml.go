@@ -40,6 +40,8 @@ type document struct {
 	root   *value
 	faults []Fault
 	broken bool // the file cannot be read to its end
+
+	checked bool // the faults are the library's own, about values
 }
 
 // parseTOML never fails: what is wrong is in the document's faults.
@@ -78,7 +80,7 @@ func (d *document) crossCheck() {
 	if err == nil {
 		return
 	}
-	d.broken = true
+	d.broken, d.checked = true, true
 	var derr *toml.DecodeError
 	if !errors.As(err, &derr) {
 		d.faults = append(d.faults, d.src.fault(0, "", "%s", err))

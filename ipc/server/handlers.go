@@ -7,8 +7,8 @@ import (
 	"dispatchd/ipc"
 )
 
-// named names a dispatcher.
-type named struct {
+// Named names a dispatcher.
+type Named struct {
 	Name string `path:"name" maxLength:"200"`
 }
 
@@ -24,15 +24,15 @@ func (s *Server) dispatchers(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]
 	return answer(s.backend.Dispatchers(ctx))
 }
 
-func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *named) (*body[ipc.Dispatcher], error) {
+func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
 	return answer(s.backend.Dispatcher(ctx, in.Name))
 }
 
-func (s *Server) pause(ctx context.Context, by ipc.Peer, in *named) (*body[ipc.Dispatcher], error) {
+func (s *Server) pause(ctx context.Context, by ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
 	return answer(s.backend.Pause(ctx, by, in.Name, true))
 }
 
-func (s *Server) resume(ctx context.Context, by ipc.Peer, in *named) (*body[ipc.Dispatcher], error) {
+func (s *Server) resume(ctx context.Context, by ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
 	return answer(s.backend.Pause(ctx, by, in.Name, false))
 }
 
@@ -44,13 +44,13 @@ func (s *Server) reload(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Re
 	return answer(s.backend.Reload(ctx, by))
 }
 
-// waited is a request that may wait: true, or a duration.
-type waited struct {
+// Waited is a request that may wait: true, or a duration.
+type Waited struct {
 	Wait string `query:"wait" doc:"true, or how long, such as 30s"`
 }
 
 // drain refuses new jobs, and waits for the end of all if it is asked to.
-func (s *Server) drain(ctx context.Context, by ipc.Peer, in *waited) (*body[ipc.Status], error) {
+func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (*body[ipc.Status], error) {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
 		return nil, err

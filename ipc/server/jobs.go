@@ -17,8 +17,8 @@ import (
 // notifyIn is a notify on the wire. The body is read by hand: a duplicate name
 // or what follows the value must not pass.
 type notifyIn struct {
-	named
-	waited
+	Named
+	Waited
 	Key     string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
 	RawBody []byte `contentType:"application/json"`
 }
@@ -121,15 +121,15 @@ func (s *Server) jobs(ctx context.Context, _ ipc.Peer, in *jobsIn) (*body[[]ipc.
 	}))
 }
 
-// jobIn names a job by its id or a unique start of it.
-type jobIn struct {
+// JobRef names a job by its id or a unique start of it.
+type JobRef struct {
 	ID string `path:"id" maxLength:"40"`
 }
 
-// waitJob names a job whose end may be waited for.
+// waitJob names a job whose end may be Waited for.
 type waitJob struct {
-	jobIn
-	waited
+	JobRef
+	Waited
 }
 
 func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (*body[ipc.Job], error) {
@@ -145,13 +145,13 @@ func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (*body[ipc.Jo
 	return answer(s.backend.Await(waiting, in.ID))
 }
 
-func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *jobIn) (*body[ipc.Job], error) {
+func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (*body[ipc.Job], error) {
 	return answer(s.backend.Cancel(ctx, by, in.ID))
 }
 
 // retryIn names a job to be asked for again.
 type retryIn struct {
-	jobIn
+	JobRef
 	Key string `header:"Idempotency-Key" maxLength:"128"`
 }
 
@@ -165,7 +165,7 @@ func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn) (*notifyOu
 
 // logIn asks for a job's output.
 type logIn struct {
-	jobIn
+	JobRef
 	Follow bool  `query:"follow" doc:"go on until the job has ended"`
 	From   int64 `query:"from" minimum:"0" doc:"the byte to start at"`
 }

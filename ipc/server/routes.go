@@ -70,6 +70,9 @@ func op[I, O any](fn func(context.Context, ipc.Peer, *I) (*O, error)) func(huma.
 			OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: r.status,
 			MaxBodyBytes: maxBody, Extensions: map[string]any{"x-access": string(r.access)}, SkipValidateBody: true,
 		}
+		if r.id == "notify" {
+			o.RequestBody = &huma.RequestBody{Description: `{"arguments": any JSON}; empty = no arguments`}
+		}
 		huma.Register(api, o, func(ctx context.Context, in *I) (*O, error) {
 			by, err := peerOf(ctx)
 			if err == nil {
@@ -84,6 +87,9 @@ func op[I, O any](fn func(context.Context, ipc.Peer, *I) (*O, error)) func(huma.
 			}
 			return out, nil
 		})
+		if o.RequestBody != nil {
+			o.RequestBody.Required = false // huma makes every raw body required
+		}
 	}
 }
 

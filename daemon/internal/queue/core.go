@@ -143,6 +143,7 @@ type Core struct {
 	draining        bool
 	frozen          bool
 	dirty           bool // something changed that a pass may act on
+	restoring       bool // from the first Restore to the next Tick: decide nothing
 	timers          timers
 	locks           locks
 	explained       map[*job]obstacle // why candidates wait; nil = to be worked out
@@ -166,15 +167,23 @@ func (c *Core) Define(now time.Duration, r Rules) []Effect {
 		c.dispatchers[r.Name] = d
 		c.order = append(c.order, d)
 	}
+	moved := d.rules.QueueTimeout != r.QueueTimeout
 	d.rules, d.removed = r, false
-	// The rare full walk: the new queue timeout holds for jobs that wait already.
+	if moved {
+		c.rearm(d)
+	}
+	c.change()
+	return c.settle(now, nil)
+}
+
+// rearm makes a new queue timeout hold for jobs that wait already. It is the
+// one full walk, and a reload that leaves the timeout alone does without.
+func (c *Core) rearm(d *dispatcher) {
 	for _, j := range c.jobs {
 		if j.d == d && j.state != running {
 			c.arm(j)
 		}
 	}
-	c.change()
-	return c.settle(now, nil)
 }
 
 // Remove makes a dispatcher unknown for new jobs. Those it has run to their

@@ -13,7 +13,8 @@ type line struct {
 	head int
 }
 
-// shrinkAt is the length of dead head from which a line is moved down.
+// shrinkAt is the length of dead head from which a line is moved down, and the
+// room that an empty line or heap may keep.
 const shrinkAt = 64
 
 // len is how many jobs are in line.

@@ -120,7 +120,7 @@ func (o *outside) blocks(now time.Duration) bool { return o != nil && (o.probing
 
 // take gives a starting job its locks. Those that were held from outside are
 // tried by this job alone; the others wait to see what comes of it.
-func (k *locks) take(_ time.Duration, j *job) {
+func (k *locks) take(j *job) {
 	for _, l := range j.locks.locks {
 		k.held[l.Name] = k.held[l.Name].with(j, l.Shared)
 	}

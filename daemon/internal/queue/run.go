@@ -132,7 +132,7 @@ func (c *Core) run(j *job) {
 	j.d.running = append(j.d.running, j)
 	c.queued--
 	c.running++
-	c.locks.take(c.now, j)
+	c.locks.take(j)
 	c.explained = nil
 }
 

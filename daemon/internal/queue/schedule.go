@@ -9,6 +9,7 @@ import (
 // Tick does what time alone makes due: jobs expire, delays end, locks held
 // from outside are tried again. The owner has performed all effects so far.
 func (c *Core) Tick(now time.Duration) []Effect {
+	c.restoring = false
 	if c.locks.proven() {
 		c.change()
 	}
@@ -36,9 +37,13 @@ func (c *Core) Next() (time.Duration, bool) {
 }
 
 // settle brings everything up to date after an event: first what is due, then
-// what may start.
+// what may start. During a restore it waits for the Tick, so that nothing
+// starts before every earlier job is in its place.
 func (c *Core) settle(now time.Duration, effects []Effect) []Effect {
 	c.at(now)
+	if c.restoring {
+		return effects
+	}
 	effects = c.advance(effects)
 	if t, ok := c.locks.retry(); ok && t <= c.now {
 		c.change()

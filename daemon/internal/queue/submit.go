@@ -95,6 +95,7 @@ func (c *Core) Restore(now time.Duration, r Restored) []Effect {
 	if c.jobs[r.ID] != nil {
 		return nil
 	}
+	c.restoring = true
 	d := c.dispatchers[r.Dispatcher]
 	if d == nil { // its definition is gone; its jobs are not
 		c.Define(now, Rules{Name: r.Dispatcher})
@@ -109,6 +110,7 @@ func (c *Core) Restore(now time.Duration, r Restored) []Effect {
 	} else {
 		c.await(j)
 	}
+	c.change() // so that Next asks for the Tick
 	return nil
 }
 

@@ -55,7 +55,7 @@ func (t *timers) clear(j *job) {
 	if i < last {
 		t.fix(i)
 	}
-	if last == 0 {
+	if last == 0 && cap(t.heap) > shrinkAt {
 		t.heap = nil // what was long once does not stay big
 	}
 }

@@ -107,8 +107,8 @@ func (c *Core) explain() map[*job]obstacle {
 	return found
 }
 
-// Position is a job's place in its dispatcher's queue, from 1; 0 if it runs or
-// is unknown.
+// Position is a job's place in its dispatcher's queue: 1 is next or running, 0
+// is unknown or over.
 func (c *Core) Position(id ID) int {
 	j := c.jobs[id]
 	if j == nil {
@@ -121,7 +121,7 @@ func (c *Core) Position(id ID) int {
 // would have now.
 func (c *Core) place(j *job) int {
 	if j.state == running {
-		return 0
+		return 1
 	}
 	i, _ := j.d.line.find(j.seq)
 	return i + 1

@@ -164,6 +164,9 @@ func (r *reader) some(p []byte) (int, error) {
 		return 0, nil // punched out while we read it: say so the next time
 	}
 	r.at += int64(n)
+	if n > 0 {
+		err = nil // the end may not be the end yet
+	}
 	return n, err
 }
 
