@@ -9,9 +9,9 @@ import (
 // allHours has the bits of the hours 0 to 23 as robfig/cron keeps them.
 const allHours = 1<<24 - 1
 
-// maxPeriods bounds how many clock changes one search may cross; at two a year
-// it is more than any schedule needs.
-const maxPeriods = 64
+// maxPeriods bounds how many clock changes one search may cross; at two to
+// four a year it is more than any schedule needs.
+const maxPeriods = 128
 
 // Schedule is one parsed schedule. The zero value never fires.
 type Schedule struct {
@@ -35,7 +35,7 @@ func (s Schedule) Next(t time.Time) time.Time {
 		return time.Time{}
 	}
 	t = t.In(s.loc)
-	start, end := t.ZoneBounds()
+	start, _ := t.ZoneBounds()
 	cursor := wallOf(t, offset(t))
 	if !s.anyHour && !start.IsZero() {
 		// Within the second pass of a repeated hour everything up to the
@@ -44,7 +44,7 @@ func (s Schedule) Next(t time.Time) time.Time {
 			cursor = done
 		}
 	}
-	return s.search(cursor, offset(t), end)
+	return s.search(cursor, offset(t), changeAfter(t))
 }
 
 // search walks from one period of constant offset to the next until the next
@@ -70,10 +70,25 @@ func (s Schedule) search(cursor time.Time, off int, end time.Time) time.Time {
 			}
 			cursor = wallOf(end, resume).Add(-1)
 		}
-		off = after
-		_, end = end.ZoneBounds()
+		off, end = after, changeAfter(end)
 	}
 	return time.Time{}
+}
+
+// changeAfter is the next clock change after t, or an instant before it with
+// equal offsets around it; the zero time when the clock never changes again.
+// Far in the future, in the last days of a leap year, Go 1.26 gives an end of
+// the period that is not after t: the search goes on from later days there.
+func changeAfter(t time.Time) time.Time {
+	probe := t
+	for range 7 {
+		_, end := probe.ZoneBounds()
+		if end.IsZero() || end.After(t) {
+			return end
+		}
+		probe = probe.AddDate(0, 0, 1)
+	}
+	return probe
 }
 
 // nextWall is robfig's Next, which gives up after five years, carried on far

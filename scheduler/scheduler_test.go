@@ -105,6 +105,10 @@ func TestNext(t *testing.T) {
 		// 2100 is no leap year: eight years between two of these.
 		{"UTC", "0 0 29 2 *", "2096-03-01T00:00:00Z", "2104-02-29T00:00+00 2108-02-29T00:00+00"},
 
+		// The end of leap years beyond 2037, where ZoneBounds stands still.
+		{"America/New_York", "0 0 29 2 *", "2040-02-01T00:00:00Z", "2040-02-29T00:00-05 2044-02-29T00:00-05 2048-02-29T00:00-05"},
+		{"America/New_York", "30 23 31 12 *", "2040-02-01T00:00:00Z", "2040-12-31T23:30-05 2041-12-31T23:30-05"},
+
 		// New York, spring: 02:30 does not exist on 8 March 2026.
 		{"America/New_York", "30 2 * * *", "2026-03-07T12:00:00Z", "2026-03-08T03:00-04 2026-03-09T02:30-04"},
 		{"America/New_York", "*/10 2 * * *", "2026-03-08T06:00:00Z", "2026-03-08T03:00-04 2026-03-09T02:00-04"},
@@ -122,7 +126,7 @@ func TestNext(t *testing.T) {
 		{"Europe/Berlin", "30 2 25 10 *", "2026-01-01T12:00:00Z", "2026-10-25T02:30+02 2027-10-25T02:30+02"},
 		// Lord Howe moves by half an hour.
 		{"Australia/Lord_Howe", "15 2 * * *", "2026-10-03T00:00:00Z", "2026-10-04T02:30+11 2026-10-05T02:15+11"},
-		{"Australia/Lord_Howe", "45 1 * * *", "2026-04-04T00:00:00Z", "2026-04-05T01:45+11 2026-04-06T01:45+1030"},
+		{"Australia/Lord_Howe", "45 1 * * *", "2026-04-04T00:00:00Z", "2026-04-05T01:45+11 2026-04-06T01:45+10"},
 		// Midnight itself does not exist: no day, week or year may be lost.
 		{"Africa/Cairo", "daily", "2026-04-22T12:00:00Z", "2026-04-23T00:00+02 2026-04-24T01:00+03 2026-04-25T00:00+03"},
 		{"America/Sao_Paulo", "weekly", "2018-10-30T12:00:00Z", "2018-11-04T01:00-02 2018-11-11T00:00-02"},
@@ -157,7 +161,7 @@ func TestNoDayIsLost(t *testing.T) {
 				runs++
 				days[at.Format(time.DateOnly)] = true
 			}
-			if runs < 3650 || runs > 3652 || len(days) < 3650 {
+			if runs < 3650 || runs > 3653 || len(days) < 3650 {
 				t.Errorf("%s %q: %d runs on %d days in ten years", name, spec, runs, len(days))
 			}
 		}
