@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -283,4 +284,42 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestHostileFiles: files as large as allowed, made to be costly, are refused
+// in bounded time with a bounded number of faults.
+func TestHostileFiles(t *testing.T) {
+	var unknown strings.Builder
+	for i := 0; unknown.Len() < maxFile-20; i++ {
+		unknown.WriteString("k" + strconv.Itoa(i) + "=1\n")
+	}
+	fill := func(s string) string { return strings.Repeat(s, (maxFile-100)/len(s)) }
+	for name, text := range map[string]string{
+		"unknown":  unknown.String(),
+		"twice":    fill("timeout=1\n"),
+		"dotted":   "a" + fill(".a") + " = 1",
+		"dotted2":  fill("[a.a]\nb.c=1\n"),
+		"nested":   "a = " + strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+		"tables":   fill("[[a]]\n"),
+		"inline":   "a = " + strings.Repeat("{a=", 9000) + "1" + strings.Repeat("}", 9000),
+		"long":     "command = [\"" + fill("x") + "\", 5]",
+		"list":     "command = [" + fill("5,") + "]",
+		"longkey":  fill("k") + " = 1",
+		"newlines": fill("\n") + "x",
+		"escape":   "description = \"\x1b]0;x\a\"",
+	} {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			c, _ := load(t, map[string]string{"etc/a.toml": text}, nil)
+			if n := len(c.Faults); n == 0 || n > 2*maxFaults+2 {
+				t.Errorf("%d faults", n)
+			}
+			for _, f := range c.Faults {
+				if text := f.Render(); len(text) > 2000 || strings.ContainsAny(text, "\x1b\a") {
+					t.Errorf("fault of %d bytes: %.80q", len(text), text)
+				}
+			}
+			t.Log(time.Since(start), len(c.Faults))
+		})
+	}
 }
