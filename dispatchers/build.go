@@ -21,6 +21,7 @@ func (b *builder) layer(src *source) {
 		b.base = src
 	}
 	doc := parseTOML(src)
+	// Values before the place where the syntax breaks are judged as well.
 	b.table(doc.root, b.keys(b.spec), keysOfTables())
 	b.take(doc)
 	b.broken = b.broken || doc.broken
@@ -67,6 +68,7 @@ func (b *builder) operation() {
 		b.count++
 	}
 	b.spec.Function = b.function
+	// argv is run as it is: nothing would ever load the includes.
 	if v := b.seen["package_includes"]; v != nil && len(b.spec.PackageIncludes) > 0 && (b.function || b.seen["command"] != nil) {
 		b.report(v, v.keyAt, "use script, or load the files in the program", "works with script only")
 	}

@@ -35,6 +35,7 @@ func (s *Set) Main() bool {
 	_ = os.Unsetenv(FunctionEnv)
 	var progress io.Writer = io.Discard
 	if os.Getenv("DISPATCHD_PROGRESS_FD") == fmt.Sprint(progressFD) {
+		// What the function starts in the background must not hold the pipe.
 		syscall.CloseOnExec(progressFD)
 		progress = os.NewFile(progressFD, "progress")
 	}
@@ -92,7 +93,7 @@ func decodeStrict(raw []byte, v any) error {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(clean))
-	dec.DisallowUnknownFields()
+	dec.DisallowUnknownFields() // says the field; the letters' case is left to us
 	if err := dec.Decode(v); err != nil {
 		return fmt.Errorf("arguments: %w", err)
 	}

@@ -67,6 +67,8 @@ func (d *decoder) table(t *value, keys map[string]setter, other []string) {
 	known := slices.Sorted(maps.Keys(keys))
 	for _, v := range t.fields {
 		if set, ok := keys[v.name]; ok {
+			// The last layer that sets a key is the one to blame where keys
+			// contradict each other.
 			d.seen[v.path] = v
 			set(v)
 			continue
@@ -212,6 +214,7 @@ func (d *decoder) span(v *value) (time.Duration, bool) {
 		if err == nil {
 			return n, true
 		}
+		// The two mistakes that people make: no unit, and days.
 		hint := ""
 		if _, err := strconv.Atoi(v.text); err == nil {
 			hint = fmt.Sprintf(`write %s or "%ss"`, v.text, v.text)
@@ -233,7 +236,7 @@ var sizeRule = regexp.MustCompile(`^([0-9]{1,15}) ?(B|KiB|MiB|GiB)$`)
 // size sets bytes as an integer or as "64 KiB", at least lo.
 func (d *decoder) size(to *int64, lo int64) setter {
 	return func(v *value) {
-		const most = int64(1) << 50
+		const most = int64(1) << 50 // a PiB; sums of sizes cannot overflow
 		if v.kind == unstable.Integer {
 			if n, ok := d.number(v, lo, most); ok {
 				*to = n
@@ -264,6 +267,8 @@ func (d *decoder) list(to *[]string, check func(string) string) setter {
 		if !d.is(v, unstable.Array, "a list of strings") {
 			return
 		}
+		// All elements are looked at, so that all their faults are reported;
+		// a list with a bad one is not taken at all.
 		got, good := []string{}, true
 		for _, item := range v.items {
 			if !d.is(item, unstable.String, "a string") || !d.printableText(item) || !d.checked(item, check) {

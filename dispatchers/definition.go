@@ -35,6 +35,12 @@ func (s *Spec) Definition() map[string]any {
 			m[key] = slices.Clone(v)
 		}
 	}
+	s.addGroups(m)
+	return m
+}
+
+// addGroups adds the keys that say something only together, and the tables.
+func (s *Spec) addGroups(m map[string]any) {
 	if s.Debounce > 0 {
 		m["debounce"], m["debounce_max"] = durationText(s.Debounce), durationText(s.DebounceMax)
 	}
@@ -51,7 +57,6 @@ func (s *Spec) Definition() map[string]any {
 	if len(locks) > 0 {
 		m["locks"] = locks
 	}
-	return m
 }
 
 // definition is the retry table.

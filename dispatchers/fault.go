@@ -96,6 +96,7 @@ func (s *source) fault(off int, key, format string, args ...any) Fault {
 // excerpt cuts a long line to what is around the caret, and makes it safe for a
 // terminal: a definition may hold any bytes.
 func excerpt(line []byte, caret int) (string, int) {
+	// Columns are characters, as editors count them, while TOML counts bytes.
 	runes := []rune(string(line))
 	if len(runes) > window {
 		from := max(0, min(caret-window/2, len(runes)-window))

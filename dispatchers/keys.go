@@ -100,7 +100,7 @@ func (d *decoder) soon(to *string, now []string, later ...string) setter {
 		was := *to
 		take(v)
 		if slices.Contains(later, *to) && v.kind == unstable.String {
-			*to = was
+			*to = was // nobody may see a word whose behaviour is not there
 			d.bad(v, "use "+strings.Join(now, " or "), "%q is not supported yet", v.text)
 		}
 	}
@@ -139,7 +139,7 @@ func (d *decoder) umask(s *Spec) setter {
 	return func(v *value) {
 		digits := v.text
 		switch v.kind {
-		case unstable.String:
+		case unstable.String: // always octal, as for umask(1)
 		case unstable.Integer:
 			if octal, ok := strings.CutPrefix(digits, "0o"); ok {
 				digits = octal
@@ -171,6 +171,8 @@ func (d *decoder) environment(s *Spec) setter {
 		}
 		for _, field := range v.fields {
 			name := field.name
+			// What dispatchd tells the job must not be forged by a file, and a
+			// number is probably a key that slipped below the table's header.
 			switch {
 			case !variableRule.MatchString(name):
 				d.report(field, field.keyAt, "", "is no name of a variable")

@@ -17,6 +17,7 @@ import (
 // laterKeys are the keys whose behaviour a later stage brings. Their values are
 // checked as they will be, and then refused: what is set is never ignored.
 func (d *decoder) laterKeys() map[string]setter {
+	// The values go nowhere: a Spec gets fields for them with their stages.
 	var word string
 	var flag bool
 	var span time.Duration
@@ -46,6 +47,7 @@ func (d *decoder) laterKeys() map[string]setter {
 // refused says that a key is not supported yet, once its value is good.
 func (d *decoder) refused(set setter) setter {
 	return func(v *value) {
+		// A bad value is the better news: it stays bad in the later version.
 		before := d.count
 		set(v)
 		if d.count == before {

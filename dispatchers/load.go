@@ -106,6 +106,8 @@ func (l *loader) scan(dir string) {
 		l.c.Faults = append(l.c.Faults, fileFault(dir, err))
 		return
 	}
+	// Names are read even of a directory that cannot be trusted: they say
+	// which dispatchers to disable. No file of it is believed then.
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -175,6 +177,7 @@ func (l *loader) build(name string, of *layers) {
 	}
 	spec, masked, found := l.merge(name, of)
 	faults = append(faults, found...)
+	// A mask in a directory that others can write is no mask but a fault.
 	if masked && len(faults) == 0 {
 		return
 	}
@@ -203,6 +206,8 @@ func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults
 		b.spec.Origin, files = of.base, append([]string{of.base}, of.dropIns...)
 	}
 	for _, path := range files {
+		// One bad layer does not end the reading: all faults of all files are
+		// reported at once.
 		data, err := l.trust.read(path)
 		if err != nil {
 			faults = append(faults, fileFault(path, err))

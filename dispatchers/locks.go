@@ -33,6 +33,8 @@ func (s *Spec) Locks(args json.RawMessage) ([]Lock, error) {
 	if len(s.Exclusive)+len(s.Shared) == 0 {
 		return nil, nil
 	}
+	// Shared ones first: an exclusive one of the same name takes its place.
+	// Two templates can meet in one name by the arguments' values.
 	shared := map[string]bool{}
 	object, _ := decodeAny(args)
 	members, _ := object.(map[string]any)

@@ -15,6 +15,7 @@ const (
 	maxFile   = 256 << 10
 	maxFaults = 100
 	maxPath   = 200
+	maxKeys   = 4000 // the library compares every key with all before it
 )
 
 // value is one value of a TOML file together with its place, which the decoder
@@ -41,13 +42,18 @@ type document struct {
 	faults []Fault
 	broken bool // the file cannot be read to its end
 
+	keys    int  // how many were set so far
 	checked bool // the faults are the library's own, about values
 }
 
 // parseTOML never fails: what is wrong is in the document's faults.
 func parseTOML(src *source) *document {
+	// Places are found by capacity, as the library does: nothing may lie
+	// behind the data in its array.
 	src.data = src.data[:len(src.data):len(src.data)]
 	d := &document{src: src, root: newTable(src, "", 0)}
+	// The unstable parser gives places and goes on after a fault of ours; the
+	// stable decoder stops at the first one and knows places of its own only.
 	p := &unstable.Parser{}
 	p.Reset(src.data)
 	current := d.root
@@ -59,6 +65,11 @@ func parseTOML(src *source) *document {
 			current = d.openTable(expr, true)
 		case unstable.KeyValue:
 			d.assign(p, current, expr)
+		}
+		if d.keys > maxKeys {
+			d.broken = true
+			d.faults = append(d.faults, Fault{File: src.path, Message: fmt.Sprintf("has more than %d keys", maxKeys)})
+			return d
 		}
 	}
 	var perr *unstable.ParserError
@@ -153,6 +164,7 @@ func (d *document) enter(t *value, p part) *value {
 		t.add(p.name, v)
 		return v
 	}
+	// Below [[a]], a key of a means its last element.
 	if n := len(v.items); v.kind == unstable.Array && n > 0 && v.items[n-1].kind == unstable.Table {
 		return v.items[n-1]
 	}
@@ -181,6 +193,7 @@ func (v *value) add(name string, field *value) {
 // openTable handles [a.b] and [[a.b]].
 func (d *document) openTable(expr *unstable.Node, array bool) *value {
 	keys := parts(expr.Key())
+	d.keys += len(keys)
 	t := d.root
 	for _, k := range keys[:len(keys)-1] {
 		t = d.enter(t, k)
@@ -216,6 +229,7 @@ func (d *document) openArray(t, was *value, p part) *value {
 // assign handles key = value, in a table or an inline table.
 func (d *document) assign(p *unstable.Parser, t *value, expr *unstable.Node) {
 	keys := parts(expr.Key())
+	d.keys += len(keys)
 	last := keys[len(keys)-1]
 	for _, k := range keys[:len(keys)-1] {
 		t = d.enter(t, k)
@@ -237,6 +251,7 @@ func (d *document) assign(p *unstable.Parser, t *value, expr *unstable.Node) {
 // build copies a node of the library, whose memory is reused, into a value.
 func (d *document) build(p *unstable.Parser, n *unstable.Node, path string, at int) *value {
 	v := &value{src: d.src, at: at, keyAt: at, path: path, kind: n.Kind, text: string(n.Data)}
+	// A list inside a list has no place of its own: it is shown at the outer.
 	if n.Raw.Length > 0 {
 		v.at = int(n.Raw.Offset)
 	}

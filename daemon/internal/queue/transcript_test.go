@@ -67,7 +67,7 @@ type player struct {
 }
 
 // named makes an id of a short name, and text its opposite.
-func named(s string) (id ID)  { copy(id[:], s); return id }
+func named(s string) (id ID) { copy(id[:], s); return id }
 func (id ID) String() string { return strings.TrimRight(string(id[:]), "\x00") }
 
 // opts are the key=value words of a command.
@@ -102,6 +102,7 @@ func parse(line string) (verb string, args []string, o opts) {
 			o[key] = value
 		default:
 			args = append(args, word)
+			o[word] = "" // a flag, such as coalesce
 		}
 	}
 	return verb, append(args, "", ""), o
@@ -114,12 +115,15 @@ func (p *player) play(line string) string {
 	case "limits":
 		p.core = New(Limits{MaxRunning: o.num("running"), MaxOutstanding: o.num("outstanding")})
 		return ""
-	case "at":
+	case "at", "late": // late: time passes, the Tick is not there yet
 		d, err := time.ParseDuration(args[0])
 		if err != nil {
 			p.t.Fatalf("%s: %v", line, err)
 		}
 		p.now = d
+		if verb == "late" {
+			return ""
+		}
 		return effects(p.core.Tick(p.now))
 	case "define", "remove", "hold", "resume", "drain", "undrain", "freeze", "thaw":
 		return p.rule(verb, args[0], o)

@@ -1,0 +1,368 @@
+package queue
+
+import (
+	"slices"
+	"time"
+)
+
+// model is the queue as one would write it first: one list, walked from the
+// start after every event, and nothing remembered that can be worked out. What
+// it says is what the core has to say.
+type model struct {
+	limits    Limits
+	rules     map[string]Rules
+	gone      map[string]bool // removed
+	held      map[string]bool
+	frozen    bool
+	restoring bool
+	jobs      []*mjob // outstanding, in order of acceptance
+	outside   map[string]*mout
+}
+
+// mjob is a job of the model.
+type mjob struct {
+	id                                   ID
+	name, key, phase, odd                string
+	locks                                []Lock
+	accepted, notBefore                  time.Duration
+	ended                                int
+	started, joinable, canceled, blocked bool
+}
+
+// mout is a lock that is held from outside.
+type mout struct {
+	until time.Duration
+	tried bool
+}
+
+func newModel(l Limits) *model {
+	return &model{limits: l, rules: map[string]Rules{}, gone: map[string]bool{}, held: map[string]bool{}, outside: map[string]*mout{}}
+}
+
+func (m *model) job(id ID) *mjob {
+	for _, j := range m.jobs {
+		if j.id == id {
+			return j
+		}
+	}
+	return nil
+}
+
+func (m *model) drop(j *mjob) {
+	m.jobs = slices.DeleteFunc(m.jobs, func(o *mjob) bool { return o == j })
+	left := slices.ContainsFunc(m.jobs, func(o *mjob) bool { return o.name == j.name })
+	if m.gone[j.name] && !left {
+		delete(m.rules, j.name)
+	}
+}
+
+// count counts the outstanding jobs of a dispatcher in a phase ("" = any).
+func (m *model) count(name, phase string) (n int) {
+	for _, j := range m.jobs {
+		if (name == "" || j.name == name) && (phase == "" || j.phase == phase) {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *model) define(now time.Duration, r Rules) []Effect {
+	r.Concurrency = max(1, r.Concurrency)
+	m.rules[r.Name] = r
+	m.gone[r.Name] = false
+	return m.settle(now)
+}
+
+func (m *model) remove(name string) {
+	if _, ok := m.rules[name]; !ok {
+		return
+	}
+	m.gone[name] = true
+	if m.count(name, "") == 0 {
+		delete(m.rules, name)
+	}
+}
+
+func (m *model) submit(now time.Duration, s Submission) (Refusal, ID, []Effect) {
+	r, ok := m.rules[s.Dispatcher]
+	if !ok || m.gone[s.Dispatcher] {
+		return RefusedUnknown, ID{}, nil
+	}
+	if r.Coalesce || r.Debounce > 0 {
+		for _, j := range m.jobs {
+			if j.name == s.Dispatcher && j.key == s.Key && j.joinable {
+				if r.Debounce > 0 {
+					m.place(now, j)
+				}
+				return "", j.id, m.settle(now)
+			}
+		}
+	}
+	if r.MaxQueue > 0 && m.count(s.Dispatcher, "") >= r.MaxQueue {
+		return RefusedFull, ID{}, nil
+	}
+	if m.limits.MaxOutstanding > 0 && len(m.jobs) >= m.limits.MaxOutstanding {
+		return RefusedAll, ID{}, nil
+	}
+	j := &mjob{id: s.ID, name: s.Dispatcher, key: s.Key, locks: s.Locks, accepted: now}
+	m.jobs = append(m.jobs, j)
+	m.place(now, j)
+	return "", ID{}, m.settle(now)
+}
+
+func (m *model) restore(now time.Duration, r Restored) {
+	m.restoring = true
+	if _, ok := m.rules[r.Dispatcher]; !ok {
+		m.rules[r.Dispatcher], m.gone[r.Dispatcher] = Rules{Name: r.Dispatcher, Concurrency: 1}, true
+	}
+	j := &mjob{
+		id: r.ID, name: r.Dispatcher, key: r.Key, locks: r.Locks, accepted: now - r.Waited,
+		ended: r.Attempt, started: r.Started || r.Attempt > 0,
+	}
+	m.jobs = append(m.jobs, j)
+	if r.BackoffLeft > 0 {
+		j.phase, j.notBefore = "backoff", now+r.BackoffLeft
+	} else {
+		m.place(now, j)
+	}
+}
+
+// place gives a job its phase when it was notified.
+func (m *model) place(now time.Duration, j *mjob) {
+	r := m.rules[j.name]
+	j.phase = "ready"
+	if j.started || !(r.Coalesce || r.Debounce > 0) {
+		return
+	}
+	m.offer(j)
+	longest := r.DebounceMax
+	if longest == 0 {
+		longest = 10 * r.Debounce
+	}
+	if at := min(now+r.Debounce, j.accepted+longest); at > now {
+		j.phase, j.notBefore = "debounce", at
+	}
+}
+
+// offer makes a job joinable unless another one is under its key.
+func (m *model) offer(j *mjob) {
+	for _, o := range m.jobs {
+		if o.name == j.name && o.key == j.key && o.joinable {
+			return
+		}
+	}
+	j.joinable = true
+}
+
+func (m *model) ended(now time.Duration, id ID, retryable bool) []Effect {
+	j := m.job(id)
+	r := m.rules[j.name]
+	j.ended++
+	j.started = true
+	if !retryable || j.canceled || j.ended > r.Retries {
+		m.drop(j)
+		return append([]Effect{Finish{id}}, m.settle(now)...)
+	}
+	after := r.Backoff
+	for range j.ended - 1 {
+		after *= 2
+	}
+	if r.MaxBackoff > 0 {
+		after = min(after, r.MaxBackoff)
+	}
+	j.phase = "ready"
+	if after > 0 {
+		j.phase, j.notBefore = "backoff", now+after
+	}
+	return append([]Effect{Requeue{id, j.ended, after}}, m.settle(now)...)
+}
+
+func (m *model) busy(now time.Duration, id ID, name string) []Effect {
+	j := m.job(id)
+	own := name == "dispatcher:"+j.name
+	for _, l := range j.locks {
+		own = own || l.Name == name
+		if o := m.outside[l.Name]; o != nil {
+			o.tried = false
+		}
+	}
+	if !own {
+		j.odd = name
+	}
+	m.outside[name] = &mout{until: now + time.Second}
+	if j.canceled {
+		m.drop(j)
+		return append([]Effect{Drop{id}}, m.settle(now)...)
+	}
+	j.phase = "ready"
+	if r := m.rules[j.name]; !j.started && (r.Coalesce || r.Debounce > 0) {
+		m.offer(j)
+	}
+	return m.settle(now)
+}
+
+func (m *model) cancel(now time.Duration, id ID) []Effect {
+	j := m.job(id)
+	if j.phase == "running" {
+		if j.canceled {
+			return nil
+		}
+		j.canceled = true
+		return []Effect{Stop{id}}
+	}
+	m.drop(j)
+	return append([]Effect{Drop{id}}, m.settle(now)...)
+}
+
+func (m *model) withdraw(now time.Duration, id ID) []Effect {
+	m.drop(m.job(id))
+	return m.settle(now)
+}
+
+func (m *model) tick(now time.Duration) []Effect {
+	m.restoring = false
+	for name, o := range m.outside {
+		if o.tried {
+			delete(m.outside, name)
+		}
+	}
+	return m.settle(now)
+}
+
+// due is the instant at which time does something to a queued job.
+func (m *model) due(j *mjob) (at, expiry time.Duration) {
+	const never = 1 << 62
+	at, expiry = never, never
+	if limit := m.rules[j.name].QueueTimeout; limit > 0 && !j.started {
+		expiry = j.accepted + limit
+	}
+	if j.phase == "debounce" || j.phase == "backoff" {
+		at = j.notBefore
+	}
+	return min(at, expiry), expiry
+}
+
+// settle is time first, then starts.
+func (m *model) settle(now time.Duration) (out []Effect) {
+	if m.restoring {
+		return nil
+	}
+	for {
+		var next *mjob
+		for _, j := range m.jobs {
+			if at, _ := m.due(j); j.phase != "running" && at <= now {
+				if best, _ := m.due2(next); next == nil || at < best {
+					next = j
+				}
+			}
+		}
+		if next == nil {
+			break
+		}
+		if _, expiry := m.due(next); expiry <= now {
+			m.drop(next)
+			out = append(out, Expire{next.id})
+			continue
+		}
+		next.phase = "ready"
+	}
+	if m.frozen {
+		return out
+	}
+	return append(out, m.starts(now)...)
+}
+
+// due2 is due for a job that may be nil.
+func (m *model) due2(j *mjob) (at, expiry time.Duration) {
+	if j == nil {
+		return 0, 0
+	}
+	return m.due(j)
+}
+
+// starts is the pass.
+func (m *model) starts(now time.Duration) (out []Effect) {
+	var claims []*mjob
+	for _, j := range m.candidates() {
+		full := m.limits.MaxRunning > 0 && m.count("", "running") >= m.limits.MaxRunning
+		if full || m.obstructed(now, j, claims) {
+			claims = append(claims, j)
+			continue
+		}
+		j.phase, j.joinable = "running", false
+		for _, name := range m.wants(j) {
+			if o := m.outside[name]; o != nil {
+				o.tried = true
+			}
+		}
+		j.odd = ""
+		out = append(out, Start{j.id, j.ended + 1})
+	}
+	for name, o := range m.outside {
+		if !o.tried && now >= o.until {
+			delete(m.outside, name)
+		}
+	}
+	return out
+}
+
+// candidates are the jobs whose turn it is.
+func (m *model) candidates() (list []*mjob) {
+	free := map[string]int{}
+	for name, r := range m.rules {
+		free[name] = r.Concurrency - m.count(name, "running")
+	}
+	for _, j := range m.jobs {
+		if j.phase == "ready" && !m.held[j.name] && free[j.name] > 0 {
+			free[j.name]--
+			list = append(list, j)
+		}
+	}
+	return list
+}
+
+// wants are the locks that a start takes on disk.
+func (m *model) wants(j *mjob) []string {
+	return append(sortedNames(j.locks), "dispatcher:"+j.name, j.odd)
+}
+
+// obstructed says whether a lock keeps a candidate.
+func (m *model) obstructed(now time.Duration, j *mjob, claims []*mjob) bool {
+	for _, o := range m.jobs {
+		if o.phase == "running" && clash(j.locks, o.locks) {
+			return true
+		}
+	}
+	for _, name := range m.wants(j) {
+		if o := m.outside[name]; o != nil && (o.tried || now < o.until) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(claims, func(o *mjob) bool { return clash(j.locks, o.locks) })
+}
+
+// reason is the kind of wait that a queued job has, without the difference
+// between a lock and a slot: the invariants look at that.
+func (m *model) reason(id ID, now time.Duration) string {
+	j := m.job(id)
+	switch {
+	case m.held[j.name]:
+		return waitPaused
+	case j.phase == "debounce":
+		return waitDebounce
+	case j.phase == "backoff":
+		return waitBackoff
+	}
+	var claims []*mjob
+	for _, o := range m.candidates() {
+		blocked := m.obstructed(now, o, claims)
+		switch {
+		case o == j && blocked:
+			return waitLock
+		case o == j:
+			return waitSlot
+		}
+		claims = append(claims, o)
+	}
+	return waitTurn
+}
