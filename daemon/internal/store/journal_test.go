@@ -1,0 +1,247 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
+)
+
+// append1 appends and waits for the answer.
+func append1(t *testing.T, j *Journal, r Record) error {
+	t.Helper()
+	done := make(chan error, 1)
+	j.Append(r, Disk, true, func(err error) { done <- err })
+	return <-done
+}
+
+// sample are the records of three jobs: one ended, one running, one queued.
+func sample() ([]Record, []ulid.ULID) {
+	ids := []ulid.ULID{ulid.Make(), ulid.Make(), ulid.Make()}
+	var recs []Record
+	for _, id := range ids {
+		recs = append(recs, Record{Op: OpAccept, ID: id, At: 1, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1, Arguments: []byte(`{"a":1}`)}})
+	}
+	recs = append(recs,
+		Record{Op: OpStart, ID: ids[0], At: 2, Attempt: 1}, Record{Op: OpStart, ID: ids[1], At: 2, Attempt: 1},
+		Record{Op: OpEnd, ID: ids[0], At: 3, State: ipc.Succeeded, Run: &Run{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
+		Record{Op: OpPause, Dispatcher: "op"})
+	return recs, ids
+}
+
+// written makes a state directory with the sample in it, and gives its path.
+func written(t *testing.T) (string, []ulid.ULID) {
+	t.Helper()
+	dir := t.TempDir()
+	d, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, report, err := d.OpenJournal(Disk, NewBook(Retention{}))
+	if err != nil || !report.Fresh {
+		t.Fatal(report, err)
+	}
+	recs, ids := sample()
+	for _, r := range recs {
+		if err := append1(t, j, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(j.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir, ids
+}
+
+// reopen replays a directory's journal.
+func reopen(t *testing.T, dir string) (*Book, Report) {
+	t.Helper()
+	d, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := NewBook(Retention{})
+	j, report, err := d.OpenJournal(Disk, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(j.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b, report
+}
+
+func TestReplay(t *testing.T) {
+	dir, ids := written(t)
+	for range 2 { // the second replay reads the first one's snapshot
+		b, report := reopen(t, dir)
+		if report.Damaged || report.Torn != 0 {
+			t.Errorf("report: %+v", report)
+		}
+		want := []ipc.State{ipc.Succeeded, ipc.Running, ipc.Queued}
+		for i, id := range ids {
+			if job, ok := b.Job(id); !ok || job.State != want[i] || string(job.Arguments) != `{"a":1}` {
+				t.Errorf("job %d: %+v", i, job)
+			}
+		}
+		if len(b.Paused()) != 1 || b.OpenCount() != 2 || b.History() != 1 {
+			t.Errorf("paused %v, open %d, history %d", b.Paused(), b.OpenCount(), b.History())
+		}
+	}
+}
+
+// A journal cut at any byte loses only what was behind the cut, and calls it
+// torn, never damaged.
+func TestTornAtEveryByte(t *testing.T) {
+	dir, _ := written(t)
+	text, err := os.ReadFile(filepath.Join(dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range text {
+		b := NewBook(Retention{})
+		report := replay(text[:n], b)
+		if report.Damaged {
+			t.Fatalf("cut at %d: damaged: %v", n, report.Lost)
+		}
+		if n > 0 && text[n-1] != '\n' && report.Torn == 0 {
+			t.Fatalf("cut at %d: not torn", n)
+		}
+	}
+}
+
+// Each flipped bit is reported, as damage or as a torn end, and never changes
+// what a job was asked to do.
+func TestEveryBit(t *testing.T) {
+	dir, ids := written(t)
+	text, err := os.ReadFile(filepath.Join(dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range len(text) * 8 {
+		text[bit/8] ^= 1 << (bit % 8)
+		b := NewBook(Retention{})
+		report := replay(text, b)
+		if !report.Damaged && report.Torn == 0 {
+			t.Fatalf("bit %d: not noticed", bit)
+		}
+		for _, id := range ids {
+			if job, ok := b.Job(id); ok && string(job.Arguments) != `{"a":1}` {
+				t.Fatalf("bit %d: arguments %s", bit, job.Arguments)
+			}
+		}
+		text[bit/8] ^= 1 << (bit % 8)
+	}
+}
+
+// broken is a file whose syncs fail while the disk is full.
+type broken struct {
+	file
+	full *bool
+}
+
+func (b broken) sync() error {
+	if *b.full {
+		return errors.New("no space left on device")
+	}
+	return b.file.sync()
+}
+
+// A failed sync tells who waits, breaks the journal, and a rewrite heals it.
+func TestFailedSync(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := false
+	book := NewBook(Retention{})
+	j := &Journal{dir: d, wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	j.create = func() (file, error) {
+		f, err := j.createFile()
+		return broken{f, &full}, err
+	}
+	if _, err := j.open(book); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan error, 1)
+	j.SetOnFail(func(err error) { told <- err })
+	full = true
+	go j.write()
+	recs, ids := sample()
+	if append1(t, j, recs[0]) == nil || <-told == nil {
+		t.Fatal("a failed sync was not told")
+	}
+	if err := append1(t, j, recs[1]); !errors.Is(err, ErrUnavailable) {
+		t.Fatalf("append to a broken journal: %v", err)
+	}
+	rewritten := make(chan error, 1)
+	j.Rewrite(book.Snapshot(), func(err error) { rewritten <- err })
+	if <-rewritten == nil {
+		t.Fatal("rewrite on a full disk worked")
+	}
+	full = false
+	j.Rewrite(book.Snapshot(), func(err error) { rewritten <- err })
+	if err := <-rewritten; err != nil {
+		t.Fatal(err)
+	}
+	if err := append1(t, j, recs[1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(j.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, report := reopen(t, dir)
+	if _, there := b.Job(ids[0]); there || report.Damaged || b.OpenCount() != 1 {
+		t.Errorf("after the cure: %+v, %d open", report, b.OpenCount())
+	}
+}
+
+// A journal that vanished beside a known store is said loudly.
+func TestVanished(t *testing.T) {
+	dir, _ := written(t)
+	if err := os.Truncate(filepath.Join(dir, "journal"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, report := reopen(t, dir); !report.Damaged || len(report.Lost) == 0 {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+func TestRetention(t *testing.T) {
+	b := NewBook(Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
+	now := time.Now()
+	for i := range 5 {
+		id := ulid.Make()
+		if _, err := b.Apply(Record{Op: opDone, ID: id, Job: &Job{ID: id, State: ipc.Failed, CreatedAt: now.UnixNano() + int64(i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if gone := b.Prune(now); len(gone) != 2 || b.History() != 3 {
+		t.Errorf("gone %d, left %d", len(gone), b.History())
+	}
+	if gone := b.Prune(now.Add(2 * time.Hour)); len(gone) != 3 {
+		t.Errorf("gone by age: %d", len(gone))
+	}
+}
+
+func FuzzDecodeLine(f *testing.F) {
+	recs, _ := sample()
+	for _, r := range recs {
+		line, err := appendLine(nil, r)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(line[:len(line)-1])
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if _, err := decodeLine(line); err != nil && !errors.Is(err, errBadLine) {
+			t.Error(err)
+		}
+	})
+}
