@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -141,6 +142,25 @@ func makeRunDir(p ipc.Paths, group string) error {
 		if err := ownedDir(d); err != nil {
 			return err
 		}
+		if err := giveTo(d, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giveTo makes a directory the socket group's, so that the lock files in it
+// are. The group may not write to it.
+func giveTo(dir, group string) error {
+	if group == "" {
+		return nil
+	}
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
+	}
+	if err := os.Chown(dir, -1, int(id32(g.Gid))); err != nil {
+		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
 	}
 	return nil
 }

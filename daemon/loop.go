@@ -40,6 +40,7 @@ type engine struct {
 	lastID     ulid.ULID
 	journalErr error
 	draining   bool
+	ends       int // of jobs, for the counting of logs
 	stopping   bool
 	warnings   []string
 }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
@@ -263,12 +265,23 @@ func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
 	level("job ended", "dispatcher", job.Dispatcher, "job", job.ID.String(), "state", string(state))
 }
 
+// logsEvery is after how many ends the outputs are counted together.
+const logsEvery = 16
+
 // prune keeps history and logs within their bounds. The book does nothing
 // unless a bound is passed.
 func (e *engine) prune() {
 	if gone := e.book.Prune(time.Now()); len(gone) > 0 {
 		go e.dir.RemoveLogs(gone)
 	}
+	if e.ends++; e.ends%logsEvery != 1 || e.settings.LogBytes <= 0 {
+		return
+	}
+	open := map[ulid.ULID]bool{}
+	for id := range e.runs {
+		open[ulid.ULID(id)] = true
+	}
+	go e.dir.EnforceLogs(e.settings.LogBytes, func(id ulid.ULID) bool { return open[id] })
 }
 
 // journalFailed is told once when a write or sync failed: nothing more is

@@ -57,6 +57,7 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	inherit(f, dir)
 	how := unix.LOCK_EX
 	if shared {
 		how = unix.LOCK_SH
@@ -72,6 +73,21 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 		write(f, h)
 	}
 	return f, nil
+}
+
+// inherit gives a lock file of ours the directory's group and lets the group
+// take the lock: who may notify may lock.
+func inherit(f *os.File, dir string) {
+	var of, in unix.Stat_t
+	if unix.Stat(dir, &in) != nil || unix.Fstat(int(f.Fd()), &of) != nil || int(of.Uid) != os.Geteuid() {
+		return
+	}
+	if of.Gid != in.Gid {
+		_ = f.Chown(-1, int(in.Gid))
+	}
+	if of.Mode&0o777 != 0o660 {
+		_ = f.Chmod(0o660)
+	}
 }
 
 // flock retries a call that a signal broke off.

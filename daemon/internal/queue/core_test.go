@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -12,6 +13,15 @@ import (
 // does not believe the model either.
 func FuzzCore(f *testing.F) {
 	f.Add([]byte("0 the queue"))
+	// Seeds that walk far, so that a plain "go test" explores too.
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 150 {
+		seed := make([]byte, 1500)
+		for i := range seed {
+			seed[i] = byte(random.Uint32())
+		}
+		f.Add(seed)
+	}
 	f.Add([]byte{0, 7, 0, 1, 2, 3, 0, 0, 0, 0, 1, 0, 0, 3, 3, 5, 9, 13, 1, 0, 0, 5, 4})
 	f.Add([]byte{1, 1, 7, 0, 0, 3, 0, 1, 2, 2, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 5, 8})
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -26,7 +36,7 @@ func FuzzCore(f *testing.F) {
 		l := Limits{MaxRunning: pick(4), MaxOutstanding: pick(3) * 8}
 		w := newWorld(t, l, pick, nil)
 		for _, name := range names {
-			w.define(Rules{Name: name, Concurrency: 1 + pick(3)})
+			w.define(w.someRules(name))
 		}
 		for range 300 {
 			if len(data) == 0 {
@@ -47,13 +57,19 @@ func TestModel(t *testing.T) {
 		l := Limits{MaxRunning: pick(4), MaxOutstanding: pick(3) * 8}
 		w := newWorld(rapidTB{t, rt}, l, pick, newModel(l))
 		for _, name := range names {
-			w.define(Rules{Name: name, Concurrency: 1 + pick(3)})
+			w.define(w.someRules(name))
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"submit": func(*rapid.T) { w.stepSubmit() }, "end": func(*rapid.T) { w.stepEnd() },
 			"time": func(*rapid.T) { w.stepTime() }, "outside": func(*rapid.T) { w.stepOutside() },
 			"any": func(*rapid.T) { w.step() },
-			"":    func(*rapid.T) { w.check() },
+			"more": func(*rapid.T) {
+				for range 8 {
+					w.step()
+					w.check()
+				}
+			},
+			"": func(*rapid.T) { w.check() },
 		})
 		w.drain()
 	})

@@ -15,15 +15,18 @@ func (w *world) step() {
 	steps[w.pick(len(steps))]()
 }
 
-func (w *world) stepDefine() {
+func (w *world) stepDefine() { w.define(w.someRules(w.name())) }
+
+// someRules are rules of any kind.
+func (w *world) someRules(name string) Rules {
 	r := Rules{
-		Name: w.name(), MaxQueue: w.pick(6), Concurrency: w.pick(4), QueueTimeout: w.seconds(8),
+		Name: name, MaxQueue: w.pick(6), Concurrency: w.pick(4), QueueTimeout: w.seconds(8),
 		Coalesce: w.pick(3) == 0, Retries: w.pick(3), Backoff: w.seconds(3), MaxBackoff: w.seconds(4),
 	}
 	if w.pick(3) == 0 {
 		r.Debounce, r.DebounceMax = w.seconds(4), w.seconds(8)
 	}
-	w.define(r)
+	return r
 }
 
 func (w *world) define(r Rules) {
