@@ -1,0 +1,198 @@
+package proc
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestMain lets the test binary be its own helper commands.
+func TestMain(m *testing.M) {
+	if helper := os.Getenv("PROC_HELPER"); helper != "" {
+		os.Exit(help(helper))
+	}
+	os.Exit(m.Run())
+}
+
+// help is the child's side.
+func help(name string) int {
+	switch name {
+	case "exit":
+		code, _ := strconv.Atoi(os.Getenv("CODE"))
+		return code
+	case "stubborn": // ignores TERM, and so does what it leaves in its group
+		signal.Ignore(syscall.SIGTERM)
+		child, err := os.StartProcess(os.Args[0], os.Args, &os.ProcAttr{
+			Env: append(os.Environ(), "PROC_HELPER=sleep"), Files: []*os.File{nil, os.Stdout, os.Stderr, os.NewFile(3, "progress")},
+		})
+		if err != nil {
+			return 1
+		}
+		fmt.Println(child.Pid)
+		select {}
+	case "sleep":
+		signal.Ignore(syscall.SIGTERM)
+		select {}
+	case "progress":
+		f := os.NewFile(3, "progress")
+		fmt.Fprintf(f, "10 begin\n%s\n{\"percent\":99,\"message\":\"end\"}\n{\"result\":{\"n\":1}}", strings.Repeat("x", 200_000))
+	case "facts":
+		for fd := range 64 {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+				fmt.Print(fd, " ")
+			}
+		}
+		sid, _ := unix.Getsid(0)
+		fmt.Println(sid == os.Getpid(), unix.Getpgrp() == os.Getpid())
+	}
+	return 0
+}
+
+// launch is a launch of a helper.
+func launch(t *testing.T, helper string, env ...string) Launch {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Launch{
+		Argv: []string{self}, Dir: "/", Umask: -1, OutputFile: filepath.Join(t.TempDir(), "out"), KillMode: "group", Grace: 100 * time.Millisecond,
+		Env: append([]string{"PROC_HELPER=" + helper, "GOTRACEBACK=none"}, env...),
+	}
+}
+
+// start starts a launch.
+func start(t *testing.T, l Launch) *Process {
+	t.Helper()
+	p, err := Start(l, func(Update) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
+}
+
+func TestExitStatus(t *testing.T) {
+	exit := start(t, launch(t, "exit", "CODE=42")).Exit()
+	if exit.Code != 42 || exit.Signal != "" || exit.TimedOut || exit.Canceled || exit.Err != nil {
+		t.Errorf("%+v", exit)
+	}
+}
+
+// The timeout ends a child that ignores TERM, and all of its group.
+func TestTimeoutKillsGroup(t *testing.T) {
+	l := launch(t, "stubborn")
+	l.Timeout = 500 * time.Millisecond
+	p := start(t, l)
+	exit := p.Exit()
+	if !exit.TimedOut || exit.Signal != "SIGKILL" {
+		t.Errorf("%+v", exit)
+	}
+	out, err := os.ReadFile(l.OutputFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(out))); err == nil && IdentityOf(pid).Alive() {
+		t.Errorf("process %d of the group is left", pid)
+	}
+	if p.Identity().Alive() {
+		t.Error("the identity is still alive")
+	}
+}
+
+func TestStop(t *testing.T) {
+	p := start(t, launch(t, "sleep"))
+	p.Stop()
+	p.Stop() // once more does nothing
+	if exit := p.Exit(); !exit.Canceled || exit.TimedOut {
+		t.Errorf("%+v", exit)
+	}
+}
+
+// The last word and the result arrive, an overlong line hangs nothing.
+func TestProgress(t *testing.T) {
+	exit := start(t, launch(t, "progress")).Exit()
+	if string(exit.Result) != `{"n":1}` || exit.Progress == nil || exit.Progress.Message != "end" || *exit.Progress.Percent != 99 {
+		t.Errorf("result %s, progress %+v", exit.Result, exit.Progress)
+	}
+}
+
+// A child has descriptors 0 to 3 only, and leads its session and group.
+func TestIsolation(t *testing.T) {
+	f, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil { // as if the daemon had inherited it
+		t.Fatal(err)
+	}
+	CloseInherited()
+	l := launch(t, "facts")
+	start(t, l).Exit()
+	out, err := os.ReadFile(l.OutputFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Descriptors above 3 are the Go runtime's own, close-on-exec in the child.
+	if text := string(out); !strings.HasPrefix(text, "0 1 2 3 ") || !strings.HasSuffix(text, "true true\n") {
+		t.Errorf("descriptors and session: %q", text)
+	}
+}
+
+func TestStartErrors(t *testing.T) {
+	l := launch(t, "exit")
+	l.Argv = []string{"/nonexistent/program"}
+	if _, err := Start(l, func(Update) {}); err == nil || !strings.Contains(err.Error(), "/nonexistent/program") {
+		t.Errorf("missing program: %v", err)
+	}
+	l = launch(t, "exit")
+	l.Dir = "/nonexistent"
+	if _, err := Start(l, func(Update) {}); err == nil || !strings.Contains(err.Error(), "working directory /nonexistent") {
+		t.Errorf("missing directory: %v", err)
+	}
+	if _, err := LookPath("nonexistent-program", "/usr/bin:/bin"); err == nil {
+		t.Error("a missing command was found")
+	}
+}
+
+func TestParseLine(t *testing.T) {
+	for line, want := range map[string]string{
+		"42 text": "42 text", "42% text": "42 text", `{"percent":7,"message":"m"}`: "7 m",
+		"pmstatus:nginx:20.5:Installing nginx": "20.5 Installing nginx", "dlstatus:1:3:Fetching": "3 Fetching",
+		"hello": "", "142 text": "", "{": "", "": "", "NaN x": "",
+	} {
+		got := ""
+		if u, ok := ParseLine([]byte(line)); ok {
+			got = fmt.Sprint(*u.Percent, " ", u.Message)
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	if u, ok := ParseNotify("STATUS=half\nX_PROGRESS=50\nEXTEND_TIMEOUT_USEC=2000000\n"); !ok || u.Message != "half" || *u.Percent != 50 || u.ExtendTimeout != 2*time.Second {
+		t.Errorf("notify: %+v", u)
+	}
+}
+
+func FuzzProgress(f *testing.F) {
+	f.Add([]byte("42 text\n{\"result\":1}\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := newReporter(func(Update) {}, make(chan time.Duration, 1))
+		r.feed(b)
+		if len(r.line) > maxLine {
+			t.Errorf("%d bytes are kept", len(r.line))
+		}
+		if r.timer != nil {
+			r.timer.Stop()
+		}
+	})
+}
