@@ -98,7 +98,7 @@ func (w *world) stepRestore() {
 		Submission: Submission{ID: w.newID(), Dispatcher: w.name(), Key: "x", Locks: w.someLocks()},
 		Waited:     w.seconds(10), Attempt: w.pick(2), BackoffLeft: w.seconds(3), Started: w.pick(2) == 0,
 	}
-	if _, ok := w.rules[r.Dispatcher]; !ok {
+	if w.core.dispatchers[r.Dispatcher] == nil { // never defined, or removed and forgotten
 		w.rules[r.Dispatcher] = Rules{Name: r.Dispatcher}
 	}
 	w.loaded = false

@@ -248,6 +248,7 @@ func clash(a, b []Lock) bool {
 // check looks at what must hold after every step.
 func (w *world) check() {
 	w.t.Helper()
+	w.jobs = slices.DeleteFunc(w.jobs, func(j *shadow) bool { return j.state == "over" })
 	queued, running := 0, 0
 	for _, j := range w.jobs {
 		wait, waits := w.core.Waiting(w.now, j.id)
