@@ -95,6 +95,8 @@ func (e *engine) redefine(next *dispatchers.Catalog, report ipc.Reload) {
 	for _, name := range slices.Concat(report.Added, report.Changed) {
 		delete(e.gone, name)
 		e.perform(e.core.Define(e.now(), rules(next.Specs[name])))
+		// One that was disabled at the start was held; the admin's pause stays.
+		e.perform(e.core.Hold(e.now(), name, slices.Contains(e.book.Paused(), name)))
 	}
 	for _, name := range report.Removed {
 		e.core.Remove(e.now(), name)

@@ -17,6 +17,9 @@ func (e *engine) view(job *store.Job) ipc.Job {
 	switch v.State {
 	case ipc.Queued:
 		v.WaitingFor = e.waiting(id)
+		if faults, bad := e.catalog.Load().Disabled[v.Dispatcher]; bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
+			v.WaitingFor.Detail = "disabled: " + reason(faults)
+		}
 	case ipc.Running:
 		if r := e.runs[id]; r != nil {
 			v.Progress = r.progress

@@ -394,3 +394,34 @@ func TestIdempotency(t *testing.T) {
 		t.Errorf("other arguments: %v", err)
 	}
 }
+
+// Jobs of a dispatcher whose file is bad at the start are held, say why, and
+// run when the file is mended.
+func TestDisabledThenMended(t *testing.T) {
+	good := "script = 'echo ran'\n"
+	b := newBox(t, map[string]string{"op": good})
+	if _, err := b.client.Pause(t.Context(), "op", true); err != nil {
+		t.Fatal(err)
+	}
+	n := b.notify("op", "")
+	if _, err := b.client.Pause(t.Context(), "op", true); err != nil {
+		t.Fatal(err)
+	}
+	b.kill9()
+	b.write("dispatchers.d/op.toml", "scrpt = 'x'\n")
+	b.start()
+	job, err := b.client.Job(t.Context(), n.ID)
+	if err != nil || job.WaitingFor == nil || !strings.Contains(job.WaitingFor.Detail, "scrpt") {
+		t.Errorf("held job: %+v %v", job.WaitingFor, err)
+	}
+	b.write("dispatchers.d/op.toml", good)
+	if _, err := b.client.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.client.Pause(t.Context(), "op", false); err != nil {
+		t.Fatal(err)
+	}
+	if job := b.await(n.ID); job.State != ipc.Succeeded {
+		t.Errorf("mended: %s %+v", job.State, job.Error)
+	}
+}
