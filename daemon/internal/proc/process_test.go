@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,17 +31,24 @@ func help(name string) int {
 		return code
 	case "stubborn": // ignores TERM, and so does what it leaves in its group
 		signal.Ignore(syscall.SIGTERM)
+		r, w, err := os.Pipe()
+		if err != nil {
+			return 1
+		}
 		child, err := os.StartProcess(os.Args[0], os.Args, &os.ProcAttr{
-			Env: append(os.Environ(), "PROC_HELPER=sleep"), Files: []*os.File{nil, os.Stdout, os.Stderr, os.NewFile(3, "progress")},
+			Env: []string{"PROC_HELPER=sleep"}, Files: []*os.File{nil, w, os.Stderr, os.NewFile(3, "progress")},
 		})
 		if err != nil {
 			return 1
 		}
+		_, _ = r.Read(make([]byte, 1)) // it is deaf, too
 		fmt.Println(child.Pid)
-		select {}
+		fmt.Fprintln(os.NewFile(3, "progress"), "1 deaf")
+		forever()
 	case "sleep":
 		signal.Ignore(syscall.SIGTERM)
-		select {}
+		fmt.Println("deaf")
+		forever()
 	case "progress":
 		f := os.NewFile(3, "progress")
 		fmt.Fprintf(f, "10 begin\n%s\n{\"percent\":99,\"message\":\"end\"}\n{\"result\":{\"n\":1}}", strings.Repeat("x", 200_000))
@@ -54,6 +62,14 @@ func help(name string) int {
 		fmt.Println(sid == os.Getpid(), unix.Getpgrp() == os.Getpid())
 	}
 	return 0
+}
+
+// forever blocks. A bare select would be a deadlock to the runtime, which ends
+// the helper with status 2.
+func forever() {
+	for {
+		<-time.After(time.Hour)
+	}
 }
 
 // launch is a launch of a helper.
@@ -87,24 +103,40 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-// The timeout ends a child that ignores TERM, and all of its group.
-func TestTimeoutKillsGroup(t *testing.T) {
+// A stop ends a child that ignores TERM, and all of its group.
+func TestStopKillsGroup(t *testing.T) {
 	l := launch(t, "stubborn")
-	l.Timeout = 500 * time.Millisecond
-	p := start(t, l)
-	exit := p.Exit()
-	if !exit.TimedOut || exit.Signal != "SIGKILL" {
+	deaf := make(chan struct{})
+	var once sync.Once
+	p, err := Start(l, func(Update) { once.Do(func() { close(deaf) }) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	<-deaf
+	p.Stop()
+	if exit := p.Exit(); !exit.Canceled || exit.Signal != "SIGKILL" {
 		t.Errorf("%+v", exit)
 	}
 	out, err := os.ReadFile(l.OutputFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(out))); err == nil && IdentityOf(pid).Alive() {
-		t.Errorf("process %d of the group is left", pid)
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(out))); err != nil || IdentityOf(pid).Alive() {
+		t.Errorf("process %q of the group is left (%v)", out, err)
 	}
 	if p.Identity().Alive() {
 		t.Error("the identity is still alive")
+	}
+}
+
+// The timeout ends a child, however far it has got.
+func TestTimeout(t *testing.T) {
+	l := launch(t, "stubborn")
+	l.Timeout = 50 * time.Millisecond
+	p := start(t, l)
+	if exit := p.Exit(); !exit.TimedOut || exit.Signal == "" {
+		t.Errorf("%+v", exit)
 	}
 }
 
