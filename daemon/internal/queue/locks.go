@@ -118,12 +118,17 @@ func (k *locks) names(j *job) func(yield func(string) bool) {
 // blocks says whether a lock is not to be tried now.
 func (o *outside) blocks(now time.Duration) bool { return o != nil && (o.probing || now < o.until) }
 
-// take gives a starting job its locks. Those that were held from outside are
-// tried by this job alone; the others wait to see what comes of it.
-func (k *locks) take(j *job) {
+// hold gives a job its locks.
+func (k *locks) hold(j *job) {
 	for _, l := range j.locks.locks {
 		k.held[l.Name] = k.held[l.Name].with(j, l.Shared)
 	}
+}
+
+// try notes that a starting job tries its locks on disk. Those that were held
+// from outside are tried by this job alone; the others wait to see what comes
+// of it.
+func (k *locks) try(j *job) {
 	for name := range k.names(j) {
 		if o := k.outside[name]; o != nil {
 			o.probing = true

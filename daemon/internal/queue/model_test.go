@@ -120,6 +120,10 @@ func (m *model) restore(now time.Duration, r Restored) {
 		ended: r.Attempt, started: r.Started || r.Attempt > 0,
 	}
 	m.jobs = append(m.jobs, j)
+	if r.Running {
+		j.phase, j.ended, j.started = "running", max(0, r.Attempt-1), r.Attempt > 1
+		return
+	}
 	if r.BackoffLeft > 0 {
 		j.phase, j.notBefore = "backoff", now+r.BackoffLeft
 	} else {
@@ -199,6 +203,23 @@ func (m *model) busy(now time.Duration, id ID, name string) []Effect {
 		m.offer(j)
 	}
 	return m.settle(now)
+}
+
+func (m *model) again(now time.Duration, id ID, counts bool) []Effect {
+	j := m.job(id)
+	if counts {
+		j.ended++
+		j.started = true
+	}
+	if j.canceled {
+		m.drop(j)
+		return append([]Effect{Finish{id}}, m.settle(now)...)
+	}
+	j.phase = "ready"
+	if r := m.rules[j.name]; !j.started && (r.Coalesce || r.Debounce > 0) {
+		m.offer(j)
+	}
+	return append([]Effect{Requeue{id, j.ended, 0}}, m.settle(now)...)
 }
 
 func (m *model) cancel(now time.Duration, id ID) []Effect {

@@ -66,11 +66,40 @@ func (c *Core) Busy(now time.Duration, id ID, lock string, pid int) []Effect {
 		c.erase(j)
 		return c.settle(now, []Effect{Drop{id}})
 	}
+	c.offer(j)
+	c.enqueue(j)
+	return c.settle(now, nil)
+}
+
+// Again takes back a run whose end is not known, or that never began: the job
+// returns to its place. What was lost counts as an attempt, what never began
+// does not. A job that was canceled is finished.
+func (c *Core) Again(now time.Duration, id ID, counts bool) []Effect {
+	c.at(now)
+	j := c.jobs[id]
+	if j == nil || j.state != running {
+		return nil
+	}
+	c.unrun(j)
+	if counts {
+		j.attempt++
+		j.started = true
+	}
+	if j.canceled {
+		c.queued--
+		c.erase(j)
+		return c.settle(now, []Effect{Finish{id}})
+	}
+	c.offer(j)
+	c.enqueue(j)
+	return c.settle(now, []Effect{Requeue{ID: id, Attempt: int(j.attempt)}})
+}
+
+// offer makes a job that never started joinable again.
+func (c *Core) offer(j *job) {
 	if !j.started && j.d.rules.joins() && j.d.keys[j.key] == nil {
 		j.d.keys[j.key], j.joinable = j, true
 	}
-	c.enqueue(j)
-	return c.settle(now, nil)
 }
 
 // Cancel ends a queued job, or stops a running one. It reports whether the job
@@ -128,11 +157,17 @@ func (c *Core) Relock(now time.Duration, id ID, locks []Lock) {
 func (c *Core) run(j *job) {
 	c.leave(j)
 	c.unkey(j)
+	c.begin(j)
+	c.locks.try(j)
+}
+
+// begin gives a job that has no place any more a run.
+func (c *Core) begin(j *job) {
 	j.state, j.since = running, c.now
 	j.d.running = append(j.d.running, j)
 	c.queued--
 	c.running++
-	c.locks.take(j)
+	c.locks.hold(j)
 	c.explained = nil
 }
 

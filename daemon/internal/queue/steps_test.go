@@ -10,7 +10,7 @@ func (w *world) step() {
 	steps := []func(){
 		w.stepSubmit, w.stepSubmit, w.stepSubmit, w.stepEnd, w.stepEnd, w.stepTime, w.stepTime,
 		w.stepDefine, w.stepHold, w.stepFreeze, w.stepCancel, w.stepWithdraw, w.stepRelock,
-		w.stepOutside, w.stepLate, w.stepRestore, w.stepRemove,
+		w.stepOutside, w.stepLate, w.stepRestore, w.stepRemove, w.stepAgain,
 	}
 	steps[w.pick(len(steps))]()
 }
@@ -101,6 +101,9 @@ func (w *world) stepRestore() {
 	if w.core.dispatchers[r.Dispatcher] == nil { // never defined, or removed and forgotten
 		w.rules[r.Dispatcher] = Rules{Name: r.Dispatcher}
 	}
+	if w.restoreRunning(r) {
+		return
+	}
 	w.loaded = false
 	j := &shadow{
 		id: r.ID, name: r.Dispatcher, key: r.Key, locks: r.Locks, accepted: w.now - r.Waited, state: "queued",
@@ -116,6 +119,32 @@ func (w *world) stepRestore() {
 	w.both("restore", got, func(m *model) []Effect { m.restore(w.now, r); return nil })
 }
 
+// restoreRunning brings a job back that runs already, where its locks are free.
+func (w *world) restoreRunning(r Restored) bool {
+	for _, j := range w.running("") {
+		if clash(j.locks, r.Locks) {
+			return false
+		}
+	}
+	for _, name := range append([]string{"dispatcher:" + r.Dispatcher}, sortedNames(r.Locks)...) {
+		if w.busy[name] {
+			return false
+		}
+	}
+	if w.pick(3) > 0 || len(w.running(r.Dispatcher)) >= max(1, w.rules[r.Dispatcher].Concurrency) {
+		return false
+	}
+	r.Running, r.Attempt, r.Ran = true, w.pick(3), w.seconds(5)
+	w.loaded = false
+	w.jobs = append(w.jobs, &shadow{
+		id: r.ID, name: r.Dispatcher, key: r.Key, locks: r.Locks, accepted: w.now - r.Waited, state: "running",
+		attempts: max(0, r.Attempt-1), started: r.Attempt > 1,
+	})
+	got := w.core.Restore(w.now, r)
+	w.both("restore", got, func(m *model) []Effect { m.restore(w.now, r); return nil })
+	return true
+}
+
 func (w *world) stepEnd() {
 	if j := w.some("running"); j != nil {
 		w.end(j, w.pick(2) == 0)
@@ -128,6 +157,25 @@ func (w *world) end(j *shadow, retryable bool) {
 	w.both("ended", got, func(m *model) []Effect { return m.ended(w.now, j.id, retryable) })
 	if j.state == "ending" {
 		w.t.Fatalf("%x ended, and nothing came of it", j.id)
+	}
+}
+
+// stepAgain takes a run back: its end is not known, or it never began.
+func (w *world) stepAgain() {
+	j := w.some("running")
+	if j == nil {
+		return
+	}
+	counts := w.pick(2) == 0
+	if counts {
+		j.attempts++
+		j.started = true
+	}
+	j.state, j.again = "ending", true
+	got := w.core.Again(w.now, j.id, counts)
+	w.both("again", got, func(m *model) []Effect { return m.again(w.now, j.id, counts) })
+	if j.state == "ending" {
+		w.t.Fatalf("%x was taken back, and nothing came of it", j.id)
 	}
 }
 

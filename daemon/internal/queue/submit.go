@@ -17,6 +17,8 @@ type Restored struct {
 	Attempt     int           // attempts that have ended
 	BackoffLeft time.Duration
 	Started     bool // it ran before
+	Running     bool // it still runs, for Ran by now; Attempt counts this one
+	Ran         time.Duration
 }
 
 // Refusal is why a submission is not accepted.
@@ -105,6 +107,13 @@ func (c *Core) Restore(now time.Duration, r Restored) []Effect {
 	j := c.admit(d, r.Submission)
 	j.accepted = c.now - r.Waited
 	j.attempt, j.started = int32(r.Attempt), r.Started || r.Attempt > 0
+	if r.Running {
+		j.attempt, j.started = int32(max(0, r.Attempt-1)), r.Attempt > 1
+		c.begin(j)
+		j.since = c.now - r.Ran
+		c.change()
+		return nil
+	}
 	if r.BackoffLeft > 0 {
 		c.delay(j, backoff, c.now+r.BackoffLeft)
 	} else {

@@ -129,7 +129,7 @@ func (p *player) play(line string) string {
 		return p.rule(verb, args[0], o)
 	case "submit", "restore":
 		return p.enter(verb, args, o)
-	case "ended", "busy", "cancel", "withdraw", "relock":
+	case "ended", "busy", "cancel", "withdraw", "relock", "again":
 		return p.event(verb, named(args[0]), args[1], o)
 	}
 	return p.ask(verb, args[0])
@@ -163,6 +163,7 @@ func (p *player) enter(verb string, args []string, o opts) string {
 	if verb == "restore" {
 		return effects(p.core.Restore(p.now, Restored{
 			Submission: s, Waited: o.dur("waited"), Attempt: o.num("attempt"), BackoffLeft: o.dur("backoff"), Started: o.has("started"),
+			Running: o.has("running"), Ran: o.dur("ran"),
 		}))
 	}
 	v, list := p.core.Submit(p.now, s)
@@ -183,6 +184,8 @@ func (p *player) event(verb string, id ID, arg string, o opts) string {
 	switch verb {
 	case "ended":
 		return effects(p.core.Ended(p.now, id, arg == "retryable"))
+	case "again":
+		return effects(p.core.Again(p.now, id, arg == "counts"))
 	case "busy":
 		return effects(p.core.Busy(p.now, id, arg, o.num("pid")))
 	case "withdraw":

@@ -40,6 +40,7 @@ type shadow struct {
 	state     string // queued, running, over
 	attempts  int    // ended
 	started   bool
+	again     bool // its run was taken back
 	delayed   bool // was in debounce or backoff, or went back by Busy
 }
 
@@ -143,9 +144,13 @@ func (w *world) perform(list []Effect) {
 		case Requeue:
 			j := w.job(e.ID)
 			w.want(j, "ending", e)
-			j.attempts++
-			j.state, j.started, j.delayed, j.notBefore = "queued", true, true, w.now+e.After
-			if j.attempts != e.Attempt || j.attempts > w.rules[j.name].Retries {
+			again := j.again
+			if j.again = false; !again {
+				j.attempts++
+				j.started = true
+			}
+			j.state, j.delayed, j.notBefore = "queued", true, w.now+e.After
+			if j.attempts != e.Attempt || !again && j.attempts > w.rules[j.name].Retries {
 				w.t.Fatalf("%x: retry after attempt %d of %d", j.id, e.Attempt, w.rules[j.name].Retries)
 			}
 		case Finish:
