@@ -24,6 +24,25 @@ func (i Identity) Alive() bool {
 	return i.PID > 0 && i.Start != 0 && i.Boot == bootID() && i.Start == startTime(i.PID)
 }
 
+// BootID is a word for this boot of the machine, "" where there is none.
+func BootID() string { return bootID() }
+
+// Signal sends a signal to that very process, if it still runs.
+func (i Identity) Signal(s os.Signal) {
+	if i.PID <= 1 {
+		return
+	}
+	p, err := os.FindProcess(i.PID)
+	if err != nil {
+		return
+	}
+	defer func() { _ = p.Release() }()
+	// A handle opened before the look cannot mean a later process of that pid.
+	if i.Alive() {
+		_ = p.Signal(s)
+	}
+}
+
 // KillGroup ends a process that is no child of ours and its group: TERM, after
 // the grace KILL, at once with a grace of 0. It returns when the process is
 // gone or ctx is done.

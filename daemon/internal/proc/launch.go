@@ -36,8 +36,25 @@ type Launch struct {
 	NotifySocket string        `json:"notify_socket"` // made for NOTIFY_SOCKET; "" = none
 	Timeout      time.Duration `json:"timeout"`       // 0 = none
 	Grace        time.Duration `json:"grace"`         // between TERM and KILL
-	KillMode     string        `json:"kill_mode"`     // group, process
+	KillMode     string        `json:"kill_mode"`     // group, tree, process, none
+	Leftovers    string        `json:"leftovers"`     // leave, kill: of an end by itself
+	MaxOutput    int64         `json:"max_output"`    // for who bounds the output while it runs
+
+	ByDescent bool  `json:"by_descent"` // follow a tree so even where there are cgroups
+	Marks     Marks `json:"marks"`      // of this attempt; "" = none
+
+	// Alone says that this process does nothing else: the child dies with it, and
+	// all that it starts may be followed. The goroutine that starts it must be
+	// locked to its thread.
+	Alone bool `json:"-"`
 }
+
+// tracked reports whether all descendants have to be known, not the group only.
+func (l *Launch) tracked() bool { return l.KillMode == "tree" || l.Leftovers == "kill" }
+
+// NeedsShim reports whether only a process of the job's own can do what the
+// launch wants: a tree is followed by its nearest reaper.
+func (l *Launch) NeedsShim() bool { return l.tracked() }
 
 // Update is a child's word about itself. A zero field says nothing.
 type Update struct {
@@ -45,6 +62,7 @@ type Update struct {
 	Message       string
 	Result        json.RawMessage
 	ExtendTimeout time.Duration
+	Late          bool // its timeout is over, and its kill_mode lets it run on
 }
 
 // Exit is how a child ended.
@@ -54,6 +72,8 @@ type Exit struct {
 	TimedOut bool
 	Canceled bool
 	Err      error // it could not be started
+	Lost     bool  // its end is not known: who watched it is gone
+	Unborn   bool  // it never started, and may be started again
 	Result   json.RawMessage
 	Started  time.Time
 	Ended    time.Time
@@ -134,6 +154,9 @@ func (l *Launch) attributes(files []*os.File, env []string) *os.ProcAttr {
 	sys := &syscall.SysProcAttr{Setsid: true}
 	if l.OutputFile == "" { // in the foreground Ctrl-C must reach us, not it
 		sys = &syscall.SysProcAttr{Setpgid: true}
+	}
+	if l.Alone {
+		sys.Pdeathsig = syscall.SIGKILL
 	}
 	if c := l.Credential; c != nil {
 		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}

@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -22,8 +23,11 @@ type Process struct {
 	extend chan time.Duration
 	done   chan struct{}
 	exit   Exit
-	once   sync.Once
-	killed sync.Once
+	all    crowd // nil = the group is enough
+
+	onUpdate func(Update)
+	once     sync.Once
+	killed   sync.Once
 }
 
 // Start starts a child and supervises it. onUpdate gets its progress, at most
@@ -40,13 +44,12 @@ func Start(l Launch, onUpdate func(Update)) (*Process, error) {
 			env = append(env[:len(env):len(env)], "NOTIFY_SOCKET="+l.NotifySocket)
 		} // without it progress still comes on descriptor 3
 	}
-	argv := l.argv()
 	p := &Process{
 		launch: l, stop: make(chan struct{}), kill: make(chan struct{}),
-		extend: make(chan time.Duration, 1), done: make(chan struct{}),
+		extend: make(chan time.Duration, 1), done: make(chan struct{}), onUpdate: onUpdate,
 	}
 	p.exit.Started = time.Now()
-	p.child, err = os.StartProcess(argv[0], argv, l.attributes(files, env))
+	err = p.fork(files, env)
 	closeAll(files)
 	if err != nil {
 		_ = progress.Close()
@@ -54,11 +57,33 @@ func Start(l Launch, onUpdate func(Update)) (*Process, error) {
 		return nil, startError(&l, err)
 	}
 	p.self = IdentityOf(p.child.Pid)
+	if p.all != nil {
+		p.all.started(p.child.Pid)
+	}
 	rep := newReporter(onUpdate, p.extend)
 	go rep.readPipe(progress)
 	go notify.read(rep)
 	go p.supervise(rep, progress, notify)
 	return p, nil
+}
+
+// fork starts the child, in a crowd where one is wanted.
+func (p *Process) fork(files []*os.File, env []string) (err error) {
+	l, argv := &p.launch, p.launch.argv()
+	if !l.Alone || !l.tracked() {
+		p.child, err = os.StartProcess(argv[0], argv, l.attributes(files, env))
+		return err
+	}
+	for _, all := range newCrowds(filepath.Base(string(l.Marks)), l.ByDescent) {
+		a := l.attributes(files, env)
+		all.join(a)
+		if p.child, err = os.StartProcess(argv[0], argv, a); err == nil {
+			p.all = all
+			return nil
+		}
+		all.close()
+	}
+	return err
 }
 
 // Done is closed when the child has ended and everything about it is known.
@@ -81,16 +106,40 @@ func (p *Process) supervise(rep *reporter, progress *os.File, notify *notifySock
 	dead := make(chan struct{})
 	go func() { waitDead(p.child.Pid); close(dead) }()
 	stopped := p.await(dead)
-	if stopped && p.launch.KillMode != "process" {
-		p.sweep()
-	}
+	p.leave(stopped)
 	state, err := p.child.Wait()
-	p.exit.Ended = time.Now()
+	if p.exit.Ended.IsZero() {
+		p.exit.Ended = time.Now()
+	}
 	p.judge(state, err)
 	notify.close()
 	rep.finish(progress)
 	p.exit.Result, p.exit.Progress = rep.last()
+	if p.all != nil {
+		p.all.close()
+	}
 	close(p.done)
+}
+
+// leave sees to what the dead child left running: nobody may be left where we
+// ended it, by its kill_mode; where it ended by itself, by leftovers.
+func (p *Process) leave(stopped bool) {
+	mode := p.launch.KillMode
+	switch {
+	case !stopped && p.launch.Leftovers != "kill", stopped && (mode == "process" || mode == "none"):
+		return
+	case p.all == nil:
+		if !stopped {
+			_ = unix.Kill(-p.child.Pid, unix.SIGTERM)
+		}
+		p.sweep()
+		return
+	}
+	if !stopped {
+		p.exit.Ended = time.Now()
+		p.all.signal(syscall.SIGTERM)
+	}
+	clearCrowd(p.all, p.launch.Grace, p.kill)
 }
 
 // await returns when the child is dead, true when that was our doing.
@@ -102,18 +151,27 @@ func (p *Process) await(dead <-chan struct{}) bool {
 		defer timer.Stop()
 		deadline = timer.C
 	}
+	stop := p.stop
 	for {
 		select {
 		case <-dead:
 			return false
 		case more := <-p.extend:
-			if timer != nil {
+			if timer != nil && !p.exit.TimedOut {
 				timer.Reset(more)
 			}
 			continue
 		case <-deadline:
 			p.exit.TimedOut = true
-		case <-p.stop:
+			if p.launch.KillMode == "none" { // it is told, and let alone
+				p.onUpdate(Update{Late: true})
+				continue
+			}
+		case <-stop:
+			if p.launch.KillMode == "none" {
+				stop = nil
+				continue
+			}
 			p.exit.Canceled = true
 		case <-p.kill:
 			p.exit.Canceled = true
@@ -159,13 +217,16 @@ func (p *Process) sweep() {
 	_ = unix.Kill(-p.child.Pid, unix.SIGKILL)
 }
 
-// signal sends a signal to the child, or to its group.
+// signal sends a signal to whom the kill_mode names.
 func (p *Process) signal(s syscall.Signal) {
-	pid := -p.child.Pid
-	if p.launch.KillMode == "process" {
-		pid = p.child.Pid
+	switch {
+	case p.launch.KillMode == "tree" && p.all != nil:
+		p.all.signal(s)
+	case p.launch.KillMode == "process", p.launch.KillMode == "none": // none: only by Kill
+		_ = unix.Kill(p.child.Pid, s)
+	default:
+		_ = unix.Kill(-p.child.Pid, s)
 	}
-	_ = unix.Kill(pid, s)
 }
 
 // judge reads the wait status.

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"encoding/binary"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -29,12 +30,31 @@ func waitDead(pid int) {
 // counts too, so that a stop takes its whole grace here.
 func groupAlive(pgid int) bool { return unix.Kill(-pgid, 0) == nil }
 
-// startTime is not known here yet, so no process is ever taken for another
-// daemon's.
-func startTime(int) uint64 { return 0 }
+// Places in struct kinfo_proc of 64-bit FreeBSD (sys/user.h).
+const (
+	kinfoSize  = 1088
+	kinfoPid   = 72
+	kinfoStart = 336 // struct timeval
+	kinfoStat  = 388 // char
+	statZombie = 5
+)
 
-// bootID is not known here.
+// startTime is when a process started, in microseconds; 0 = no such one.
+func startTime(pid int) uint64 {
+	b, err := unix.SysctlRaw("kern.proc.pid", pid)
+	if err != nil || len(b) < kinfoSize || binary.NativeEndian.Uint32(b) != kinfoSize ||
+		int(binary.NativeEndian.Uint32(b[kinfoPid:])) != pid || b[kinfoStat] == statZombie {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(b[kinfoStart:])*1e6 + binary.NativeEndian.Uint64(b[kinfoStart+8:])
+}
+
+// bootID is nothing here: the run directory is emptied at boot, and a start
+// time does not come again.
 func bootID() string { return "" }
+
+// killSession does not know the members of a session here.
+func killSession(int) {}
 
 // FindByEnv is not available here.
 func FindByEnv(string, string) []int { return nil }

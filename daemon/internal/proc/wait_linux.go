@@ -72,6 +72,21 @@ func bootID() string {
 	return strings.TrimSpace(string(text))
 }
 
+// killSession kills what is left of a session whose leader is gone. Its number
+// is not given to a new process while any member lives.
+func killSession(sid int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		if f := statFields(pid); len(f) > 3 && f[3] == strconv.Itoa(sid) {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+}
+
 // FindByEnv lists processes whose environment at their start had key=value.
 func FindByEnv(key, value string) []int {
 	entries, _ := os.ReadDir("/proc")

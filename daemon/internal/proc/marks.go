@@ -1,0 +1,200 @@
+package proc
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+// Marks name the files of one attempt in the run directory, by what they have
+// in common. They tell a later daemon how far the attempt got:
+//
+//	.fifo    made before the shim is; its reader sees the end of the shim as EOF
+//	.run     made before the job is started, by who starts it
+//	.status  how the job ended, by rename
+//
+// A status means done; .run without one means that the end is not known;
+// neither means that the job never started. They belong to one boot.
+type Marks string
+
+func (m Marks) fifo() string   { return string(m) + ".fifo" }
+func (m Marks) run() string    { return string(m) + ".run" }
+func (m Marks) status() string { return string(m) + ".status" }
+
+// Args is the file of the attempt's arguments.
+func (m Marks) Args() string { return string(m) + ".args" }
+
+// Notify is the path of the attempt's notify socket.
+func (m Marks) Notify() string { return string(m) + ".notify" }
+
+// Remove removes the files. The end must be durable elsewhere by then.
+func (m Marks) Remove() {
+	for _, path := range []string{m.fifo(), m.run(), m.status(), m.status() + ".new", m.Args(), m.Notify()} {
+		_ = os.Remove(path)
+	}
+}
+
+// mark is a line of .run.
+type mark struct {
+	Shim  *Identity `json:"shim,omitempty"`
+	Child *Identity `json:"child,omitempty"`
+	Crowd string    `json:"crowd,omitempty"`
+}
+
+// begin makes .run, and fails where somebody has made it before: an attempt is
+// started once.
+func (m Marks) begin(first mark) (*os.File, error) {
+	f, err := os.OpenFile(m.run(), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := note(f, first); err != nil {
+		_ = f.Close()
+		_ = os.Remove(m.run())
+		return nil, err
+	}
+	return f, nil
+}
+
+// Began reports whether the attempt was started.
+func (m Marks) Began() bool { _, ok := m.began(); return ok }
+
+// StartMarked starts a child of our own, with the marks by which a later daemon
+// finds what is left of it.
+func StartMarked(l Launch, onUpdate func(Update)) (*Process, error) {
+	f, err := l.Marks.begin(mark{})
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	p, err := Start(l, onUpdate)
+	if err != nil {
+		l.Marks.Remove()
+		return nil, err
+	}
+	child := p.Identity()
+	_ = note(f, mark{Child: &child}) // without it the child is found by its environment
+	return p, nil
+}
+
+// note adds a line to .run.
+func note(f *os.File, line mark) error {
+	text, err := json.Marshal(line)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(text, '\n'))
+	return err
+}
+
+// began reads .run; false where the attempt was never started.
+func (m Marks) began() (mark, bool) {
+	var all mark
+	f, err := os.Open(m.run())
+	if err != nil {
+		return all, false
+	}
+	defer func() { _ = f.Close() }()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		_ = json.Unmarshal(lines.Bytes(), &all) // a later line adds to the first
+	}
+	return all, true
+}
+
+// outcome is an Exit in .status.
+type outcome struct {
+	Code     int             `json:"code"`
+	Signal   string          `json:"signal,omitempty"`
+	TimedOut bool            `json:"timed_out,omitempty"`
+	Canceled bool            `json:"canceled,omitempty"`
+	Err      string          `json:"error,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Started  time.Time       `json:"started"`
+	Ended    time.Time       `json:"ended"`
+	Progress *ipc.Progress   `json:"progress,omitempty"`
+}
+
+// statusRoom is what is reserved for a status before the job starts, so that
+// its end can be written when the run directory is full.
+const statusRoom = 4096
+
+// reserve makes the file that will become .status.
+func (m Marks) reserve() (*os.File, error) {
+	f, err := os.OpenFile(m.status()+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteAt([]byte(strings.Repeat(" ", statusRoom)), 0); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// finish writes the end into the reserved file and puts it in place. A large
+// result that does not fit on a full disk is left out: the end is worth more.
+func (m Marks) finish(f *os.File, e Exit) error {
+	o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.Result, e.Started, e.Ended, e.Progress}
+	if e.Err != nil {
+		o.Err = e.Err.Error()
+	}
+	err := fill(f, o)
+	if err != nil && len(o.Result) > 0 {
+		o.Result = nil
+		err = fill(f, o)
+	}
+	return errors.Join(err, f.Close(), os.Rename(m.status()+".new", m.status()))
+}
+
+// fill makes a file hold a value.
+func fill(f *os.File, o outcome) error {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(text, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(text)))
+}
+
+// ended reads .status.
+func (m Marks) ended() (Exit, bool) {
+	var o outcome
+	text, err := os.ReadFile(m.status())
+	if err != nil || json.Unmarshal(text, &o) != nil {
+		return Exit{}, false
+	}
+	e := Exit{
+		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled,
+		Result: o.Result, Started: o.Started, Ended: o.Ended, Progress: o.Progress,
+	}
+	if o.Err != "" {
+		e.Err = errors.New(o.Err)
+	}
+	return e, true
+}
+
+// KillRest kills what is left of an attempt whose watcher is gone: the child,
+// its session, its cgroup, and what carries its job's id in its environment.
+func (m Marks) KillRest(job string) {
+	if began, ok := m.began(); ok {
+		killCgroup(began.Crowd)
+		if c := began.Child; c != nil && c.PID > 1 && c.Boot == bootID() {
+			if c.Alive() {
+				_ = syscall.Kill(c.PID, syscall.SIGKILL)
+			}
+			killSession(c.PID)
+		}
+	}
+	for _, pid := range FindByEnv("DISPATCHD_JOB_ID", job) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
