@@ -26,7 +26,8 @@ type Config struct {
 	Functions *dispatchers.Set // Go-native dispatchers, nil = none
 	Log       *slog.Logger     // nil = slog.Default()
 	Version   string
-	Ready     func() // called once when the socket answers, nil = nobody asks
+	Shim      []string // argv of a program that calls RunShim at once; nil = jobs are children of the daemon and die with it
+	Ready     func()   // called once when the socket answers, nil = nobody asks
 }
 
 // stopGrace bounds how long a stop waits for open requests.
@@ -68,15 +69,19 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir) (*engi
 	})
 	e := &engine{
 		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book,
-		core:     queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
-		calls:    make(chan func(), 256),
-		done:     make(chan struct{}),
-		ended:    make(chan struct{}),
-		epoch:    time.Now(),
-		runs:     map[queue.ID]*run{},
-		inflight: map[queue.ID][]func(error){},
-		waiters:  map[queue.ID][]chan struct{}{},
-		tallies:  map[string]*tally{},
+		core:      queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
+		calls:     make(chan func(), 256),
+		done:      make(chan struct{}),
+		ended:     make(chan struct{}),
+		childless: make(chan struct{}),
+		epoch:     time.Now(),
+		runs:      map[queue.ID]*run{},
+		inflight:  map[queue.ID][]func(error){},
+		waiters:   map[queue.ID][]chan struct{}{},
+		tallies:   map[string]*tally{},
+	}
+	if err := e.openEpoch(); err != nil {
+		return nil, err
 	}
 	journal, report, err := dir.OpenJournal(store.Durability(settings.Durability), book)
 	if err != nil {

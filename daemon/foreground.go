@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -90,7 +91,11 @@ func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error)
 		return ipc.Failed, 0, err
 	}
 	l.Job, l.Dispatcher = r.job.ID.String(), r.spec.Name
-	l.ArgsFile = filepath.Join(e.cfg.Paths.Run, "jobs", l.Job+".args")
+	l.ArgsFile = filepath.Join(e.jobsDir(), l.Job+".args")
+	// This process lives for this run alone, so it can be its own shim.
+	l.Alone = true
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
 		return ipc.Failed, 0, fmt.Errorf("arguments file: %w", err)
 	}

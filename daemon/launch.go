@@ -3,10 +3,10 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +16,7 @@ import (
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/ipc/lockfile"
 )
 
 // defaultPath is where commands without a slash are looked for.
@@ -27,55 +28,72 @@ const trimEvery = 250 * time.Millisecond
 // launch runs one attempt from its durable start to its end, in a goroutine of
 // its own, and reports the end to the loop.
 func (e *engine) launch(r *run) {
-	if err := e.requirements(context.Background(), r.spec); err != nil {
-		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: time.Now(), Ended: time.Now()}) })
-		return
-	}
 	p, err := e.spawn(r)
 	if err != nil {
-		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: time.Now(), Ended: time.Now()}) })
+		now := time.Now()
+		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now}) })
 		return
 	}
 	e.post(func() { e.spawned(r, p) })
-	e.watch(r, p)
-	exit := p.Exit()
-	_ = os.Remove(e.argsFile(r))
-	_ = os.Remove(e.beganFile(r.job.ID.String()))
-	e.post(func() { e.attemptEnded(r, exit) })
+	e.follow(r, p)
 }
 
-// watch bounds the output of a running job until it has ended.
-func (e *engine) watch(r *run, p *proc.Process) {
-	tick := time.NewTicker(trimEvery)
-	defer tick.Stop()
+// follow waits for the end of a run, and reports it. A job under a shim goes on
+// when the daemon stops.
+func (e *engine) follow(r *run, p process) {
+	var trim <-chan time.Time
+	remote, shimmed := p.(*proc.Remote)
+	if !shimmed { // a shim bounds its job's output itself
+		tick := time.NewTicker(trimEvery)
+		defer tick.Stop()
+		trim = tick.C
+	}
 	for {
 		select {
 		case <-p.Done():
+			exit := p.Exit()
+			e.post(func() { e.attemptEnded(r, exit) })
 			return
-		case <-tick.C:
+		case <-trim:
 			_ = e.dir.TrimLog(r.job.ID, e.dir.LogSize(r.job.ID), r.spec.MaxOutput)
+		case <-e.done:
+			if shimmed {
+				remote.Leave()
+			}
+			return
 		}
 	}
 }
 
 // spawned notes that the child exists; a cancel may have come before it did.
-func (e *engine) spawned(r *run, p *proc.Process) {
+func (e *engine) spawned(r *run, p process) {
 	r.process = p
-	switch {
-	case e.stopping, r.canceled:
+	if _, shimmed := p.(*proc.Remote); shimmed {
+		r.handOver()
+	}
+	if r.canceled || e.stopping && !r.outlives() {
 		p.Stop()
 	}
 }
 
-// spawn prepares the files of a run and starts its child.
-func (e *engine) spawn(r *run) (*proc.Process, error) {
+// outlives reports whether a run goes on without the daemon.
+func (r *run) outlives() bool {
+	_, shimmed := r.process.(*proc.Remote)
+	return shimmed && r.spec.SurviveRestart
+}
+
+// spawn prepares the files of a run and starts its child, below a shim where it
+// is to outlive the daemon or can hide from it.
+func (e *engine) spawn(r *run) (process, error) {
+	if err := e.requirements(context.Background(), r.spec); err != nil {
+		return nil, err
+	}
 	l, err := launchOf(r.spec, e.settings.Path)
 	if err != nil {
 		return nil, err
 	}
-	id := r.job.ID.String()
-	l.Job, l.Dispatcher = id, r.spec.Name
-	l.ArgsFile = e.argsFile(r)
+	l.Job, l.Dispatcher, l.Marks = r.job.ID.String(), r.spec.Name, r.marks
+	l.ArgsFile, l.NotifySocket = r.marks.Args(), r.marks.Notify()
 	if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
 		return nil, fmt.Errorf("arguments file: %w", err)
 	}
@@ -85,16 +103,39 @@ func (e *engine) spawn(r *run) (*proc.Process, error) {
 	}
 	l.OutputFile = out.Name()
 	_ = out.Close()
-	l.NotifySocket = filepath.Join(e.cfg.Paths.Run, "jobs", id+".notify")
 	l.Env = append(l.Env, jobEnv(r.job, r.attempt, l.ArgsFile, e.cfg.Paths.Socket())...)
-	p, err := proc.Start(l, func(u proc.Update) { e.post(func() { e.progressed(r, u) }) })
+	p, err := e.startProcess(r, l)
 	if err != nil {
 		_ = os.Remove(l.ArgsFile)
+	}
+	return p, err
+}
+
+// startProcess starts a child of our own, or a shim with one.
+func (e *engine) startProcess(r *run, l proc.Launch) (process, error) {
+	update := func(u proc.Update) { e.post(func() { e.progressed(r, u) }) }
+	switch {
+	case e.cfg.Shim == nil && l.NeedsShim():
+		return nil, errors.New(`kill_mode "tree" and leftovers "kill" need a shim, and this program has none`)
+	case e.cfg.Shim == nil, !r.spec.SurviveRestart && !l.NeedsShim():
+		p, err := proc.StartMarked(l, update)
+		if err != nil {
+			return nil, err // not p: a nil *Process is no nil process
+		}
+		return p, nil
+	}
+	var locks []*os.File
+	for _, l := range r.locks {
+		locks = append(locks, l.file)
+	}
+	p, err := proc.StartShim(e.cfg.Shim, l, locks, update)
+	if err != nil {
 		return nil, err
 	}
-	mark, _ := json.Marshal(p.Identity())
-	if err := os.WriteFile(e.beganFile(id), mark, 0o600); err != nil {
-		e.log.Warn("run directory: the mark of a started job", "job", id, "error", err)
+	for _, held := range r.locks {
+		if !held.shared {
+			lockfile.Describe(held.file, lockfile.Holder{Job: l.Job, PID: p.PID()})
+		}
 	}
 	return p, nil
 }
@@ -104,21 +145,44 @@ func (e *engine) progressed(r *run, u proc.Update) {
 	if u.Percent != nil || u.Message != "" {
 		r.progress = &ipc.Progress{Percent: u.Percent, Message: u.Message}
 	}
+	if u.Late && !r.late {
+		r.late = true
+		e.log.Warn("job runs longer than its timeout, and its kill_mode lets it", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "timeout", time.Duration(r.spec.Timeout))
+	}
 }
 
 // attemptEnded frees the locks and lets the queue decide what follows.
 func (e *engine) attemptEnded(r *run, exit proc.Exit) {
-	r.release()
-	r.state, r.outcome = e.judge(r, exit)
-	retryable := !r.canceled && !e.stopping && (r.state == ipc.Failed || r.state == ipc.TimedOut)
-	if retryable && len(r.spec.Retry.ExitCodes) > 0 && r.state == ipc.Failed {
-		retryable = exit.Err == nil && slices.Contains(r.spec.Retry.ExitCodes, exit.Code)
-	}
-	if e.stopping && r.state != ipc.Succeeded && r.spec.OnInterrupt == "rerun" && !r.canceled {
-		e.leaveForRerun(r)
+	if e.runs[r.id] != r {
 		return
 	}
-	e.perform(e.core.Ended(e.now(), r.id, retryable))
+	r.release()
+	if exit.Unborn && exit.Err == nil && !r.canceled {
+		r.unborn = true
+		e.perform(e.core.Again(e.now(), r.id, false))
+		return
+	}
+	r.state, r.outcome = e.judge(r, exit)
+	rerun := r.spec.OnInterrupt == "rerun" && !r.canceled
+	switch {
+	case rerun && exit.Lost:
+		e.perform(e.core.Again(e.now(), r.id, true))
+	case rerun && e.stopping && r.state != ipc.Succeeded:
+		e.leaveForRerun(r)
+	default:
+		e.perform(e.core.Ended(e.now(), r.id, e.retryable(r, exit)))
+	}
+}
+
+// retryable reports whether retry may try an attempt again.
+func (e *engine) retryable(r *run, exit proc.Exit) bool {
+	if r.canceled || e.stopping || (r.state != ipc.Failed && r.state != ipc.TimedOut) {
+		return false
+	}
+	if len(r.spec.Retry.ExitCodes) > 0 && r.state == ipc.Failed {
+		return exit.Err == nil && slices.Contains(r.spec.Retry.ExitCodes, exit.Code)
+	}
+	return true
 }
 
 // leaveForRerun puts a job that the stop interrupted back into the queue of
@@ -127,7 +191,7 @@ func (e *engine) leaveForRerun(r *run) {
 	delete(e.runs, r.id)
 	rec := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt), Run: r.outcome}
 	if _, err := e.book.Apply(rec); err == nil {
-		e.journal.Append(rec, e.durability(r.spec), true, func(error) {})
+		e.journal.Append(rec, e.durability(r.spec), true, e.forgetMarks(r))
 	}
 }
 
@@ -142,42 +206,44 @@ func (e *engine) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
 	if out.Output.Dropped > 0 {
 		_ = e.dir.TrimLog(r.job.ID, size, r.spec.MaxOutput)
 	}
-	if exit.Err == nil && exit.Signal == "" {
+	if exit.Err == nil && exit.Signal == "" && !exit.Lost && !exit.Unborn {
 		out.ExitCode = new(exit.Code)
 	}
-	fail := func(s ipc.State, k ipc.Kind, format string, args ...any) (ipc.State, *store.Run) {
-		out.Error = &ipc.JobError{Kind: k, Message: fmt.Sprintf(format, args...)}
-		return s, out
+	state, why := verdict(r, exit, e.stopping)
+	out.Error = why
+	return state, out
+}
+
+// verdict names the state in which an attempt ended, and why.
+func verdict(r *run, exit proc.Exit, stopping bool) (ipc.State, *ipc.JobError) {
+	why := func(k ipc.Kind, format string, args ...any) *ipc.JobError {
+		return &ipc.JobError{Kind: k, Message: fmt.Sprintf(format, args...)}
 	}
 	switch {
+	case r.canceled:
+		return ipc.Canceled, why(ipc.KindCanceled, "canceled while it ran")
+	case exit.Lost:
+		return ipc.Interrupted, why(ipc.KindInterrupted, "its supervisor was killed while it ran, and its end is not known")
 	case exit.Err != nil:
 		kind := ipc.KindStartFailed
-		if p, ok := exit.Err.(*ipc.Error); ok {
+		if p, ok := errors.AsType[*ipc.Error](exit.Err); ok {
 			kind = p.Kind
 		}
-		return fail(ipc.Failed, kind, "%v", exit.Err)
-	case r.canceled:
-		return fail(ipc.Canceled, ipc.KindCanceled, "canceled while it ran")
-	case e.stopping && exit.Canceled:
-		return fail(ipc.Interrupted, ipc.KindInterrupted, "the daemon was stopped while it ran")
+		return ipc.Failed, why(kind, "%v", exit.Err)
+	case stopping && exit.Canceled:
+		return ipc.Interrupted, why(ipc.KindInterrupted, "the daemon was stopped while it ran")
+	case exit.Canceled && r.spec.SurviveRestart: // by an earlier daemon, for somebody
+		return ipc.Canceled, why(ipc.KindCanceled, "canceled while it ran")
+	case exit.Canceled:
+		return ipc.Interrupted, why(ipc.KindInterrupted, "the daemon went down while it ran")
 	case exit.TimedOut:
-		return fail(ipc.TimedOut, ipc.KindTimeout, "ran longer than its timeout of %s", time.Duration(r.spec.Timeout))
+		return ipc.TimedOut, why(ipc.KindTimeout, "ran longer than its timeout of %s", time.Duration(r.spec.Timeout))
 	case exit.Signal != "":
-		return fail(ipc.Failed, ipc.KindSignaled, "ended by signal %s", exit.Signal)
+		return ipc.Failed, why(ipc.KindSignaled, "ended by signal %s", exit.Signal)
 	case !slices.Contains(r.spec.SuccessExitCodes, exit.Code):
-		return fail(ipc.Failed, ipc.KindExitStatus, "exit status %d", exit.Code)
+		return ipc.Failed, why(ipc.KindExitStatus, "exit status %d", exit.Code)
 	}
-	return ipc.Succeeded, out
-}
-
-// argsFile is where a run's arguments are while it runs.
-func (e *engine) argsFile(r *run) string {
-	return filepath.Join(e.cfg.Paths.Run, "jobs", r.job.ID.String()+".args")
-}
-
-// beganFile holds the identity of a run's child, for the daemon after a crash.
-func (e *engine) beganFile(id string) string {
-	return filepath.Join(e.cfg.Paths.Run, "jobs", id+".began")
+	return ipc.Succeeded, nil
 }
 
 // writeArgs writes the arguments so that only the job's user can read them.
@@ -206,8 +272,9 @@ func launchOf(spec *dispatchers.Spec, path string) (proc.Launch, error) {
 		path = defaultPath
 	}
 	l := proc.Launch{
-		Dir: spec.WorkingDirectory, Umask: spec.Umask, KillMode: spec.KillMode,
-		Timeout: time.Duration(spec.Timeout), Grace: time.Duration(spec.KillGrace),
+		Dir: spec.WorkingDirectory, Umask: spec.Umask, KillMode: spec.KillMode, Leftovers: spec.Leftovers,
+		MaxOutput: spec.MaxOutput,
+		Timeout:   time.Duration(spec.Timeout), Grace: time.Duration(spec.KillGrace),
 	}
 	if l.Dir == "" {
 		l.Dir = "/"

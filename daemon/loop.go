@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,16 +17,19 @@ import (
 
 // engine is the running daemon. Fields below the line belong to the loop.
 type engine struct {
-	cfg      Config
-	log      *slog.Logger
-	settings dispatchers.Settings
-	dir      *store.Dir
-	journal  *store.Journal
-	epoch    time.Time
-	catalog  atomic.Pointer[dispatchers.Catalog]
-	calls    chan func()
-	done     chan struct{} // closed when the loop is to end
-	ended    chan struct{} // closed when it has ended
+	cfg       Config
+	log       *slog.Logger
+	settings  dispatchers.Settings
+	dir       *store.Dir
+	journal   *store.Journal
+	epoch     time.Time
+	catalog   atomic.Pointer[dispatchers.Catalog]
+	calls     chan func()
+	epochID   string        // of the run directory
+	done      chan struct{} // closed when the loop is to end
+	childless chan struct{} // closed when a stopping daemon has no child left that dies with it
+	stopped   sync.Once
+	ended     chan struct{} // closed when it has ended
 
 	// The loop's own.
 	core       *queue.Core

@@ -24,13 +24,37 @@ type run struct {
 	job      *store.Job
 	spec     *dispatchers.Spec
 	attempt  int
-	locks    []*os.File
+	locks    []held
 	since    time.Time
-	process  *proc.Process // nil until the child exists
+	process  process // nil until the child exists
+	marks    proc.Marks
 	canceled bool
+	late     bool // its timeout is over, and kill_mode none lets it run
 	progress *ipc.Progress
 	outcome  *store.Run // known once the child has ended
+	unborn   bool       // it never began
 	state    ipc.State
+}
+
+// held is a lock that a run holds on disk.
+type held struct {
+	file   *os.File
+	shared bool
+}
+
+// process is a job's child, or the shim above it.
+type process interface {
+	Done() <-chan struct{}
+	Exit() proc.Exit
+	Stop()
+}
+
+// handOver closes our copies of the locks that the run's shim holds now.
+func (r *run) handOver() {
+	for _, l := range r.locks {
+		_ = l.file.Close()
+	}
+	r.locks = nil
 }
 
 // release frees the run's locks on disk. A fork in progress holds copies of
@@ -38,8 +62,8 @@ type run struct {
 func (r *run) release() {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	for _, f := range r.locks {
-		lockfile.Release(f)
+	for _, l := range r.locks {
+		lockfile.Release(l.file)
 	}
 	r.locks = nil
 }
@@ -68,6 +92,7 @@ func (e *engine) perform(effects []queue.Effect) {
 		}
 		e.idle = nil
 	}
+	e.leftAlone()
 	if e.journal.CompactDue() && e.journalErr == nil {
 		e.journal.Rewrite(e.book.Snapshot(), func(err error) {
 			if err != nil {
@@ -88,13 +113,13 @@ func (e *engine) start(id queue.ID, attempt int) {
 	if spec == nil { // cannot be while its jobs are open; held by restore
 		return
 	}
-	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now()}
+	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: e.marks(job.ID, attempt)}
 	if lock, pid, err := e.takeLocks(r, job); err != nil {
 		e.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
 		e.perform(e.core.Busy(e.now(), id, lock, pid))
 		return
 	}
-	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt)}
+	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt), Epoch: e.epochID}
 	applied, err := e.book.Apply(rec)
 	if err != nil {
 		e.log.Error("book: start", "job", job.ID.String(), "error", err)
@@ -156,7 +181,7 @@ func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
 func (r *run) take(dir, name string, shared bool, h lockfile.Holder, label string) (string, int, error) {
 	f, err := lockfile.Try(dir, name, shared, h)
 	if err == nil {
-		r.locks = append(r.locks, f)
+		r.locks = append(r.locks, held{f, shared})
 		return "", 0, nil
 	}
 	r.release()
@@ -205,11 +230,16 @@ func (e *engine) requeue(ef queue.Requeue) {
 		Op: store.OpRequeue, ID: r.job.ID, At: now.UnixNano(), Attempt: int32(ef.Attempt),
 		NotBefore: now.Add(ef.After).UnixNano(), Run: r.outcome,
 	}
+	if r.unborn {
+		// It goes back to where it was: nothing of it ran.
+		rec.NotBefore, rec.Run = 0, nil
+		r.marks.Remove()
+	}
 	if _, err := e.book.Apply(rec); err != nil {
 		e.log.Error("book: retry", "job", r.job.ID.String(), "error", err)
 		return
 	}
-	e.journal.Append(rec, e.durability(r.spec), false, func(error) {})
+	e.journal.Append(rec, e.durability(r.spec), false, e.forgetMarks(r))
 	e.log.Warn("job will be tried again", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "attempt", ef.Attempt, "after", ef.After)
 }
 
@@ -220,13 +250,27 @@ func (e *engine) finish(id queue.ID) {
 		return
 	}
 	delete(e.runs, id)
-	e.end(r.job, r.state, r.outcome)
+	e.endThen(r.job, r.state, r.outcome, e.forgetMarks(r))
+}
+
+// forgetMarks removes a run's marks once its end is known for good elsewhere.
+func (e *engine) forgetMarks(r *run) func(error) {
+	return func(err error) {
+		if err == nil {
+			r.marks.Remove()
+		}
+	}
 }
 
 // end records a job's final state and wakes who waits for it, once it is
 // durable. When the journal is broken the end is kept in the book and written
 // with the next snapshot.
 func (e *engine) end(job *store.Job, state ipc.State, out *store.Run) {
+	e.endThen(job, state, out, func(error) {})
+}
+
+// endThen is end, and then does something when the end is durable, or is not.
+func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then func(error)) {
 	rec := store.Record{Op: store.OpEnd, ID: job.ID, At: out.EndedAt, State: state, Run: out}
 	if _, err := e.book.Apply(rec); err != nil {
 		e.log.Error("book: end", "job", job.ID.String(), "error", err)
@@ -236,7 +280,8 @@ func (e *engine) end(job *store.Job, state ipc.State, out *store.Run) {
 	id := queue.ID(job.ID)
 	waiting := e.waiters[id]
 	delete(e.waiters, id)
-	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(waiting) > 0, func(error) {
+	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(waiting) > 0, func(err error) {
+		then(err)
 		for _, ch := range waiting {
 			close(ch)
 		}
@@ -314,6 +359,7 @@ func (e *engine) healed(err error) {
 		return
 	}
 	e.log.Info("journal: written anew; jobs are accepted again")
+	e.sweepMarks()
 	e.journalErr = nil
 	if !e.stopping {
 		e.core.Freeze(false)

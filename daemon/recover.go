@@ -2,39 +2,85 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"strconv"
 	"time"
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 )
-
-// killWait bounds how long a start waits for a killed orphan to be gone.
-const killWait = 3 * time.Second
 
 // restore brings the jobs of the journal back into the queue. It runs before
 // the loop does, so nothing starts before everything is known.
 func (e *engine) restore() {
-	var queued, interrupted int
+	var queued, adopted, interrupted int
 	for _, name := range e.book.Paused() {
 		e.core.Hold(e.now(), name, true)
 	}
 	for _, job := range e.book.Open() {
-		if job.State == ipc.Running {
+		switch {
+		case job.State == ipc.Queued:
+			queued++
+			e.requeueRestored(job, job.Attempt > 0)
+		case e.adopt(job):
+			adopted++
+		default:
 			interrupted++
 			e.interrupted(job)
-			continue
 		}
-		queued++
-		e.requeueRestored(job, job.Attempt > 0)
 	}
-	if queued+interrupted > 0 {
-		e.log.Info("jobs restored", "queued", queued, "interrupted", interrupted)
+	e.sweepMarks()
+	if queued+adopted+interrupted > 0 {
+		e.log.Info("jobs restored", "queued", queued, "running_or_ended_meanwhile", adopted, "interrupted", interrupted)
 	}
+}
+
+// adopt takes over a run of the last daemon that has, or had, a shim, or that
+// was never started. False: it was a direct child, or its marks are gone.
+func (e *engine) adopt(job *store.Job) bool {
+	if job.Run == nil || job.Run.Epoch != e.epochID {
+		return false
+	}
+	spec := e.specOf(job.Dispatcher)
+	if spec == nil {
+		spec = &dispatchers.Spec{
+			Name: job.Dispatcher, Concurrency: 1, OnInterrupt: "fail", SurviveRestart: true, SuccessExitCodes: []int{0},
+			MaxOutput: dispatchers.DefaultMaxOutput,
+		}
+		if _, bad := e.catalog.Load().Disabled[job.Dispatcher]; bad {
+			e.placeholder(job.Dispatcher)
+		}
+		e.gone[job.Dispatcher] = spec
+	}
+	r := &run{
+		id: queue.ID(job.ID), job: job, spec: spec, attempt: int(job.Attempt), since: time.Unix(0, job.Run.StartedAt),
+		marks: e.marks(job.ID, int(job.Attempt)),
+	}
+	remote, found := proc.Adopt(r.marks, job.ID.String(), func(u proc.Update) { e.post(func() { e.progressed(r, u) }) })
+	if !found && r.marks.Began() {
+		return false
+	}
+	e.runs[r.id] = r
+	var locks []queue.Lock
+	if wanted, err := spec.Locks(job.Arguments); err == nil {
+		locks = coreLocks(wanted)
+	}
+	e.core.Restore(e.now(), queue.Restored{
+		Submission: queue.Submission{ID: r.id, Dispatcher: job.Dispatcher, Locks: locks},
+		Running:    true, Attempt: r.attempt, Ran: max(0, time.Since(r.since)),
+		Waited: max(0, time.Since(time.Unix(0, job.CreatedAt))),
+	})
+	if !found { // the last daemon went down before it started anything
+		go e.post(func() { e.attemptEnded(r, proc.Exit{Unborn: true}) })
+		return true
+	}
+	r.process = remote
+	if !spec.SurviveRestart { // it was to die with its daemon
+		remote.Stop()
+	}
+	go e.follow(r, remote)
+	return true
 }
 
 // requeueRestored puts a job back into its line. One whose dispatcher is gone
@@ -76,7 +122,9 @@ func (e *engine) requeueRestored(job *store.Job, started bool) {
 // child is no child of ours any more: what is left of it is killed, so that no
 // second run can overlap it.
 func (e *engine) interrupted(job *store.Job) {
-	e.killOrphan(job)
+	marks := e.marks(job.ID, int(job.Attempt))
+	e.log.Warn("a job of the last daemon was interrupted", "dispatcher", job.Dispatcher, "job", job.ID.String())
+	marks.KillRest(job.ID.String())
 	spec := e.catalog.Load().Specs[job.Dispatcher]
 	out := &store.Run{EndedAt: time.Now().UnixNano()}
 	if job.Run != nil {
@@ -90,6 +138,7 @@ func (e *engine) interrupted(job *store.Job) {
 		e.end(job, ipc.Interrupted, out)
 		return
 	}
+	out.Epoch = ""
 	rec := store.Record{Op: store.OpRequeue, ID: job.ID, At: out.EndedAt, Attempt: job.Attempt, Run: out}
 	again, err := e.book.Apply(rec)
 	if err != nil {
@@ -100,64 +149,40 @@ func (e *engine) interrupted(job *store.Job) {
 	e.requeueRestored(again, true)
 }
 
-// killOrphan kills what is left of a job's child: by the mark written at its
-// start, and by its environment where the mark was not written in time.
-func (e *engine) killOrphan(job *store.Job) {
-	id := job.ID.String()
-	ctx, cancel := context.WithTimeout(context.Background(), killWait)
-	defer cancel()
-	if raw, err := os.ReadFile(e.beganFile(id)); err == nil {
-		var who proc.Identity
-		if json.Unmarshal(raw, &who) == nil && who.Alive() {
-			e.log.Warn("a job of the last daemon still ran and is killed", "dispatcher", job.Dispatcher, "job", id, "pid", who.PID)
-			who.KillGroup(ctx, 0)
-		}
-	}
-	for _, pid := range proc.FindByEnv("DISPATCHD_JOB_ID", id) {
-		e.log.Warn("a process of an interrupted job is killed", "job", id, "pid", strconv.Itoa(pid))
-		proc.IdentityOf(pid).KillGroup(ctx, 0)
-	}
-	_ = os.Remove(e.beganFile(id))
-	_ = os.Remove(e.cfg.Paths.Run + "/jobs/" + id + ".args")
-	_ = os.Remove(e.cfg.Paths.Run + "/jobs/" + id + ".notify")
-}
-
-// stopRuns tells every running child to end and waits for them, at most as
-// long as the longest kill_grace and a second.
+// stopRuns tells every child that does not outlive us to end and waits for
+// them, at most as long as the longest kill_grace and a second.
 func (e *engine) stopRuns() {
 	var grace time.Duration
-	idle := make(chan struct{})
 	err := e.do(context.Background(), func() {
 		e.stopping = true
 		e.core.Freeze(true)
 		for _, r := range e.runs {
-			grace = max(grace, time.Duration(r.spec.KillGrace))
-			if r.process != nil {
+			if r.process != nil && !r.outlives() {
+				grace = max(grace, time.Duration(r.spec.KillGrace))
 				r.process.Stop()
 			}
 		}
+		e.leftAlone()
 	})
 	if err != nil {
 		return
 	}
-	go e.awaitRuns(idle)
 	select {
-	case <-idle:
+	case <-e.childless:
 	case <-time.After(grace + time.Second):
 		e.log.Error("stop: some jobs did not end in time")
 	}
 }
 
-// awaitRuns closes idle when no run is active any more. It looks ten times a
-// second, in the last seconds of a daemon's life only.
-func (e *engine) awaitRuns(idle chan<- struct{}) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for range tick.C {
-		left := 1
-		if e.do(context.Background(), func() { left = len(e.runs) }) != nil || left == 0 {
-			close(idle)
+// leftAlone notes, while the daemon stops, that no run needs it any more.
+func (e *engine) leftAlone() {
+	if !e.stopping {
+		return
+	}
+	for _, r := range e.runs {
+		if r.process == nil || !r.outlives() {
 			return
 		}
 	}
+	e.stopped.Do(func() { close(e.childless) })
 }

@@ -47,13 +47,13 @@ func (e *engine) sayFaults(c *dispatchers.Catalog) {
 func (e *engine) Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error) {
 	next := e.read()
 	var report ipc.Reload
-	err := e.do(ctx, func() { report = e.adopt(next) })
+	err := e.do(ctx, func() { report = e.putInForce(next) })
 	e.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed), "removed", len(report.Removed), "faults", len(report.Faults))
 	return report, err
 }
 
-// adopt puts a new catalog in force.
-func (e *engine) adopt(next *dispatchers.Catalog) ipc.Reload {
+// putInForce makes a new catalog the one that counts.
+func (e *engine) putInForce(next *dispatchers.Catalog) ipc.Reload {
 	old := e.catalog.Load()
 	report := ipc.Reload{Added: []string{}, Changed: []string{}, Removed: []string{}, Faults: []string{}, Disabled: []string{}}
 	for _, f := range next.Faults {

@@ -34,10 +34,10 @@ func (d *decoder) keys(s *Spec) map[string]setter {
 		"retry":              d.retry(&s.Retry),
 		"success_exit_codes": d.codes(&s.SuccessExitCodes),
 		"kill_grace":         d.duration(&s.KillGrace, 0),
-		"kill_mode":          d.soon(&s.KillMode, []string{"group", "process"}, "tree", "none"),
+		"kill_mode":          d.choice(&s.KillMode, "group", "tree", "process", "none"),
 		"survive_restart":    d.boolean(&s.SurviveRestart),
 		"on_interrupt":       d.choice(&s.OnInterrupt, "fail", "rerun"),
-		"leftovers":          d.soon(&s.Leftovers, []string{"leave"}, "kill"),
+		"leftovers":          d.choice(&s.Leftovers, "leave", "kill"),
 		"user":               d.text(&s.User, account),
 		"group":              d.text(&s.Group, account),
 		"umask":              d.umask(s),
@@ -89,19 +89,6 @@ func (d *decoder) notEmpty(set setter) setter {
 		set(v)
 		if v.kind == unstable.Array && len(v.items) == 0 {
 			d.bad(v, "leave the key out", "is empty")
-		}
-	}
-}
-
-// soon is a choice of which some words are for a later stage.
-func (d *decoder) soon(to *string, now []string, later ...string) setter {
-	take := d.choice(to, slices.Concat(now, later)...)
-	return func(v *value) {
-		was := *to
-		take(v)
-		if slices.Contains(later, *to) && v.kind == unstable.String {
-			*to = was // nobody may see a word whose behaviour is not there
-			d.bad(v, "use "+strings.Join(now, " or "), "%q is not supported yet", v.text)
 		}
 	}
 }

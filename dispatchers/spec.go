@@ -53,10 +53,10 @@ type Spec struct {
 	Retry            Retry
 	SuccessExitCodes []int
 	KillGrace        time.Duration
-	KillMode         string // group or process
+	KillMode         string // group, tree, process or none
 	SurviveRestart   bool
 	OnInterrupt      string // fail or rerun
-	Leftovers        string // leave
+	Leftovers        string // leave or kill
 
 	User             string // "" = the daemon's
 	Group            string // "" = the user's

@@ -82,11 +82,15 @@ func demo(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
+	argv, err := shim()
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- daemon.Run(ctx, daemon.Config{Paths: p, Log: newLogger(io.Discard, true, false), Version: version(), Ready: func() { close(ready) }})
+		ended <- daemon.Run(ctx, daemon.Config{Paths: p, Shim: argv, Log: newLogger(io.Discard, true, false), Version: version(), Ready: func() { close(ready) }})
 	}()
 	select {
 	case <-ready:

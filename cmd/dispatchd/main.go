@@ -18,7 +18,22 @@ import (
 	"dispatchd/ipc"
 )
 
-func main() { os.Exit(Main(os.Args[1:])) }
+func main() {
+	// A shim is started once a job: it does without everything that follows.
+	if len(os.Args) > 1 && os.Args[1] == shimVerb {
+		os.Exit(daemon.RunShim())
+	}
+	os.Exit(Main(os.Args[1:]))
+}
+
+// shimVerb makes this program a job's shim. It is no command for people.
+const shimVerb = "shim"
+
+// shim is how this program is started as a shim.
+func shim() ([]string, error) {
+	self, err := os.Executable()
+	return []string{self, shimVerb}, err
+}
 
 // version is what this program says of itself: the module's version where it
 // was built from one, else the commit.
@@ -81,7 +96,11 @@ It stays in the foreground; a service manager starts it.`,
 		Version:       version(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			p := paths(root)
-			return daemon.Run(cmd.Context(), daemon.Config{Paths: p, Log: newLogger(os.Stderr, quiet, verbose), Version: version()})
+			argv, err := shim()
+			if err != nil {
+				return err
+			}
+			return daemon.Run(cmd.Context(), daemon.Config{Paths: p, Shim: argv, Log: newLogger(os.Stderr, quiet, verbose), Version: version()})
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })

@@ -100,6 +100,10 @@ func flock(f *os.File, how int) error {
 	}
 }
 
+// Describe puts who holds an exclusive lock into its file, after somebody else
+// got hold of it.
+func Describe(f *os.File, h Holder) { write(f, h) }
+
 // write puts the holder into the file. A full disk does not matter to a lock.
 func write(f *os.File, h Holder) {
 	if h.Start == 0 {

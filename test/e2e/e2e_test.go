@@ -207,14 +207,22 @@ script = 'echo "begin $DISPATCHD_JOB_ID" >> $BOX/ran; read go < $BOX/gate || :; 
 // After kill -9 all queued jobs run once each, the running one is interrupted.
 func TestKill9(t *testing.T) {
 	b := newBox(t, map[string]string{
-		"long": "script = 'echo started; exec sleep 1000'\n",
-		"redo": "on_interrupt = 'rerun'\nscript = 'echo $DISPATCHD_ATTEMPT >> $BOX/redo; [ $DISPATCHD_ATTEMPT = 2 ] || exec sleep 1000'\n",
+		"long": "survive_restart = false\nscript = 'echo started; exec sleep 1000'\n",
+		"keep": "script = 'read go < $BOX/gate || :; echo kept; exit 7'\n",
+		"redo": "survive_restart = false\non_interrupt = 'rerun'\nscript = 'echo $DISPATCHD_ATTEMPT >> $BOX/redo; [ $DISPATCHD_ATTEMPT = 2 ] || exec sleep 1000'\n",
 		"many": "max_queue = 0\nscript = 'echo $DISPATCHD_JOB_ID >> $BOX/ran'\n",
 	})
 	if _, err := b.client.Pause(t.Context(), "many", true); err != nil {
 		t.Fatal(err)
 	}
-	long, redo := b.notify("long", ""), b.notify("redo", "")
+	if err := syscall.Mkfifo(filepath.Join(b.dir, "gate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	long, redo, keep := b.notify("long", ""), b.notify("redo", ""), b.notify("keep", "")
+	gate, err := os.OpenFile(filepath.Join(b.dir, "gate"), os.O_WRONLY, 0) // waits until keep runs
+	if err != nil {
+		t.Fatal(err)
+	}
 	log, err := b.client.Log(t.Context(), long.ID, 0, true)
 	if err != nil {
 		t.Fatal(err)
@@ -233,6 +241,13 @@ func TestKill9(t *testing.T) {
 	}
 	if job := b.await(redo.ID); job.State != ipc.Succeeded || job.Attempt != 2 {
 		t.Errorf("rerun job: %s, attempt %d", job.State, job.Attempt)
+	}
+	if job, err := b.client.Job(t.Context(), keep.ID); err != nil || job.State != ipc.Running {
+		t.Errorf("job under a shim: %s %v, want it to run on", job.State, err)
+	}
+	_ = gate.Close()
+	if job := b.await(keep.ID); job.State != ipc.Failed || job.Attempt != 1 || job.ExitCode == nil || *job.ExitCode != 7 {
+		t.Errorf("job under a shim: %+v", job)
 	}
 	if _, err := b.client.Pause(t.Context(), "many", false); err != nil {
 		t.Fatal(err)

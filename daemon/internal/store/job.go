@@ -36,6 +36,7 @@ type Run struct {
 	Result    json.RawMessage `json:"res,omitempty"`
 	Output    ipc.Output      `json:"out,omitzero"`
 	Progress  *ipc.Progress   `json:"prog,omitempty"`
+	Epoch     string          `json:"ep,omitempty"` // life of the run directory that has the marks, while it runs
 }
 
 // View is the job's public form, without waiting_for.

@@ -38,9 +38,7 @@ func (d *Dir) LogSize(id ulid.ULID) int64 {
 // TrimLog gives back the disk space of the middle of an output of size bytes
 // that is longer than max: the first and the last half of max stay.
 func (d *Dir) TrimLog(id ulid.ULID, size, max int64) error {
-	head, tail := kept(size, max)
-	from, to := (head+page-1)/page*page, tail/page*page
-	if max <= 0 || to <= from {
+	if max <= 0 || size <= max {
 		return nil
 	}
 	f, err := os.OpenFile(d.LogPath(id), os.O_WRONLY, 0)
@@ -48,6 +46,16 @@ func (d *Dir) TrimLog(id ulid.ULID, size, max int64) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
+	return Trim(f, size, max)
+}
+
+// Trim is TrimLog for an open output.
+func Trim(f *os.File, size, max int64) error {
+	head, tail := kept(size, max)
+	from, to := (head+page-1)/page*page, tail/page*page
+	if max <= 0 || to <= from {
+		return nil
+	}
 	return punch(f, from, to)
 }
 

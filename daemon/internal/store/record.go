@@ -38,6 +38,7 @@ type Record struct {
 	NotBefore  int64         `json:"nb,omitempty"`
 	State      ipc.State     `json:"s,omitempty"`
 	Run        *Run          `json:"run,omitempty"`
+	Epoch      string        `json:"ep,omitempty"`
 	Dispatcher string        `json:"d,omitempty"`
 	Key        string        `json:"key,omitempty"`
 	KeyUID     int           `json:"uid,omitempty"`
@@ -61,7 +62,7 @@ func (j *Job) with(r Record) (*Job, error) {
 		}
 	case OpStart:
 		next.State, next.Attempt, next.NotBefore = ipc.Running, r.Attempt, 0
-		next.Run = &Run{StartedAt: r.At}
+		next.Run = &Run{StartedAt: r.At, Epoch: r.Epoch}
 	case OpRequeue:
 		next.State, next.Attempt, next.NotBefore = ipc.Queued, r.Attempt, r.NotBefore
 		next.Run = r.Run

@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/queue"
+)
+
+// jobsDir is where the marks of running attempts are.
+func (e *engine) jobsDir() string { return filepath.Join(e.cfg.Paths.Run, "jobs") }
+
+// marks are the files of one attempt.
+func (e *engine) marks(id ulid.ULID, attempt int) proc.Marks {
+	return proc.Marks(filepath.Join(e.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
+}
+
+// openEpoch finds out which life of the run directory this is. The marks in it
+// speak of one boot, and only if nobody emptied the directory meanwhile: the
+// absence of a mark means "never started" within an epoch, and nothing beyond
+// it. So each start is journaled with the epoch, and another boot or an emptied
+// directory begin a new one.
+func (e *engine) openEpoch() error {
+	path := filepath.Join(e.jobsDir(), "epoch")
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	boot, id, ok := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if ok && boot == bootName() && len(id) == ulid.EncodedSize {
+		e.epochID = id
+		return nil
+	}
+	// What is here is of another boot: its processes are gone.
+	entries, err := os.ReadDir(e.jobsDir())
+	if err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	for _, entry := range entries {
+		_ = os.Remove(filepath.Join(e.jobsDir(), entry.Name()))
+	}
+	e.epochID = ulid.Make().String()
+	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", bootName(), e.epochID), 0o600); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	return nil
+}
+
+// bootName is a word for this boot of the machine.
+func bootName() string {
+	if id := proc.BootID(); id != "" {
+		return id
+	}
+	return "boot"
+}
+
+// sweepMarks removes marks of attempts that are over. There are some after a
+// crash between a durable end and their removal, or when the journal healed.
+func (e *engine) sweepMarks() {
+	entries, err := os.ReadDir(e.jobsDir())
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		word, _, _ := strings.Cut(entry.Name(), "-")
+		id, err := ulid.ParseStrict(word)
+		if err != nil || e.runs[queue.ID(id)] != nil {
+			continue
+		}
+		_ = os.Remove(filepath.Join(e.jobsDir(), entry.Name()))
+	}
+}
