@@ -25,5 +25,6 @@ type Backend interface {
 	Health(ctx context.Context) (ipc.Health, error)
 	Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error)
 	Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error)
+	Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 	AwaitIdle(ctx context.Context) error
 }

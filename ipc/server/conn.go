@@ -81,8 +81,10 @@ func (s *Server) connState(_ net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		s.conns.Add(1)
+		s.retire.opened()
 	case http.StateClosed, http.StateHijacked:
 		s.conns.Add(-1)
+		s.retire.closed()
 	}
 }
 

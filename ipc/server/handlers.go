@@ -67,6 +67,10 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (*body[ipc.
 	return answer(s.backend.Status(ctx))
 }
 
+func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Upgrade], error) {
+	return answer(s.backend.Upgrade(ctx, by))
+}
+
 func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Status], error) {
 	return answer(s.backend.Drain(ctx, by, false))
 }

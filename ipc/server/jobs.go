@@ -43,7 +43,7 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn) (*notify
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.backend.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
+	n, err := s.backend.Notify(context.WithoutCancel(ctx), by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
 	if err != nil {
 		return nil, err
 	}

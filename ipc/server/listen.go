@@ -22,7 +22,7 @@ func pathMax() int {
 
 // Listen makes the socket with this mode, and this group if it is not "". A
 // stale one is removed: the caller holds the instance's lock, so nobody uses it.
-func Listen(path, group string, mode os.FileMode) (net.Listener, error) {
+func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	if len(path) > pathMax() {
 		p := ipc.Errorf(ipc.KindConfiguration, "socket path %s: %d bytes, the system allows %d", path, len(path), pathMax())
 		p.Suggestion = "use a shorter --root"

@@ -58,6 +58,7 @@ func (s *Server) routes() []route {
 		{get, "/v1/locks", "locks", AccessRead, "Locks with holders and waiters", 200, op(s.locks)},
 		{post, "/v1/reload", "reload", AccessAdmin, "Read the definitions anew", 200, op(s.reload)},
 		{post, "/v1/drain", "drain", AccessAdmin, "Accept nothing more; wait for the end of all jobs", 200, op(s.drain)},
+		{post, "/v1/upgrade", "upgrade", AccessAdmin, "Become the program that is installed now; jobs go on", 202, op(s.upgrade)},
 		{post, "/v1/undrain", "undrain", AccessAdmin, "Accept again", 200, op(s.undrain)},
 	}
 }

@@ -39,6 +39,7 @@ type Server struct {
 	opts    Options
 	http    *http.Server
 	conns   atomic.Int64
+	retire  *retirement
 	base    context.Context
 	cancel  context.CancelFunc
 }
@@ -51,7 +52,7 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{backend: b, opts: o}
+	s := &Server{backend: b, opts: o, retire: newRetirement()}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:           s.handler(),
@@ -68,20 +69,22 @@ func New(b Backend, o Options) *Server {
 
 // Serve answers until Shutdown.
 func (s *Server) Serve(l net.Listener) error {
-	if err := s.http.Serve(wrap{l}); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	s.retire.serves(l)
+	err := s.http.Serve(wrap{l})
+	if s.retire.served() || errors.Is(err, http.ErrServerClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Shutdown accepts nothing more, ends waits, and gives open requests until ctx
 // is done.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		_ = s.http.Close()
-	}
+	s.retire.begin()
+	s.http.SetKeepAlivesEnabled(false) // closes the idle ones, too
+	err := s.retire.wait(ctx)
+	_ = s.http.Close()
 	return err
 }
 
