@@ -121,6 +121,12 @@ func (e *engine) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, e
 			refuse = p
 			return
 		}
+		if r := e.runs[queue.ID(job.ID)]; r != nil && r.spec.KillMode == "none" {
+			p := ipc.Errorf(ipc.KindStateConflict, "job %s runs, and the kill_mode of %s is none: it must not be killed", job.ID, job.Dispatcher)
+			p.Job, p.Suggestion = job.ID.String(), "wait for its end"
+			refuse = p
+			return
+		}
 		e.log.Info("cancel", "job", job.ID.String(), "dispatcher", job.Dispatcher, "uid", by.UID, "pid", by.PID)
 		effects, _ := e.core.Cancel(e.now(), queue.ID(job.ID))
 		e.perform(effects)
@@ -256,14 +262,8 @@ func (e *engine) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, e
 
 // AwaitIdle returns when no job is queued or running, or when ctx is done.
 func (e *engine) AwaitIdle(ctx context.Context) error {
-	idle := make(chan struct{})
-	if err := e.do(ctx, func() {
-		if q, r := e.core.Counts(); q+r == 0 {
-			close(idle)
-			return
-		}
-		e.idle = append(e.idle, idle)
-	}); err != nil {
+	idle, err := e.until(ctx, e.idle)
+	if err != nil {
 		return err
 	}
 	select {

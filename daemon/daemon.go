@@ -26,8 +26,10 @@ type Config struct {
 	Functions *dispatchers.Set // Go-native dispatchers, nil = none
 	Log       *slog.Logger     // nil = slog.Default()
 	Version   string
-	Shim      []string // argv of a program that calls RunShim at once; nil = jobs are children of the daemon and die with it
-	Ready     func()   // called once when the socket answers, nil = nobody asks
+	Shim      []string         // argv of a program that calls RunShim at once; nil = jobs are children of the daemon and die with it
+	Upgrade   []string         // argv of this program, for an upgrade in place; nil = there is none
+	UpgradeOn <-chan os.Signal // has one done, nil = the API only
+	Ready     func()           // called once when the socket answers, nil = nobody asks
 }
 
 // stopGrace bounds how long a stop waits for open requests.
@@ -45,17 +47,21 @@ func Run(ctx context.Context, cfg Config) error {
 	if len(faults) > 0 {
 		return ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
 	}
+	given, err := takeHandover()
+	if err != nil {
+		return err
+	}
 	proc.CloseInherited()
 	syscall.Umask(0o022)
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
 		return err
 	}
-	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log})
+	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log, Bridge: given.bridge()})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	e, err := newEngine(cfg, settings, dir)
+	e, err := newEngine(cfg, settings, dir, given)
 	if err != nil {
 		return err
 	}
@@ -63,22 +69,21 @@ func Run(ctx context.Context, cfg Config) error {
 }
 
 // newEngine opens the journal, loads the definitions and restores the jobs.
-func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir) (*engine, error) {
+func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given *handover) (*engine, error) {
 	book := store.NewBook(store.Retention{
 		Count: settings.HistoryCount, Age: time.Duration(settings.HistoryAge), Bytes: settings.HistoryBytes,
 	})
 	e := &engine{
-		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book,
-		core:      queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
-		calls:     make(chan func(), 256),
-		done:      make(chan struct{}),
-		ended:     make(chan struct{}),
-		childless: make(chan struct{}),
-		epoch:     time.Now(),
-		runs:      map[queue.ID]*run{},
-		inflight:  map[queue.ID][]func(error){},
-		waiters:   map[queue.ID][]chan struct{}{},
-		tallies:   map[string]*tally{},
+		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book, given: given, upgrades: make(chan struct{}, 1),
+		core:     queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
+		calls:    make(chan func(), 256),
+		done:     make(chan struct{}),
+		ended:    make(chan struct{}),
+		epoch:    time.Now(),
+		runs:     map[queue.ID]*run{},
+		inflight: map[queue.ID][]func(error){},
+		waiters:  map[queue.ID][]chan struct{}{},
+		tallies:  map[string]*tally{},
 	}
 	if err := e.openEpoch(); err != nil {
 		return nil, err
@@ -92,33 +97,73 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir) (*engi
 	e.sayReport(report)
 	e.load()
 	e.restore()
+	if given != nil {
+		e.draining, e.total = given.Draining, given.Counters
+		e.core.Drain(e.draining)
+	}
 	return e, nil
 }
 
 // serve answers on the socket until ctx is done, then stops in reverse order.
 func (e *engine) serve(ctx context.Context) error {
-	l, err := server.Listen(e.cfg.Paths.Socket(), e.settings.SocketGroup, 0o660)
+	l, err := e.listen()
 	if err != nil {
 		return errors.Join(err, e.journal.Close())
 	}
-	srv := server.New(e, server.Options{Log: e.log, Version: e.cfg.Version, MaxConns: e.settings.MaxConnections})
 	go e.loop()
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+	srv, failed := e.answer(l)
 	e.log.Info("ready", "socket", e.cfg.Paths.Socket(), "dispatchers", len(e.catalog.Load().Specs), "pid", os.Getpid())
 	if e.cfg.Ready != nil {
 		e.cfg.Ready()
 	}
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	for {
+		select {
+		case <-ctx.Done():
+			return e.stop(srv, l)
+		case err := <-failed:
+			return errors.Join(err, e.stop(srv, l))
+		case <-e.cfg.UpgradeOn:
+			if _, err := e.Upgrade(ctx, ipc.Peer{UID: os.Geteuid(), PID: os.Getpid()}); err != nil {
+				e.log.Error("upgrade", "error", err)
+			}
+		case <-e.upgrades:
+			if err := e.upgrade(ctx, srv, l); err != nil {
+				return err
+			}
+			// It could not be done, and the old one goes on.
+			srv, failed = e.answer(l)
+		}
 	}
-	return errors.Join(err, e.stop(srv, l))
+}
+
+// listen opens the socket, or takes the one that the last image listened on.
+func (e *engine) listen() (*net.UnixListener, error) {
+	if e.given != nil {
+		return e.given.listener()
+	}
+	return server.Listen(e.cfg.Paths.Socket(), e.settings.SocketGroup, 0o660)
+}
+
+// answer serves the API on a copy of the socket, so that the socket itself
+// outlives the server. The channel gives the error that ends it.
+func (e *engine) answer(l *net.UnixListener) (*server.Server, <-chan error) {
+	srv := server.New(e, server.Options{Log: e.log, Version: e.cfg.Version, MaxConns: e.settings.MaxConnections})
+	failed := make(chan error, 1)
+	go func() {
+		copied, err := duplicate(l)
+		if err == nil {
+			err = srv.Serve(copied)
+		}
+		if err != nil {
+			failed <- err
+		}
+	}()
+	return srv, failed
 }
 
 // stop ends the daemon: no new starts, running children told to end, open
 // requests given a moment, the journal closed clean.
-func (e *engine) stop(srv *server.Server, l net.Listener) error {
+func (e *engine) stop(srv *server.Server, l *net.UnixListener) error {
 	e.log.Info("stopping")
 	e.stopRuns()
 	close(e.done)

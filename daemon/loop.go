@@ -3,7 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -17,19 +17,19 @@ import (
 
 // engine is the running daemon. Fields below the line belong to the loop.
 type engine struct {
-	cfg       Config
-	log       *slog.Logger
-	settings  dispatchers.Settings
-	dir       *store.Dir
-	journal   *store.Journal
-	epoch     time.Time
-	catalog   atomic.Pointer[dispatchers.Catalog]
-	calls     chan func()
-	epochID   string        // of the run directory
-	done      chan struct{} // closed when the loop is to end
-	childless chan struct{} // closed when a stopping daemon has no child left that dies with it
-	stopped   sync.Once
-	ended     chan struct{} // closed when it has ended
+	cfg      Config
+	log      *slog.Logger
+	settings dispatchers.Settings
+	dir      *store.Dir
+	journal  *store.Journal
+	epoch    time.Time
+	catalog  atomic.Pointer[dispatchers.Catalog]
+	given    *handover // by the last image of the program, nil = none
+	upgrades chan struct{}
+	calls    chan func()
+	epochID  string        // of the run directory
+	done     chan struct{} // closed when the loop is to end
+	ended    chan struct{} // closed when it has ended
 
 	// The loop's own.
 	core       *queue.Core
@@ -37,7 +37,7 @@ type engine struct {
 	runs       map[queue.ID]*run
 	inflight   map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
 	waiters    map[queue.ID][]chan struct{}
-	idle       []chan struct{}
+	conditions []condition // what others wait for
 	tallies    map[string]*tally
 	total      ipc.Counters
 	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open
@@ -46,6 +46,7 @@ type engine struct {
 	draining   bool
 	ends       int // of jobs, for the counting of logs
 	stopping   bool
+	leaving    bool // for the next image of the program: starts nothing any more
 	warnings   []string
 }
 
@@ -75,7 +76,37 @@ func (e *engine) loop() {
 		case <-e.done:
 			return
 		}
+		e.conditions = slices.DeleteFunc(e.conditions, condition.met)
 	}
+}
+
+// condition is something that somebody waits for; it is looked at after each
+// event, on the loop.
+type condition struct {
+	holds func() bool
+	ch    chan struct{} // closed when it does
+}
+
+// met closes the channel of a condition that holds.
+func (c condition) met() bool {
+	if !c.holds() {
+		return false
+	}
+	close(c.ch)
+	return true
+}
+
+// until gives a channel that is closed when a condition holds. The loop calls
+// holds, and nobody else.
+func (e *engine) until(ctx context.Context, holds func() bool) (<-chan struct{}, error) {
+	c := condition{holds, make(chan struct{})}
+	return c.ch, e.do(ctx, func() { e.conditions = append(e.conditions, c) })
+}
+
+// idle reports that no job is queued or running.
+func (e *engine) idle() bool {
+	queued, running := e.core.Counts()
+	return queued+running == 0
 }
 
 // arm sets the timer to the next instant at which the queue has work; without

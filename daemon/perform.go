@@ -86,13 +86,6 @@ func (e *engine) perform(effects []queue.Effect) {
 			e.finish(ef.ID)
 		}
 	}
-	if queued, running := e.core.Counts(); queued+running == 0 {
-		for _, ch := range e.idle {
-			close(ch)
-		}
-		e.idle = nil
-	}
-	e.leftAlone()
 	if e.journal.CompactDue() && e.journalErr == nil {
 		e.journal.Rewrite(e.book.Snapshot(), func(err error) {
 			if err != nil {
@@ -361,7 +354,7 @@ func (e *engine) healed(err error) {
 	e.log.Info("journal: written anew; jobs are accepted again")
 	e.sweepMarks()
 	e.journalErr = nil
-	if !e.stopping {
+	if !e.stopping && !e.leaving {
 		e.core.Freeze(false)
 	}
 	e.perform(e.core.Tick(e.now()))

@@ -57,20 +57,14 @@ func (e *engine) adopt(job *store.Job) bool {
 		id: queue.ID(job.ID), job: job, spec: spec, attempt: int(job.Attempt), since: time.Unix(0, job.Run.StartedAt),
 		marks: e.marks(job.ID, int(job.Attempt)),
 	}
+	if e.resume(r) {
+		return true
+	}
 	remote, found := proc.Adopt(r.marks, job.ID.String(), func(u proc.Update) { e.post(func() { e.progressed(r, u) }) })
 	if !found && r.marks.Began() {
 		return false
 	}
-	e.runs[r.id] = r
-	var locks []queue.Lock
-	if wanted, err := spec.Locks(job.Arguments); err == nil {
-		locks = coreLocks(wanted)
-	}
-	e.core.Restore(e.now(), queue.Restored{
-		Submission: queue.Submission{ID: r.id, Dispatcher: job.Dispatcher, Locks: locks},
-		Running:    true, Attempt: r.attempt, Ran: max(0, time.Since(r.since)),
-		Waited: max(0, time.Since(time.Unix(0, job.CreatedAt))),
-	})
+	e.occupy(r)
 	if !found { // the last daemon went down before it started anything
 		go e.post(func() { e.attemptEnded(r, proc.Exit{Unborn: true}) })
 		return true
@@ -81,6 +75,20 @@ func (e *engine) adopt(job *store.Job) bool {
 	}
 	go e.follow(r, remote)
 	return true
+}
+
+// occupy tells the queue of a run that goes on.
+func (e *engine) occupy(r *run) {
+	e.runs[r.id] = r
+	var locks []queue.Lock
+	if wanted, err := r.spec.Locks(r.job.Arguments); err == nil {
+		locks = coreLocks(wanted)
+	}
+	e.core.Restore(e.now(), queue.Restored{
+		Submission: queue.Submission{ID: r.id, Dispatcher: r.job.Dispatcher, Locks: locks},
+		Running:    true, Attempt: r.attempt, Ran: max(0, time.Since(r.since)),
+		Waited: max(0, time.Since(time.Unix(0, r.job.CreatedAt))),
+	})
 }
 
 // requeueRestored puts a job back into its line. One whose dispatcher is gone
@@ -152,8 +160,9 @@ func (e *engine) interrupted(job *store.Job) {
 // stopRuns tells every child that does not outlive us to end and waits for
 // them, at most as long as the longest kill_grace and a second.
 func (e *engine) stopRuns() {
+	ctx := context.Background()
 	var grace time.Duration
-	err := e.do(context.Background(), func() {
+	err := e.do(ctx, func() {
 		e.stopping = true
 		e.core.Freeze(true)
 		for _, r := range e.runs {
@@ -162,27 +171,27 @@ func (e *engine) stopRuns() {
 				r.process.Stop()
 			}
 		}
-		e.leftAlone()
 	})
 	if err != nil {
 		return
 	}
+	alone, err := e.until(ctx, e.childless)
+	if err != nil {
+		return
+	}
 	select {
-	case <-e.childless:
+	case <-alone:
 	case <-time.After(grace + time.Second):
 		e.log.Error("stop: some jobs did not end in time")
 	}
 }
 
-// leftAlone notes, while the daemon stops, that no run needs it any more.
-func (e *engine) leftAlone() {
-	if !e.stopping {
-		return
-	}
+// childless reports that every run goes on without this daemon.
+func (e *engine) childless() bool {
 	for _, r := range e.runs {
-		if r.process == nil || !r.outlives() {
-			return
+		if !r.outlives() {
+			return false
 		}
 	}
-	e.stopped.Do(func() { close(e.childless) })
+	return true
 }

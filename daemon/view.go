@@ -23,6 +23,9 @@ func (e *engine) view(job *store.Job) ipc.Job {
 	case ipc.Running:
 		if r := e.runs[id]; r != nil {
 			v.Progress = r.progress
+			if r.late {
+				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + time.Duration(r.spec.Timeout).String() + "; its kill_mode lets it run on"}
+			}
 			v.Output.Bytes = e.dir.LogSize(job.ID)
 		}
 	}

@@ -32,6 +32,7 @@ const (
 	KindConfiguration       Kind = "configuration"
 	KindLocked              Kind = "locked" // a lock is held by somebody else
 	KindUsage               Kind = "usage"
+	KindUpgradeFailed       Kind = "upgrade_failed"
 	KindInternal            Kind = "internal"
 
 	// Kinds that only a job's error has.
@@ -79,6 +80,8 @@ func codes(k Kind) (status, exit int) {
 		return 409, ExitUsage
 	case KindLocked:
 		return 409, ExitBusy
+	case KindUpgradeFailed:
+		return 409, ExitConfiguration
 	case KindArgumentsInvalid:
 		return 422, ExitBadArguments
 	case KindBadRequest:

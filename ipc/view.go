@@ -73,6 +73,14 @@ type Status struct {
 	Counters    Counters  `json:"counters"`
 }
 
+// Upgrade says what an upgrade in place is about to do. It is done when the
+// daemon's started_at is another.
+type Upgrade struct {
+	From      string    `json:"from" doc:"the version that runs"`
+	To        string    `json:"to" doc:"the version that will run"`
+	StartedAt time.Time `json:"started_at" doc:"when the one that runs started"`
+}
+
 // Health is the answer of a daemon that works.
 type Health struct {
 	Status string `json:"status" enum:"ok,degraded"`

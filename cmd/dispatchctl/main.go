@@ -132,7 +132,7 @@ func (a *app) root() *cobra.Command {
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no talk")
 	f.StringVar(&a.color, "color", "auto", "auto, always or never")
 	cmd.AddCommand(a.notify(), a.run(false), a.run(true), a.status(), a.list(), a.show(), a.jobs(), a.log(), a.wait(),
-		a.cancel(), a.retry(), a.pause(true), a.pause(false), a.drain(), a.undrain(), a.reload(), a.lock(), a.locks(),
+		a.cancel(), a.retry(), a.pause(true), a.pause(false), a.drain(), a.undrain(), a.reload(), a.upgrade(), a.lock(), a.locks(),
 		a.why(), a.openapi(), a.versionCommand())
 	for _, sub := range cmd.Commands() {
 		if check := sub.Args; check != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -84,7 +85,7 @@ type usageError struct{ error }
 // rootCommand is the daemon itself with its verbs below.
 func rootCommand() *cobra.Command {
 	var root string
-	var quiet, verbose bool
+	var quiet, verbose, check bool
 	cmd := &cobra.Command{
 		Use:   "dispatchd",
 		Short: "Runs an appliance's slow operations in the background, one at a time",
@@ -95,21 +96,35 @@ It stays in the foreground; a service manager starts it.`,
 		SilenceErrors: true,
 		Version:       version(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			p := paths(root)
-			argv, err := shim()
-			if err != nil {
-				return err
+			cfg := daemon.Config{Paths: paths(root), Log: newLogger(os.Stderr, quiet, verbose), Version: version()}
+			if check {
+				fmt.Fprintln(cmd.OutOrStdout(), cfg.Version)
+				return daemon.Check(cfg)
 			}
-			return daemon.Run(cmd.Context(), daemon.Config{Paths: p, Shim: argv, Log: newLogger(os.Stderr, quiet, verbose), Version: version()})
+			return serve(cmd.Context(), cfg)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.PersistentFlags().StringVar(&root, "root", "", "keep everything below `DIR`: a private instance that needs no root")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "log warnings and errors only")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
+	cmd.Flags().BoolVar(&check, strings.TrimPrefix(daemon.CheckFlag, "--"), false, "say whether the daemon could start, and its version")
+	_ = cmd.Flags().MarkHidden(strings.TrimPrefix(daemon.CheckFlag, "--"))
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.AddCommand(checkCommand(&root), runCommand(&root), demoCommand())
 	return cmd
+}
+
+// serve is the daemon: SIGUSR2 has it become the program that is installed now.
+func serve(ctx context.Context, cfg daemon.Config) error {
+	argv, err := shim()
+	if err != nil {
+		return err
+	}
+	upgrade := make(chan os.Signal, 1)
+	signal.Notify(upgrade, syscall.SIGUSR2)
+	cfg.Shim, cfg.Upgrade, cfg.UpgradeOn = argv, append([]string{argv[0]}, os.Args[1:]...), upgrade
+	return daemon.Run(ctx, cfg)
 }
 
 // paths is where this instance lives.

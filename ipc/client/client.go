@@ -258,6 +258,12 @@ func (c *Client) Drain(ctx context.Context, on bool, wait time.Duration) (ipc.St
 	return post[ipc.Status](ctx, c, "/v1/drain")
 }
 
+// Upgrade has the daemon become the program that is installed now. It is done
+// when Status says another started_at.
+func (c *Client) Upgrade(ctx context.Context) (ipc.Upgrade, error) {
+	return post[ipc.Upgrade](ctx, c, "/v1/upgrade")
+}
+
 // OpenAPI gives the API's description as JSON.
 func (c *Client) OpenAPI(ctx context.Context) (json.RawMessage, error) {
 	return get[json.RawMessage](ctx, c, "/openapi.json")

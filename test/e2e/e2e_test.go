@@ -165,6 +165,22 @@ func (b *box) await(id string) ipc.Job {
 	return job
 }
 
+// gated notifies a job that reads a fifo, and returns when it runs; closing the
+// file lets it go on.
+func (b *box) gated(fifo, name string) (*os.File, string) {
+	b.t.Helper()
+	path := filepath.Join(b.dir, fifo)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		b.t.Fatal(err)
+	}
+	n := b.notify(name, "")
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return f, n.ID
+}
+
 // Ten are accepted, the eleventh is refused; the ten run in order and alone.
 func TestQueueFullAndOrder(t *testing.T) {
 	b := newBox(t, map[string]string{"op": `
@@ -215,14 +231,8 @@ func TestKill9(t *testing.T) {
 	if _, err := b.client.Pause(t.Context(), "many", true); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mkfifo(filepath.Join(b.dir, "gate"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	long, redo, keep := b.notify("long", ""), b.notify("redo", ""), b.notify("keep", "")
-	gate, err := os.OpenFile(filepath.Join(b.dir, "gate"), os.O_WRONLY, 0) // waits until keep runs
-	if err != nil {
-		t.Fatal(err)
-	}
+	long, redo := b.notify("long", ""), b.notify("redo", "")
+	gate, keep := b.gated("gate", "keep")
 	log, err := b.client.Log(t.Context(), long.ID, 0, true)
 	if err != nil {
 		t.Fatal(err)
@@ -242,11 +252,11 @@ func TestKill9(t *testing.T) {
 	if job := b.await(redo.ID); job.State != ipc.Succeeded || job.Attempt != 2 {
 		t.Errorf("rerun job: %s, attempt %d", job.State, job.Attempt)
 	}
-	if job, err := b.client.Job(t.Context(), keep.ID); err != nil || job.State != ipc.Running {
+	if job, err := b.client.Job(t.Context(), keep); err != nil || job.State != ipc.Running {
 		t.Errorf("job under a shim: %s %v, want it to run on", job.State, err)
 	}
 	_ = gate.Close()
-	if job := b.await(keep.ID); job.State != ipc.Failed || job.Attempt != 1 || job.ExitCode == nil || *job.ExitCode != 7 {
+	if job := b.await(keep); job.State != ipc.Failed || job.Attempt != 1 || job.ExitCode == nil || *job.ExitCode != 7 {
 		t.Errorf("job under a shim: %+v", job)
 	}
 	if _, err := b.client.Pause(t.Context(), "many", false); err != nil {

@@ -26,6 +26,12 @@ type Process struct {
 	all    crowd // nil = the group is enough
 
 	onUpdate func(Update)
+	rep      *reporter
+	progress *os.File
+	notify   *notifySocket
+	left     time.Duration // of the timeout, when supervision began or ended here; 0 = none
+	detach   chan struct{} // closed to hand the child over
+	detached chan struct{} // closed when nobody here watches it any more
 	once     sync.Once
 	killed   sync.Once
 }
@@ -44,10 +50,8 @@ func Start(l Launch, onUpdate func(Update)) (*Process, error) {
 			env = append(env[:len(env):len(env)], "NOTIFY_SOCKET="+l.NotifySocket)
 		} // without it progress still comes on descriptor 3
 	}
-	p := &Process{
-		launch: l, stop: make(chan struct{}), kill: make(chan struct{}),
-		extend: make(chan time.Duration, 1), done: make(chan struct{}), onUpdate: onUpdate,
-	}
+	p := newProcess(l, onUpdate)
+	p.progress, p.notify, p.left = progress, notify, l.Timeout
 	p.exit.Started = time.Now()
 	err = p.fork(files, env)
 	closeAll(files)
@@ -60,11 +64,25 @@ func Start(l Launch, onUpdate func(Update)) (*Process, error) {
 	if p.all != nil {
 		p.all.started(p.child.Pid)
 	}
-	rep := newReporter(onUpdate, p.extend)
-	go rep.readPipe(progress)
-	go notify.read(rep)
-	go p.supervise(rep, progress, notify)
+	p.watch()
 	return p, nil
+}
+
+// newProcess makes a process that is not there yet.
+func newProcess(l Launch, onUpdate func(Update)) *Process {
+	p := &Process{
+		launch: l, stop: make(chan struct{}), kill: make(chan struct{}), extend: make(chan time.Duration, 1),
+		done: make(chan struct{}), detach: make(chan struct{}), detached: make(chan struct{}), onUpdate: onUpdate,
+	}
+	p.rep = newReporter(onUpdate, p.extend)
+	return p
+}
+
+// watch begins to supervise the child.
+func (p *Process) watch() {
+	go p.rep.readPipe(p.progress)
+	go p.notify.read(p.rep)
+	go p.supervise()
 }
 
 // fork starts the child, in a crowd where one is wanted.
@@ -102,19 +120,23 @@ func (p *Process) Stop() { p.once.Do(func() { close(p.stop) }) }
 func (p *Process) Kill() { p.killed.Do(func() { close(p.kill) }) }
 
 // supervise waits for the child's end and enforces it.
-func (p *Process) supervise(rep *reporter, progress *os.File, notify *notifySocket) {
+func (p *Process) supervise() {
 	dead := make(chan struct{})
 	go func() { waitDead(p.child.Pid); close(dead) }()
-	stopped := p.await(dead)
+	stopped, detached := p.await(dead)
+	if detached {
+		close(p.detached)
+		return
+	}
 	p.leave(stopped)
 	state, err := p.child.Wait()
 	if p.exit.Ended.IsZero() {
 		p.exit.Ended = time.Now()
 	}
 	p.judge(state, err)
-	notify.close()
-	rep.finish(progress)
-	p.exit.Result, p.exit.Progress = rep.last()
+	p.notify.close()
+	p.rep.finish(p.progress)
+	p.exit.Result, p.exit.Progress = p.rep.last()
 	if p.all != nil {
 		p.all.close()
 	}
@@ -142,12 +164,14 @@ func (p *Process) leave(stopped bool) {
 	clearCrowd(p.all, p.launch.Grace, p.kill)
 }
 
-// await returns when the child is dead, true when that was our doing.
-func (p *Process) await(dead <-chan struct{}) bool {
+// await returns when the child is dead, stopped when that was our doing, or
+// when it is handed over.
+func (p *Process) await(dead <-chan struct{}) (stopped, detached bool) {
 	var deadline <-chan time.Time
 	var timer *time.Timer
-	if p.launch.Timeout > 0 {
-		timer = time.NewTimer(p.launch.Timeout)
+	end := time.Now().Add(p.left)
+	if p.left > 0 {
+		timer = time.NewTimer(p.left)
 		defer timer.Stop()
 		deadline = timer.C
 	}
@@ -155,15 +179,22 @@ func (p *Process) await(dead <-chan struct{}) bool {
 	for {
 		select {
 		case <-dead:
-			return false
+			return false, false
+		case <-p.detach:
+			if p.left > 0 {
+				p.left = max(1, time.Until(end)) // 0 would be none
+			}
+			return false, true
 		case more := <-p.extend:
 			if timer != nil && !p.exit.TimedOut {
 				timer.Reset(more)
+				end = time.Now().Add(more)
 			}
 			continue
 		case <-deadline:
 			p.exit.TimedOut = true
 			if p.launch.KillMode == "none" { // it is told, and let alone
+				p.left = 0
 				p.onUpdate(Update{Late: true})
 				continue
 			}
@@ -177,10 +208,10 @@ func (p *Process) await(dead <-chan struct{}) bool {
 			p.exit.Canceled = true
 			p.signal(syscall.SIGKILL)
 			<-dead
-			return true
+			return true, false
 		}
 		p.terminate(dead)
-		return true
+		return true, false
 	}
 }
 

@@ -7,12 +7,18 @@ import (
 	"path/filepath"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
 )
 
 // Options of a state directory.
-type Options struct{ Log *slog.Logger }
+type Options struct {
+	Log *slog.Logger
+	// Bridge is the file that the last image of the program got of Dir.Bridge,
+	// nil = none.
+	Bridge *os.File
+}
 
 // Dir is an open state directory, ours alone.
 type Dir struct {
@@ -30,23 +36,55 @@ func Open(path string, o Options) (*Dir, error) {
 	if err := os.MkdirAll(filepath.Join(path, "logs"), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
+	bridge := o.Bridge
+	if bridge == nil {
+		var err error
+		if bridge, err = takeBridge(path); err != nil {
+			return nil, err
+		}
+	}
+	defer func() { _ = bridge.Close() }()
 	lock := flock.New(filepath.Join(path, "lock"), flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
 	got, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("state directory lock: %w", err)
 	}
 	if !got {
-		p := ipc.Errorf(ipc.KindLocked, "another daemon uses %s", path)
-		if pid, err := os.ReadFile(filepath.Join(path, "lock")); err == nil && len(pid) > 0 {
-			p.Detail += " (process " + string(pid) + ")"
-			p.Holder = string(pid)
-		}
-		p.Suggestion = "stop it first, or give this one a --root of its own"
-		return nil, p
+		return nil, inUse(path)
 	}
 	_ = os.WriteFile(filepath.Join(path, "lock"), fmt.Append(nil, os.Getpid()), 0o600)
 	return &Dir{path: path, lock: lock, log: o.Log}, nil
 }
+
+// inUse says who has the directory.
+func inUse(path string) error {
+	p := ipc.Errorf(ipc.KindLocked, "another daemon uses %s", path)
+	if pid, err := os.ReadFile(filepath.Join(path, "lock")); err == nil && len(pid) > 0 {
+		p.Detail += " (process " + string(pid) + ")"
+		p.Holder = string(pid)
+	}
+	p.Suggestion = "stop it first, or give this one a --root of its own"
+	return p
+}
+
+// takeBridge takes the lock under which the directory's lock is taken. It is
+// free but for the moment of a start, and for the moment in which one image of
+// the program has let go of the directory's lock and the next does not have it.
+func takeBridge(path string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(path, "lock.start"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state directory lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, inUse(path)
+	}
+	return f, nil
+}
+
+// Bridge keeps other daemons out while this process becomes another image,
+// which closes the directory's lock. It is inherited and given to Open there.
+func (d *Dir) Bridge() (*os.File, error) { return takeBridge(d.path) }
 
 // Close gives the lock back.
 func (d *Dir) Close() error { return d.lock.Close() }

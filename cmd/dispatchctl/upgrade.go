@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dispatchd/ipc"
+)
+
+// upgradeWait bounds the wait for the new program's first answer.
+const upgradeWait = 30 * time.Second
+
+// upgrade has the daemon become the program that is installed now.
+func (a *app) upgrade() *cobra.Command {
+	return &cobra.Command{
+		Use: "upgrade", Short: "Have the daemon become the program that is installed now; jobs go on", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			u, err := a.client.Upgrade(cmd.Context())
+			if err != nil {
+				return err
+			}
+			s, err := a.upgraded(cmd.Context(), u)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.print(s)
+			}
+			a.talk("upgraded from %s to %s, process %d", u.From, s.Version, s.PID)
+			return nil
+		},
+	}
+}
+
+// upgraded waits until another daemon answers than the one that was asked.
+func (a *app) upgraded(ctx context.Context, u ipc.Upgrade) (ipc.Status, error) {
+	waiting, cancel := context.WithTimeout(ctx, upgradeWait)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		s, err := a.client.Status(waiting)
+		if err == nil && !s.StartedAt.Equal(u.StartedAt) {
+			return s, nil
+		}
+		select {
+		case <-tick.C:
+			continue
+		case <-waiting.Done():
+		}
+		if ctx.Err() != nil {
+			return s, ctx.Err()
+		}
+		return s, errors.Join(ipc.Errorf(ipc.KindUpgradeFailed, "the daemon has not become another after %s; its log says why", upgradeWait), err)
+	}
+}

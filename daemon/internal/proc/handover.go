@@ -1,0 +1,123 @@
+package proc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Handed is a child on its way from one image of the program to the next: the
+// process stays the same, and so its children stay its children. The files go
+// with it as descriptors.
+type Handed struct {
+	Launch   Launch          `json:"launch"`
+	PID      int             `json:"pid"`
+	Started  time.Time       `json:"started"`
+	Left     time.Duration   `json:"left"` // of its timeout, 0 = none
+	TimedOut bool            `json:"timed_out,omitempty"`
+	Percent  *float64        `json:"percent,omitempty"`
+	Message  string          `json:"message,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Line     []byte          `json:"line,omitempty"` // of its progress, not yet ended
+	Skip     bool            `json:"skip,omitempty"`
+	Progress int             `json:"progress_fd"`
+	Notify   int             `json:"notify_fd"` // below 0 = none
+}
+
+// Detach ends our watch over a child and gives what the next image needs; the
+// files are to be kept open over the exec. False: it has ended, or is being
+// ended, and its Exit is what counts.
+func (p *Process) Detach() (Handed, []*os.File, bool) {
+	close(p.detach)
+	select {
+	case <-p.detached:
+	case <-p.done:
+		return Handed{}, nil, false
+	}
+	h := Handed{Launch: p.launch, PID: p.child.Pid, Started: p.exit.Started, Left: p.left, TimedOut: p.exit.TimedOut, Notify: -1}
+	_ = p.progress.SetReadDeadline(time.Now())
+	<-p.rep.piped
+	r := p.rep
+	r.mu.Lock()
+	h.Percent, h.Message, h.Result, h.Line, h.Skip = r.current.Percent, r.current.Message, r.result, r.line, r.skip
+	r.over = true
+	r.mu.Unlock()
+	files := []*os.File{p.progress}
+	h.Progress = int(p.progress.Fd())
+	if p.notify != nil {
+		if f, err := p.notify.conn.File(); err == nil {
+			files = append(files, f)
+			h.Notify = int(f.Fd())
+		}
+	}
+	return h, files, true
+}
+
+// Resume watches a child that the last image of this program started.
+func Resume(h Handed, onUpdate func(Update)) (*Process, error) {
+	p := newProcess(h.Launch, onUpdate)
+	child, err := os.FindProcess(h.PID)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(h.Progress, true); err != nil {
+		return nil, err
+	}
+	p.child, p.self = child, IdentityOf(h.PID)
+	p.progress = os.NewFile(uintptr(h.Progress), "progress")
+	p.exit.Started, p.exit.TimedOut, p.left = h.Started, h.TimedOut, h.Left
+	p.rep.current = Update{Percent: h.Percent, Message: h.Message}
+	p.rep.result, p.rep.line, p.rep.skip = h.Result, h.Line, h.Skip
+	if h.Notify >= 0 {
+		f := os.NewFile(uintptr(h.Notify), "notify")
+		if c, err := net.FilePacketConn(f); err == nil {
+			if conn, ok := c.(*net.UnixConn); ok {
+				p.notify = &notifySocket{conn: conn, path: h.Launch.NotifySocket}
+			}
+		}
+		_ = f.Close()
+	}
+	p.watch()
+	return p, nil
+}
+
+// Exec replaces the program by another, or a newer one, that finds the files
+// under the numbers of their descriptors. It returns only if that fails.
+func Exec(argv, env []string, keep []*os.File) error {
+	// No child that is being started elsewhere may inherit them.
+	syscall.ForkLock.Lock()
+	defer syscall.ForkLock.Unlock()
+	for _, f := range keep {
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFD, 0); err != nil {
+			return err
+		}
+	}
+	err := unix.Exec(argv[0], argv, env)
+	for _, f := range keep {
+		unix.CloseOnExec(int(f.Fd()))
+	}
+	return err
+}
+
+// TryProgram runs a program to its end with our environment, and gives what it
+// printed on standard output. The error has what it said on standard error.
+func TryProgram(ctx context.Context, argv ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok && len(failed.Stderr) > 0 {
+		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
+	}
+	return strings.TrimSpace(string(out)), err
+}

@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/notify"
+)
+
+var upgrades = flag.Int("upgrades", 10, "upgrades in place under load")
+
+// Upgrades in place under a loop of notifies: no connection is refused, no job
+// lost, running jobs go on and end with their own exit codes.
+func TestUpgrade(t *testing.T) {
+	b := newBox(t, map[string]string{
+		"load":   "max_queue = 0\nscript = 'echo $DISPATCHD_JOB_ID >> $BOX/ran'\n",
+		"plain":  "max_queue = 0\nsurvive_restart = false\ndurability = 'memory'\nscript = 'echo $DISPATCHD_JOB_ID >> $BOX/ran'\n",
+		"shim":   "script = 'echo \"5 half\" >&3; read go < $BOX/gate1 || :; exit 41'\n[locks]\nexclusive = ['l']\n",
+		"direct": "survive_restart = false\nscript = 'echo \"5 half\" >&3; read go < $BOX/gate2 || :; echo last words; exit 42'\n",
+	})
+	gate1, shim := b.gated("gate1", "shim")
+	gate2, direct := b.gated("gate2", "direct")
+	var mu sync.Mutex
+	var ids []string
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, name := range []string{"load", "plain"} {
+		for range 2 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					id, err := b.post(name)
+					if err != nil {
+						t.Errorf("notify: %v", err)
+						return
+					}
+					mu.Lock()
+					ids = append(ids, id)
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	for i := range *upgrades {
+		if out, errw, code := b.command("dispatchctl", "--json", "upgrade"); code != 0 {
+			t.Fatalf("upgrade %d: exit %d, %s%s", i, code, out, errw)
+		}
+		if !t.Failed() {
+			continue
+		}
+		break
+	}
+	close(stop)
+	wg.Wait()
+	for _, job := range []struct {
+		gate *os.File
+		id   string
+		code int
+	}{{gate1, shim, 41}, {gate2, direct, 42}} {
+		if j, err := b.client.Job(t.Context(), job.id); err != nil || j.State != ipc.Running || j.Progress == nil || j.Progress.Message != "half" {
+			t.Errorf("job of before: %+v %v", j, err)
+		}
+		_ = job.gate.Close()
+		if j := b.await(job.id); j.ExitCode == nil || *j.ExitCode != job.code || j.Attempt != 1 {
+			t.Errorf("job of before ended as %s, %+v, want exit code %d", j.State, j.Error, job.code)
+		}
+	}
+	for _, id := range ids {
+		if j := b.await(id); j.State != ipc.Succeeded {
+			t.Errorf("job %s: %s %+v", id, j.State, j.Error)
+		}
+	}
+	counts := map[string]int{}
+	for _, id := range strings.Fields(b.read("ran")) {
+		counts[id]++
+	}
+	for _, id := range ids {
+		if counts[id] != 1 {
+			t.Errorf("job %s ran %d times", id, counts[id])
+		}
+	}
+	t.Logf("%d upgrades, %d jobs", *upgrades, len(ids))
+}
+
+// post notifies by a connection of its own, as dispatch-notify does.
+func (b *box) post(name string) (string, error) {
+	c, err := notify.Dial(b.client.Socket)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = c.Close() }()
+	reply, err := notify.Post(c, notify.Request{Name: name})
+	if err != nil {
+		return "", err
+	}
+	var n ipc.Notified
+	if reply.Status != http.StatusAccepted || json.Unmarshal(reply.Body, &n) != nil {
+		return "", errors.New(string(reply.Body))
+	}
+	return n.ID, nil
+}
+
+// A new program that cannot start leaves the old one running.
+func TestUpgradeRefused(t *testing.T) {
+	b := newBox(t, map[string]string{"op": "script = 'echo ran'\n"})
+	b.write("dispatchd.toml", "max_runing = 3\n")
+	_, errw, code := b.command("dispatchctl", "upgrade")
+	if code != ipc.ExitConfiguration || !strings.Contains(errw, "max_runing") {
+		t.Errorf("upgrade: exit %d, %s", code, errw)
+	}
+	if job := b.await(b.notify("op", "").ID); job.State != ipc.Succeeded {
+		t.Errorf("job: %s", job.State)
+	}
+	if err := os.Remove(filepath.Join(b.dir, "dispatchd.toml")); err != nil {
+		t.Fatal(err)
+	}
+}
