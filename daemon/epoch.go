@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
 )
 
 // jobsDir is where the marks of running attempts are.
@@ -29,6 +31,8 @@ func (e *engine) marks(id ulid.ULID, attempt int) proc.Marks {
 // it. So each start is journaled with the epoch, and another boot or an emptied
 // directory begin a new one.
 func (e *engine) openEpoch() error {
+	e.boot = bootName()
+	e.boot = e.boot[:min(8, len(e.boot))]
 	path := filepath.Join(e.jobsDir(), "epoch")
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -55,6 +59,15 @@ func (e *engine) openEpoch() error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil
+}
+
+// waited is how long ago a job was accepted. Within one boot the wall clock may
+// have been set meanwhile, and does not count.
+func (e *engine) waited(job *store.Job) time.Duration {
+	if job.Up > 0 && job.Boot == e.boot {
+		return max(0, proc.Uptime()-time.Duration(job.Up))
+	}
+	return max(0, time.Since(time.Unix(0, job.CreatedAt)))
 }
 
 // bootName is a word for this boot of the machine.

@@ -29,6 +29,11 @@ const trimEvery = 250 * time.Millisecond
 // its own, and reports the end to the loop.
 func (e *engine) launch(r *run) {
 	p, err := e.spawn(r)
+	if proc.Transient(err) {
+		r.marks.Remove()
+		e.post(func() { e.putOff(r, err) })
+		return
+	}
 	if err != nil {
 		now := time.Now()
 		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now}) })
@@ -79,7 +84,7 @@ func (e *engine) spawned(r *run, p process) {
 // outlives reports whether a run goes on without the daemon.
 func (r *run) outlives() bool {
 	_, shimmed := r.process.(*proc.Remote)
-	return shimmed && r.spec.SurviveRestart
+	return shimmed && (r.spec.SurviveRestart || r.spec.KillMode == "none")
 }
 
 // spawn prepares the files of a run and starts its child, below a shim where it

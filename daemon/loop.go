@@ -27,6 +27,7 @@ type engine struct {
 	given    *handover // by the last image of the program, nil = none
 	upgrades chan struct{}
 	calls    chan func()
+	boot     string        // of the machine, short
 	epochID  string        // of the run directory
 	done     chan struct{} // closed when the loop is to end
 	ended    chan struct{} // closed when it has ended
@@ -43,6 +44,7 @@ type engine struct {
 	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open
 	lastID     ulid.ULID
 	journalErr error
+	shortage   string // why a start was put off last
 	draining   bool
 	ends       int // of jobs, for the counting of logs
 	stopping   bool

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -139,6 +140,7 @@ func (e *engine) submit(s submission, reply chan<- answer) {
 		rec.Job = &store.Job{
 			ID: id, Dispatcher: s.spec.Name, State: ipc.Queued, Origin: s.origin,
 			Arguments: s.args, Notifiers: []ipc.Notifier{s.by}, CreatedAt: at.UnixNano(),
+			Up: int64(proc.Uptime()), Boot: e.boot,
 		}
 		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
 	}

@@ -108,6 +108,9 @@ func (e *engine) start(id queue.ID, attempt int) {
 	}
 	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: e.marks(job.ID, attempt)}
 	if lock, pid, err := e.takeLocks(r, job); err != nil {
+		if proc.Transient(err) {
+			e.shortage, lock = err.Error(), lockResources
+		}
 		e.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
 		e.perform(e.core.Busy(e.now(), id, lock, pid))
 		return
@@ -142,12 +145,41 @@ func (e *engine) unstart(r *run) {
 	}
 	r.release()
 	delete(e.runs, r.id)
-	back := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt - 1)}
-	if _, err := e.book.Apply(back); err != nil {
+	if _, err := e.book.Apply(notStarted(r)); err != nil {
 		e.log.Error("book: unstart", "job", r.job.ID.String(), "error", err)
 	}
-	e.perform(e.core.Busy(e.now(), r.id, "journal", 0))
+	e.perform(e.core.Busy(e.now(), r.id, lockJournal, 0))
 }
+
+// putOff puts a run back that the system is too short of something to start.
+// The queue tries it again after a second.
+func (e *engine) putOff(r *run, cause error) {
+	if e.runs[r.id] != r {
+		return
+	}
+	e.log.Warn("a job cannot be started now", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "error", cause)
+	e.shortage = cause.Error()
+	r.release()
+	delete(e.runs, r.id)
+	rec := notStarted(r)
+	if _, err := e.book.Apply(rec); err != nil {
+		e.log.Error("book: put off", "job", r.job.ID.String(), "error", err)
+		return
+	}
+	e.journal.Append(rec, e.durability(r.spec), false, func(error) {})
+	e.perform(e.core.Busy(e.now(), r.id, lockResources, 0))
+}
+
+// notStarted is the record of a start that did not come to be.
+func notStarted(r *run) store.Record {
+	return store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt - 1)}
+}
+
+// What a job waits for that is no lock at all is told to the queue like one.
+const (
+	lockJournal   = "journal"
+	lockResources = "resources"
+)
 
 // takeLocks takes the dispatcher's own lock file and the named ones, all or
 // none, without waiting. It says which one is held by whom.

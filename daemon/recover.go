@@ -18,6 +18,7 @@ func (e *engine) restore() {
 	for _, name := range e.book.Paused() {
 		e.core.Hold(e.now(), name, true)
 	}
+	e.lastID = e.book.LastID() // a clock that was set back must not reorder jobs
 	for _, job := range e.book.Open() {
 		switch {
 		case job.State == ipc.Queued:
@@ -87,7 +88,7 @@ func (e *engine) occupy(r *run) {
 	e.core.Restore(e.now(), queue.Restored{
 		Submission: queue.Submission{ID: r.id, Dispatcher: r.job.Dispatcher, Locks: locks},
 		Running:    true, Attempt: r.attempt, Ran: max(0, time.Since(r.since)),
-		Waited: max(0, time.Since(time.Unix(0, r.job.CreatedAt))),
+		Waited: e.waited(r.job),
 	})
 }
 
@@ -114,14 +115,14 @@ func (e *engine) requeueRestored(job *store.Job, started bool) {
 	if spec.Coalesce || spec.Debounce > 0 {
 		key = spec.ArgKey(job.Arguments)
 	}
-	now := time.Now()
 	var left time.Duration
 	if job.NotBefore > 0 {
-		left = max(0, time.Unix(0, job.NotBefore).Sub(now))
+		// Not longer than any pause is, should the clock have been set back.
+		left = min(max(0, time.Until(time.Unix(0, job.NotBefore))), time.Duration(spec.Retry.MaxBackoff))
 	}
 	e.core.Restore(e.now(), queue.Restored{
 		Submission: queue.Submission{ID: queue.ID(job.ID), Dispatcher: job.Dispatcher, Key: key, Locks: locks},
-		Waited:     max(0, now.Sub(time.Unix(0, job.CreatedAt))),
+		Waited:     e.waited(job),
 		Attempt:    int(job.Attempt), BackoffLeft: left, Started: started,
 	})
 }

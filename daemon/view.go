@@ -45,8 +45,11 @@ func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
 	if w.Until > 0 {
 		v.Until = new(e.epoch.Add(w.Until).UTC())
 	}
-	if w.Lock == "journal" {
+	switch w.Lock {
+	case lockJournal:
 		v.Detail = "the journal cannot be written"
+	case lockResources:
+		v.Detail = "it cannot be started now: " + e.shortage
 	}
 	if w.Estimate > 0 {
 		v.Detail = "about " + w.Estimate.Round(time.Second).String()

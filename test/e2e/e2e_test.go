@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -36,6 +37,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	if err := lookAtSources("../.."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	build := exec.Command("go", "build", "-o", dir, "dispatchd/cmd/...")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -45,23 +50,41 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// lookAtSources looks at every source file, so that the test cache knows what
+// this test depends on: the compiler that we call is beyond its sight.
+func lookAtSources(root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(path) == ".go" {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+}
+
 // box is a private root with a daemon in it.
 type box struct {
-	t      *testing.T
-	dir    string
-	daemon *exec.Cmd
-	client *client.Client
+	t       *testing.T
+	dir     string
+	daemon  *exec.Cmd
+	prepare func(*exec.Cmd)
+	client  *client.Client
 }
 
 // newBox writes the definitions and starts the daemon.
 func newBox(t *testing.T, files map[string]string) *box {
+	t.Helper()
+	return newBoxWith(t, files, func(*exec.Cmd) {})
+}
+
+// newBoxWith is newBox, with something done to the daemon's command first.
+func newBoxWith(t *testing.T, files map[string]string, prepare func(*exec.Cmd)) *box {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "box-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b := &box{t: t, dir: dir, client: &client.Client{Socket: filepath.Join(dir, "run/control.sock")}}
+	b := &box{t: t, dir: dir, prepare: prepare, client: &client.Client{Socket: filepath.Join(dir, "run/control.sock")}}
 	if err := os.Mkdir(filepath.Join(dir, "dispatchers.d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +115,7 @@ func (b *box) read(name string) string {
 func (b *box) start() {
 	b.t.Helper()
 	b.daemon = exec.Command(filepath.Join(bin, "dispatchd"), "--root", b.dir)
+	b.prepare(b.daemon)
 	stderr, err := b.daemon.StderrPipe()
 	if err != nil {
 		b.t.Fatal(err)

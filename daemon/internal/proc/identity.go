@@ -68,6 +68,15 @@ func (i Identity) KillGroup(ctx context.Context, grace time.Duration) {
 	i.gone(ctx, time.Now().Add(time.Minute))
 }
 
+// outlast waits until the process is gone, which nobody hurries.
+func (i Identity) outlast() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for i.Alive() {
+		<-tick.C
+	}
+}
+
 // gone waits until the process is gone, the time is over, or ctx is done.
 func (i Identity) gone(ctx context.Context, until time.Time) {
 	tick := time.NewTicker(sweepStep)

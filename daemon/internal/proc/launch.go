@@ -53,8 +53,9 @@ type Launch struct {
 func (l *Launch) tracked() bool { return l.KillMode == "tree" || l.Leftovers == "kill" }
 
 // NeedsShim reports whether only a process of the job's own can do what the
-// launch wants: a tree is followed by its nearest reaper.
-func (l *Launch) NeedsShim() bool { return l.tracked() }
+// launch wants: a tree is followed by its nearest reaper, and what must never be
+// killed must not depend on the daemon.
+func (l *Launch) NeedsShim() bool { return l.tracked() || l.KillMode == "none" }
 
 // Update is a child's word about itself. A zero field says nothing.
 type Update struct {
@@ -155,7 +156,7 @@ func (l *Launch) attributes(files []*os.File, env []string) *os.ProcAttr {
 	if l.OutputFile == "" { // in the foreground Ctrl-C must reach us, not it
 		sys = &syscall.SysProcAttr{Setpgid: true}
 	}
-	if l.Alone {
+	if l.Alone && l.KillMode != "none" {
 		sys.Pdeathsig = syscall.SIGKILL
 	}
 	if c := l.Credential; c != nil {

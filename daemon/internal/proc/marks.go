@@ -46,6 +46,7 @@ type mark struct {
 	Shim  *Identity `json:"shim,omitempty"`
 	Child *Identity `json:"child,omitempty"`
 	Crowd string    `json:"crowd,omitempty"`
+	Spare bool      `json:"spare,omitempty"` // kill_mode none: not even to clean up
 }
 
 // begin makes .run, and fails where somebody has made it before: an attempt is
@@ -185,7 +186,11 @@ func (m Marks) ended() (Exit, bool) {
 // KillRest kills what is left of an attempt whose watcher is gone: the child,
 // its session, its cgroup, and what carries its job's id in its environment.
 func (m Marks) KillRest(job string) {
-	if began, ok := m.began(); ok {
+	began, ok := m.began()
+	if ok && began.Spare {
+		return
+	}
+	if ok {
 		killCgroup(began.Crowd)
 		if c := began.Child; c != nil && c.PID > 1 && c.Boot == bootID() {
 			if c.Alive() {

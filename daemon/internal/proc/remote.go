@@ -220,9 +220,12 @@ func (r *Remote) find() Exit {
 	}
 	now := time.Now()
 	e := Exit{Started: now, Ended: now}
-	if _, ok := r.marks.began(); ok {
+	if began, ok := r.marks.began(); ok {
 		r.marks.KillRest(r.job)
-		e.Lost = true
+		if began.Spare && began.Child != nil {
+			began.Child.outlast()
+		}
+		e.Ended, e.Lost = time.Now(), true
 		return e
 	}
 	e.Unborn = true

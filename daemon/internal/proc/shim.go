@@ -107,7 +107,7 @@ func (s *shim) begin() error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	self := IdentityOf(os.Getpid())
-	if s.run, err = s.launch.Marks.begin(mark{Shim: &self}); err != nil {
+	if s.run, err = s.launch.Marks.begin(mark{Shim: &self, Spare: s.launch.KillMode == "none"}); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil

@@ -217,6 +217,20 @@ func (b *Book) OpenCount() int { return len(b.open) }
 // History counts the ended jobs.
 func (b *Book) History() int { return len(b.history) }
 
+// LastID is the greatest id of a job that is known.
+func (b *Book) LastID() ulid.ULID {
+	var last ulid.ULID
+	if n := len(b.history); n > 0 {
+		last = b.history[n-1].id
+	}
+	for id := range b.open {
+		if id.Compare(last) > 0 {
+			last = id
+		}
+	}
+	return last
+}
+
 // Paused lists the paused dispatchers by name.
 func (b *Book) Paused() []string { return slices.Sorted(maps.Keys(b.paused)) }
 

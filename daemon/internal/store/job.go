@@ -18,8 +18,10 @@ type Job struct {
 	Origin     ipc.Origin      `json:"o"`
 	Arguments  json.RawMessage `json:"args,omitempty"`
 	Notifiers  []ipc.Notifier  `json:"by,omitempty"`
-	CreatedAt  int64           `json:"at"` // Unix nanoseconds, as all times here
-	Seq        uint64          `json:"-"`  // order of acceptance
+	CreatedAt  int64           `json:"at"`             // Unix nanoseconds, as all times here
+	Seq        uint64          `json:"-"`              // order of acceptance
+	Up         int64           `json:"up,omitempty"`   // time since boot when it was accepted
+	Boot       string          `json:"boot,omitempty"` // which boot that was
 	NotBefore  int64           `json:"nb,omitempty"`
 	Attempt    int32           `json:"n,omitempty"`
 	Coalesced  int32           `json:"c,omitempty"`
