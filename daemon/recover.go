@@ -32,6 +32,7 @@ func (e *engine) restore() {
 		}
 	}
 	e.sweepMarks()
+	proc.SweepCgroups()
 	if queued+adopted+interrupted > 0 {
 		e.log.Info("jobs restored", "queued", queued, "running_or_ended_meanwhile", adopted, "interrupted", interrupted)
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -125,5 +126,42 @@ func TestUpgradeRefused(t *testing.T) {
 	}
 	if err := os.Remove(filepath.Join(b.dir, "dispatchd.toml")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A stop leaves jobs under shims alone, ends the others, and refuses what comes
+// meanwhile; the next daemon knows all of it. A second daemon is refused.
+func TestStop(t *testing.T) {
+	b := newBox(t, map[string]string{
+		"keep":   "script = 'read go < $BOX/gate1 || :; exit 9'\n",
+		"direct": "survive_restart = false\nkill_grace = 1\nscript = 'read go < $BOX/gate2 || :; sleep 100'\n",
+		"never":  "kill_mode = 'none'\nsurvive_restart = false\nscript = 'read go < $BOX/gate3 || :; exit 10'\n",
+	})
+	gate1, keep := b.gated("gate1", "keep")
+	gate2, direct := b.gated("gate2", "direct")
+	gate3, never := b.gated("gate3", "never")
+	second := exec.Command(filepath.Join(bin, "dispatchd"), "--root", b.dir)
+	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "another daemon uses") {
+		t.Errorf("a second daemon: %v, %s", err, out)
+	}
+	if _, errw, code := b.command("dispatchctl", "cancel", never); code != ipc.ExitUsage || !strings.Contains(errw, "must not be killed") {
+		t.Errorf("cancel with kill_mode none: exit %d, %s", code, errw)
+	}
+	b.stop()
+	_ = gate1.Close()
+	_ = gate2.Close()
+	b.start()
+	if j := b.await(keep); j.ExitCode == nil || *j.ExitCode != 9 {
+		t.Errorf("job under a shim: %s %+v", j.State, j.Error)
+	}
+	if j := b.await(direct); j.State != ipc.Interrupted {
+		t.Errorf("direct child: %s %+v", j.State, j.Error)
+	}
+	if j, err := b.client.Job(t.Context(), never); err != nil || j.State != ipc.Running {
+		t.Errorf("kill_mode none: %s %v", j.State, err)
+	}
+	_ = gate3.Close()
+	if j := b.await(never); j.ExitCode == nil || *j.ExitCode != 10 {
+		t.Errorf("kill_mode none: %s %+v", j.State, j.Error)
 	}
 }

@@ -133,6 +133,18 @@ func killCgroup(dir string) {
 	_ = os.Remove(dir)
 }
 
+// SweepCgroups removes groups that earlier jobs left, those without processes.
+func SweepCgroups() {
+	dir, err := ownCgroup()
+	if err != nil {
+		return
+	}
+	left, _ := filepath.Glob(filepath.Join(dir, "dispatchd-*"))
+	for _, group := range left {
+		_ = os.Remove(group)
+	}
+}
+
 // offspring is the crowd by descent: as a subreaper we inherit every process
 // that a job's own parent leaves behind, however it detached.
 type offspring struct{}
