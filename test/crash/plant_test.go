@@ -1,0 +1,159 @@
+//go:build linux
+
+package crash
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// patch replaces one piece of a source file, named from the module's root.
+type patch struct{ file, old, new string }
+
+// plant is a fault that the checker must find.
+type plant struct {
+	name     string
+	promises []string // what it breaks: one of these must be found
+	calm     bool     // it shows without any kill
+	patches  []patch
+}
+
+// slowJournal lets what is journaled too late be late enough to be lost by a
+// kill. Alone it breaks nothing.
+func slowJournal() patch {
+	return patch{
+		"daemon/internal/store/writer.go",
+		"\tj.batch++\n\tvar buf []byte\n",
+		"\ttime.Sleep(5 * time.Millisecond)\n\tj.batch++\n\tvar buf []byte\n",
+	}
+}
+
+// plants are the faults. SIGKILL loses nothing that was written, synced or not:
+// "answer before sync" is planted as "answer before write".
+func plants() []plant {
+	return []plant{
+		{"answer before the record is written", []string{"lost", "key"}, false, []patch{
+			slowJournal(),
+			{
+				"daemon/notify.go",
+				"\te.journal.Append(rec, e.durability(s.spec), true, func(err error) {\n\t\tif err != nil {\n\t\t\treply <- answer{err: e.unavailable(err)}\n\t\t} else {\n\t\t\treply <- a\n\t\t}\n",
+				"\treply <- a\n\te.journal.Append(rec, e.durability(s.spec), true, func(err error) {\n",
+			},
+		}},
+		{"a lock is released as soon as the job has started", []string{"lock"}, true, []patch{
+			{"daemon/launch.go", "\te.post(func() { e.spawned(r, p) })\n", "\te.post(func() { e.spawned(r, p); r.release() })\n"},
+		}},
+		{"the queue forgets who holds a lock", []string{"lock"}, true, []patch{
+			{"daemon/launch.go", "\te.post(func() { e.spawned(r, p) })\n", "\te.post(func() { e.spawned(r, p); r.release() })\n"},
+			{"daemon/internal/queue/locks.go", "\t\tk.held[l.Name] = k.held[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
+		}},
+		{"a start forgets every fifth queued job", []string{"open"}, false, []patch{
+			{"daemon/recover.go", "\t\tqueued++\n", "\t\tif queued++; queued%5 == 0 {\n\t\t\tcontinue\n\t\t}\n"},
+		}},
+		{"a snapshot leaves a queued job out", []string{"lost"}, false, []patch{
+			{"daemon/internal/store/book.go", "\tfor _, j := range s.open {\n", "\tfor i, j := range s.open {\n\t\tif i == 7 {\n\t\t\tcontinue\n\t\t}\n"},
+		}},
+		{"a snapshot leaves the keys out", []string{"key"}, false, []patch{
+			{"daemon/internal/store/book.go", "range s.keys {\n", "range map[Key]keyed(nil) {\n"},
+		}},
+		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
+			{"daemon/recover.go", "\te.killOrphan(job)\n", ""},
+		}},
+		{"what must not run twice runs again", []string{"twice"}, false, []patch{
+			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != \"rerun\" {", "if spec == nil {"},
+		}},
+		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
+			slowJournal(),
+			{"daemon/perform.go", "\t\tgo e.launch(r)\n\t})\n", "\t})\n\tgo e.launch(r)\n"},
+		}},
+		{"a start restores the queue backwards", []string{"order"}, false, []patch{
+			{"daemon/recover.go", "\t\"strconv\"\n", "\t\"slices\"\n\t\"strconv\"\n"},
+			{"daemon/recover.go", "range e.book.Open() {", "range slices.Backward(e.book.Open()) {"},
+		}},
+	}
+}
+
+// variant builds the daemon with patches. The source itself stays as it is.
+func variant(t *testing.T, patches []patch) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	replace := map[string]string{}
+	for _, p := range patches {
+		path := filepath.Join(root, p.file)
+		from := path
+		if replace[path] != "" {
+			from = replace[path]
+		}
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(string(text), p.old); n != 1 {
+			t.Fatalf("%s has the piece to patch %d times, want it once. The source has changed: plant this fault anew.\n%s", p.file, n, p.old)
+		}
+		replace[path] = filepath.Join(dir, strings.ReplaceAll(p.file, "/", "-"))
+		if err := os.WriteFile(replace[path], []byte(strings.Replace(string(text), p.old, p.new, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "dispatchd")
+	if err := os.WriteFile(list, overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := build("dispatchd/cmd/dispatchd", program, "-overlay="+list); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return program
+}
+
+// TestPlanted plants each fault and wants it found within 200 kills.
+func TestPlanted(t *testing.T) {
+	const most, step = 200, 20
+	for i, p := range plants() {
+		if testing.Short() && i > 3 {
+			break // the first ones are those that must never pass
+		}
+		t.Run(p.name, func(t *testing.T) {
+			program := variant(t, p.patches)
+			for kills := 0; kills <= most; kills += step {
+				r := newRound(t, program, allRules(), uint64(1000*(i+1)+kills), false)
+				if p.calm {
+					r.calm()
+				} else {
+					r.sweep(step)
+				}
+				if found := r.judge(); slices.ContainsFunc(found, func(f finding) bool { return slices.Contains(p.promises, f.promise) }) {
+					t.Logf("found within %d kills: %d findings, the first is %s: %s", r.figures.kills+kills, len(found), found[0].promise, found[0].text)
+					return
+				}
+			}
+			t.Errorf("seed %d: not found", opt.seed)
+		})
+	}
+}
+
+// TestBeside runs without any kill, and takes a lock of the jobs from outside
+// now and then, as flock(1) does.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	r := newRound(t, stock(), allRules(), 1<<20, false)
+	r.calm()
+	var total tally
+	total.add(t, r)
+	total.say(t)
+	if total.kills > 0 || total.cut > 0 || total.interrupted > 0 {
+		t.Errorf("not calm: %+v", total.figures)
+	}
+}

@@ -1,0 +1,115 @@
+//go:build linux
+
+package crash
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// roundKills is how often the daemon of one box is killed before all is left
+// to end and is checked.
+const roundKills = 75
+
+// TestSweep kills the daemon at random and checks that nothing is lost, doubled
+// or left.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	shims := shimmed(t)
+	var total tally
+	inParallel((opt.kills+roundKills-1)/roundKills, func(i int) {
+		r := newRound(t, stock(), allRules(), uint64(i), shims)
+		r.sweep(min(roundKills, opt.kills-i*roundKills))
+		total.add(t, r)
+	})
+	total.say(t)
+	if total.kills < opt.kills || total.runs < opt.kills || total.cut == 0 || total.interrupted == 0 {
+		t.Errorf("the sweep did not hit: %+v", total.figures)
+	}
+}
+
+// inParallel runs n pieces of work, some at a time.
+func inParallel(n int, fn func(i int)) {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range max(1, opt.boxes) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				fn(i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// sweep kills the daemon n times.
+func (r *round) sweep(n int) {
+	for range n {
+		l, err := r.start()
+		if err != nil {
+			r.book.fault("start: %v", err)
+			return
+		}
+		r.await(l)
+		if r.shims && r.rng.IntN(5) == 0 {
+			r.killShims()
+		}
+		if !l.kill() && !r.excused(l) {
+			return
+		}
+		r.figures.kills++
+		if r.rng.IntN(4) == 0 { // orphans get a moment of their own
+			r.pause(15 * time.Millisecond)
+		}
+	}
+}
+
+// pause lets a random time pass: the moments of the kills are the test.
+func (r *round) pause(most time.Duration) {
+	<-time.After(time.Duration(r.rng.Int64N(int64(most))))
+}
+
+// await waits for the moment of a kill: during the start, some time after it,
+// or right after some answer.
+func (r *round) await(l *life) {
+	kind := r.rng.IntN(10)
+	if kind < 2 {
+		r.pause(25 * time.Millisecond)
+		return
+	}
+	select {
+	case <-l.ready:
+		r.starts = append(r.starts, l.took)
+	case <-l.dead:
+		return
+	}
+	if kind < 6 {
+		r.pause(100 * time.Millisecond)
+		return
+	}
+	enough := time.After(120 * time.Millisecond)
+	for range r.rng.IntN(12) {
+		select {
+		case <-r.load.acks:
+		case <-enough:
+			return
+		}
+	}
+	if kind < 8 {
+		r.pause(2 * time.Millisecond)
+	}
+}
+
+// excused says whether a daemon may have ended by itself: only if it found the
+// lock of its predecessor, held by a child that was just being forked.
+func (r *round) excused(l *life) bool {
+	if errors.Is(l.up(), errLocked) {
+		r.figures.locked++
+		return true
+	}
+	r.book.fault("the daemon ended by itself (%v):\n%s", l.cmd.ProcessState, l.said)
+	return false
+}
