@@ -193,10 +193,8 @@ func (m Marks) KillRest(job string) {
 	if ok {
 		killCgroup(began.Crowd)
 		if c := began.Child; c != nil && c.PID > 1 && c.Boot == bootID() {
-			if c.Alive() {
-				_ = syscall.Kill(c.PID, syscall.SIGKILL)
-			}
-			killSession(c.PID)
+			c.Signal(syscall.SIGKILL)
+			killSession(*c)
 		}
 	}
 	for _, pid := range FindByEnv("DISPATCHD_JOB_ID", job) {

@@ -91,7 +91,7 @@ func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (e
 		return err
 	}
 	// One that dies over it has started nothing, and follow finds that out.
-	_, _ = launch.Write(text)
+	_, _ = launch.Write(append(text, '\n'))
 	return nil
 }
 

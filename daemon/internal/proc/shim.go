@@ -1,7 +1,9 @@
 package proc
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +21,9 @@ const (
 	shimLaunch = 3 // the Launch as JSON, then EOF
 	shimFifo   = 4 // its updates
 )
+
+// errNoLaunch says that a shim was not told what to do.
+var errNoLaunch = errors.New("no launch")
 
 // maxLaunch bounds the launch that a shim reads.
 const maxLaunch = 16 << 20
@@ -51,7 +56,11 @@ func RunShim(trim func(path string, size, keep int64)) int {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE)
 	CloseInherited()
 	s := &shim{}
-	if err := s.begin(); err != nil {
+	err := s.begin()
+	if errors.Is(err, errNoLaunch) {
+		return 1 // its daemon went down over it: the next one starts it again
+	}
+	if err != nil {
 		s.say(hint{Error: err.Error()})
 		fmt.Fprintln(os.Stderr, "dispatchd shim: "+err.Error())
 		return 1
@@ -96,8 +105,9 @@ func (s *shim) begin() error {
 	in := os.NewFile(shimLaunch, "launch")
 	text, err := io.ReadAll(io.LimitReader(in, maxLaunch))
 	_ = in.Close()
-	if err != nil {
-		return fmt.Errorf("launch: %w", err)
+	// It ends with a newline: without that its writer is gone.
+	if err != nil || !bytes.HasSuffix(text, []byte("\n")) {
+		return errNoLaunch
 	}
 	if err := json.Unmarshal(text, &s.launch); err != nil {
 		return fmt.Errorf("launch: %w", err)

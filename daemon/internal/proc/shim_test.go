@@ -424,3 +424,50 @@ func helpBomb() int {
 	forever()
 	return 0
 }
+
+// A shim whose daemon goes down before it has said what to do starts nothing,
+// and leaves no mark: the attempt is still to be started.
+func TestShimWithoutLaunch(t *testing.T) {
+	m := Marks(filepath.Join(t.TempDir(), "job-1"))
+	if err := unix.Mkfifo(m.fifo(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, ok := Adopt(m, "job", func(Update) {}) // opens the reader
+	if !ok {
+		t.Fatal("not found")
+	}
+	r.Leave()
+	reader, err := os.OpenFile(m.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	w, err := os.OpenFile(m.fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, launch, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shim, err := os.StartProcess(os.Args[0], []string{os.Args[0], "shim"}, &os.ProcAttr{Files: []*os.File{nil, nil, nil, in, w}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = in.Close()
+	_ = w.Close()
+	if _, err := launch.WriteString(`{"job":"half`); err != nil {
+		t.Fatal(err)
+	}
+	_ = launch.Close()
+	again, ok := Adopt(m, "job", func(Update) {})
+	if !ok {
+		t.Fatal("not found")
+	}
+	if exit := again.Exit(); !exit.Unborn || exit.Err != nil {
+		t.Errorf("%+v", exit)
+	}
+	if _, err := shim.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -64,7 +64,7 @@ func Uptime() time.Duration {
 func bootID() string { return "" }
 
 // killSession does not know the members of a session here.
-func killSession(int) {}
+func killSession(Identity) {}
 
 // FindByEnv is not available here.
 func FindByEnv(string, string) []int { return nil }

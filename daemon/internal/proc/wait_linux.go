@@ -82,16 +82,20 @@ func bootID() string {
 	return strings.TrimSpace(string(text))
 }
 
-// killSession kills what is left of a session whose leader is gone. Its number
-// is not given to a new process while any member lives.
-func killSession(sid int) {
+// killSession kills what is left of a session whose leader is dead or dying.
+// Its number is not given to a new process while any member lives; if another
+// process leads one of that number by now, no member was left.
+func killSession(leader Identity) {
+	if now := startTime(leader.PID); now != 0 && now != leader.Start {
+		return
+	}
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		if f := statFields(pid); len(f) > 3 && f[3] == strconv.Itoa(sid) {
+		if f := statFields(pid); len(f) > 3 && f[3] == strconv.Itoa(leader.PID) {
 			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
