@@ -109,7 +109,7 @@ func (e *engine) spawn(r *run) (process, error) {
 	l.OutputFile = out.Name()
 	_ = out.Close()
 	l.Env = append(l.Env, jobEnv(r.job, r.attempt, l.ArgsFile, e.cfg.Paths.Socket())...)
-	p, err := e.startProcess(r, l)
+	p, err := e.starter(r, l)
 	if err != nil {
 		_ = os.Remove(l.ArgsFile)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -24,7 +25,8 @@ type engine struct {
 	journal  *store.Journal
 	epoch    time.Time
 	catalog  atomic.Pointer[dispatchers.Catalog]
-	given    *handover // by the last image of the program, nil = none
+	given    *handover                                // by the last image of the program, nil = none
+	starter  func(*run, proc.Launch) (process, error) // startProcess; another in tests of time
 	upgrades chan struct{}
 	calls    chan func()
 	boot     string        // of the machine, short
