@@ -162,6 +162,11 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 		return
 	}
 	r.release()
+	if exit.Unborn && !r.canceled && proc.Transient(exit.Err) {
+		r.marks.Remove()
+		e.putOff(r, exit.Err)
+		return
+	}
 	if exit.Unborn && exit.Err == nil && !r.canceled {
 		r.unborn = true
 		e.perform(e.core.Again(e.now(), r.id, false))

@@ -229,11 +229,11 @@ func (r *Remote) find() Exit {
 		return e
 	}
 	e.Unborn = true
-	if r.child != nil {
-		e.Err = errors.New("its shim ended before it started anything")
-	}
-	if r.said != "" {
+	switch {
+	case r.said != "":
 		e.Err = errors.New("shim: " + r.said)
+	case r.child != nil:
+		e.Err = errShimDied
 	}
 	return e
 }

@@ -471,3 +471,16 @@ func TestShimWithoutLaunch(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A shim that is killed before it has started anything is no fault of the job.
+func TestShimDiesAtOnce(t *testing.T) {
+	l := launch(t, "exit")
+	l.Marks, l.Job, l.Dispatcher = Marks(filepath.Join(t.TempDir(), "job-1")), "job", "test"
+	r, err := StartShim([]string{"/bin/false"}, l, nil, func(Update) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if exit := r.Exit(); !exit.Unborn || !Transient(exit.Err) {
+		t.Errorf("%+v", exit)
+	}
+}
