@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -278,7 +279,7 @@ func (e *engine) AwaitIdle(ctx context.Context) error {
 
 // isKind reports whether err is an ipc.Error of a kind.
 func isKind(err error, k ipc.Kind) bool {
-	p, ok := err.(*ipc.Error)
+	p, ok := errors.AsType[*ipc.Error](err)
 	return ok && p.Kind == k
 }
 

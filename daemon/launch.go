@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/user"
 	"slices"
@@ -301,9 +302,7 @@ func launchOf(spec *dispatchers.Spec, path string) (proc.Launch, error) {
 	if tz := os.Getenv("TZ"); tz != "" {
 		env["TZ"] = tz
 	}
-	for k, v := range spec.Environment {
-		env[k] = v
-	}
+	maps.Copy(env, spec.Environment)
 	for k, v := range env {
 		l.Env = append(l.Env, k+"="+v)
 	}

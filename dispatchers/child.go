@@ -33,7 +33,7 @@ func (s *Set) Main() bool {
 	}
 	// A child of the function that is this program again is a plain one.
 	_ = os.Unsetenv(FunctionEnv)
-	var progress io.Writer = io.Discard
+	progress := io.Discard
 	if os.Getenv("DISPATCHD_PROGRESS_FD") == fmt.Sprint(progressFD) {
 		// What the function starts in the background must not hold the pipe.
 		syscall.CloseOnExec(progressFD)

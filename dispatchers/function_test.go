@@ -135,7 +135,7 @@ func TestMainReexec(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
+			defer func() { _ = f.Close() }()
 			files[i] = f
 		}
 		self, err := os.Executable()

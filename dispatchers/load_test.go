@@ -218,15 +218,15 @@ func TestOwnership(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := Load(Options{Dirs: []string{root + "/etc"}, TrustUID: 1234})
-			var text string
+			var text strings.Builder
 			for _, f := range c.Faults {
-				text += f.Render() + "\n"
+				text.WriteString(f.Render() + "\n")
 			}
 			switch {
-			case tc.fault == "" && (text != "" || c.Specs["a"] == nil):
-				t.Errorf("refused: %s", text)
-			case tc.fault != "" && (c.Specs["a"] != nil || !strings.Contains(text, tc.fault)):
-				t.Errorf("faults %q, want %q", text, tc.fault)
+			case tc.fault == "" && (text.String() != "" || c.Specs["a"] == nil):
+				t.Errorf("refused: %s", text.String())
+			case tc.fault != "" && (c.Specs["a"] != nil || !strings.Contains(text.String(), tc.fault)):
+				t.Errorf("faults %q, want %q", text.String(), tc.fault)
 			}
 			skipped := Load(Options{Dirs: []string{root + "/etc"}, TrustUID: 1234, SkipOwnership: true})
 			if strings.Contains(tc.fault, "chmod") && skipped.Specs["a"] == nil {

@@ -154,7 +154,7 @@ func (t trust) include(path string) error {
 		return nil
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil //nolint:nilerr // refused as include_missing when a job is asked for
+		return nil // refused as include_missing when a job is asked for
 	}
 	if err := t.directory(filepath.Dir(path)); err != nil {
 		return err

@@ -87,7 +87,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var cause error = err
+	cause := err
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		cause = u.Err
 	}

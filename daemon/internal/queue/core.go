@@ -248,7 +248,4 @@ func (c *Core) change() {
 }
 
 // at moves the clock on; it never goes back.
-func (c *Core) at(now time.Duration) time.Duration {
-	c.now = max(c.now, now)
-	return c.now
-}
+func (c *Core) at(now time.Duration) { c.now = max(c.now, now) }

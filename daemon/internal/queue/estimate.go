@@ -47,11 +47,11 @@ func (d *dispatcher) estimate(now time.Duration, place int) time.Duration {
 	if !ok {
 		return 0
 	}
-	rounds := time.Duration((place - 1) / d.rules.Concurrency)
+	rounds := (place - 1) / d.rules.Concurrency
 	if len(d.running) < d.rules.Concurrency {
-		return rounds * m
+		return time.Duration(rounds) * m
 	}
-	return rounds*m + d.history.left(now-d.running[0].since)
+	return time.Duration(rounds)*m + d.history.left(now-d.running[0].since)
 }
 
 // RetryAfter is when a refused client should come back: when the oldest run

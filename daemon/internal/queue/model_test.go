@@ -21,12 +21,12 @@ type model struct {
 
 // mjob is a job of the model.
 type mjob struct {
-	id                                   ID
-	name, key, phase, odd                string
-	locks                                []Lock
-	accepted, notBefore                  time.Duration
-	ended                                int
-	started, joinable, canceled, blocked bool
+	id                          ID
+	name, key, phase, odd       string
+	locks                       []Lock
+	accepted, notBefore         time.Duration
+	ended                       int
+	started, joinable, canceled bool
 }
 
 // mout is a lock that is held from outside.

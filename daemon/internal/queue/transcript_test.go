@@ -234,7 +234,8 @@ func (p *player) ask(verb, arg string) string {
 
 // String is a wait as the transcripts show it.
 func (w Wait) String() string {
-	s := w.Reason
+	var s strings.Builder
+	s.WriteString(w.Reason)
 	for _, part := range []struct {
 		show bool
 		text string
@@ -247,10 +248,10 @@ func (w Wait) String() string {
 		{w.Estimate != 0, "about " + w.Estimate.String()},
 	} {
 		if part.show {
-			s += ", " + part.text
+			s.WriteString(", " + part.text)
 		}
 	}
-	return s
+	return s.String()
 }
 
 // lockTable is one line a lock.

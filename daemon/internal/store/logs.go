@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -134,7 +135,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	for {
 		over := closed(r.ended)
 		n, err := r.some(p)
-		if n > 0 || (err != nil && err != io.EOF) || over {
+		if n > 0 || (err != nil && !errors.Is(err, io.EOF)) || over {
 			return n, err
 		}
 		select {
