@@ -35,7 +35,7 @@ func FuzzCore(f *testing.F) {
 		}
 		l := Limits{MaxRunning: pick(4), MaxOutstanding: pick(3) * 8}
 		w := newWorld(t, l, pick, nil)
-		for _, name := range names {
+		for _, name := range names() {
 			w.define(w.someRules(name))
 		}
 		for range 300 {
@@ -56,7 +56,7 @@ func TestModel(t *testing.T) {
 		pick := func(n int) int { return rapid.IntRange(0, n-1).Draw(rt, "pick") }
 		l := Limits{MaxRunning: pick(4), MaxOutstanding: pick(3) * 8}
 		w := newWorld(rapidTB{t, rt}, l, pick, newModel(l))
-		for _, name := range names {
+		for _, name := range names() {
 			w.define(w.someRules(name))
 		}
 		rt.Repeat(map[string]func(*rapid.T){

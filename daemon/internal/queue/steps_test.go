@@ -240,7 +240,7 @@ func (w *world) thaw(frozen bool) {
 // stepOutside lets a process outside take a lock, or give it back. It can only
 // take what no job of ours holds.
 func (w *world) stepOutside() {
-	name := append([]string{"dispatcher:a"}, lockNames...)[w.pick(4)]
+	name := append([]string{"dispatcher:a"}, lockNames()...)[w.pick(4)]
 	if w.busy[name] {
 		w.busy[name] = false
 		return

@@ -51,16 +51,18 @@ func newWorld(t testing.TB, l Limits, pick func(int) int, m *model) *world {
 	}
 }
 
-var names = []string{"a", "b", "c"}
+// names are the dispatchers of the world.
+func names() []string { return []string{"a", "b", "c"} }
 
-var lockNames = []string{"l", "m", "n"}
+// lockNames are the locks of the world.
+func lockNames() []string { return []string{"l", "m", "n"} }
 
-func (w *world) name() string { return names[w.pick(len(names))] }
+func (w *world) name() string { return names()[w.pick(len(names()))] }
 
 func (w *world) seconds(n int) time.Duration { return time.Duration(w.pick(n)) * time.Second }
 
 func (w *world) someLocks() (list []Lock) {
-	for _, name := range lockNames {
+	for _, name := range lockNames() {
 		if k := w.pick(5); k < 2 {
 			list = append(list, Lock{Name: name, Shared: k == 1})
 		}
@@ -306,7 +308,7 @@ func (w *world) sound() {
 func (w *world) drain() {
 	clear(w.busy)
 	w.thaw(false)
-	for _, name := range names {
+	for _, name := range names() {
 		w.hold(name, false)
 	}
 	w.tick(w.now)
