@@ -1,107 +1,196 @@
-// Package rules keeps the rules of the house: it parses the source files
-// itself, so that no cached answer hides a violation.
 package rules
 
 import (
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"testing"
 )
 
-// only says which packages alone may import something; the reason is for who
-// breaks it.
-func only() []struct {
-	path, reason string
-	allowed      []string
-} {
-	return []struct {
-		path, reason string
-		allowed      []string
-	}{
-		{"os/exec", "processes are proc's", []string{"daemon/internal/proc"}},
-		{"github.com/robfig/cron/v3", "its run loop loses ticks", []string{"scheduler"}},
-		{"github.com/gofrs/flock", "its unlock frees inherited locks", []string{"daemon/internal/store"}},
-		{"github.com/danielgtaylor/huma/v2", "HTTP is the server's", []string{"ipc/server"}},
-		{"github.com/lmittmann/tint", "colours are a command's", []string{"cmd/dispatchd"}},
-		{"net/http", "the nouns and the tiny client stay small", []string{"ipc/server", "ipc/client"}},
-		{"dispatchd/daemon", "the daemon is embedded by programs only", []string{"cmd/dispatchd"}},
+// layers says which of our packages each of our packages may import. It is
+// exhaustive: a new package is written down here, with what it needs.
+func layers() map[string][]string {
+	return map[string][]string{
+		"ipc":          {},
+		"ipc/notify":   {},
+		"ipc/lockfile": {},
+		"ipc/client":   {"ipc"},
+		"ipc/server":   {"ipc"},
+		"scheduler":    {},
+		"dispatchers":  {"ipc", "scheduler"},
+
+		"daemon/internal/queue": {},
+		"daemon/internal/proc":  {"ipc"},
+		"daemon/internal/store": {"ipc"},
+		"daemon": {
+			"daemon/internal/proc", "daemon/internal/queue", "daemon/internal/store",
+			"dispatchers", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
+		},
+
+		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client"},
+		"cmd/dispatchctl":     {"ipc", "ipc/client", "ipc/lockfile"},
+		"cmd/dispatch-notify": {"ipc", "ipc/notify"},
 	}
 }
 
-// imports lists what the non-test files of each package import.
-func imports(t *testing.T, root string) map[string][]string {
-	t.Helper()
-	all := map[string][]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(root, filepath.Dir(path))
-		for _, spec := range f.Imports {
-			name, _ := strconv.Unquote(spec.Path.Value)
-			all[filepath.ToSlash(rel)] = append(all[filepath.ToSlash(rel)], name)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+// checkLayers holds our own imports against layers. Tests may import anything
+// that the compiler lets them.
+func checkLayers(f *file) []string {
+	if f.test {
+		return nil
 	}
-	if len(all) < 10 {
-		t.Fatalf("only %d packages found below %s", len(all), root)
+	allowed, known := layers()[f.dir]
+	if !known {
+		return []string{f.at(f.Name, "package %s is not in layers(): write down what it may import", f.dir)}
 	}
-	return all
+	var found []string
+	for _, spec := range f.Imports {
+		own, ok := strings.CutPrefix(importPath(spec), module)
+		if ok && !slices.Contains(allowed, own) {
+			found = append(found, f.at(spec, "%s imports %s, which layers() does not allow", f.dir, own))
+		}
+	}
+	return found
 }
 
-func TestImports(t *testing.T) {
-	all := imports(t, "../..")
-	for pkg, list := range all {
-		for _, rule := range only() {
-			if slices.Contains(list, rule.path) && !slices.Contains(rule.allowed, pkg) {
-				t.Errorf("%s imports %s: %s", pkg, rule.path, rule.reason)
+// origin is a module or package from outside, who may import it, and why it is
+// there at all. A folder "tests" means every test.
+type origin struct {
+	path, folders, reason string
+}
+
+// outside lists every third-party package that may be imported. Those that
+// nobody imports yet are chosen already, for a later stage.
+func outside() []origin {
+	return []origin{
+		{"github.com/agext/levenshtein", "dispatchers cmd/dispatchctl", "the nearest known key, verb or name"},
+		{"github.com/coreos/go-systemd/v22/activation", "ipc/server", "a socket from systemd"},
+		{"github.com/coreos/go-systemd/v22/daemon", "daemon", "readiness and watchdog for systemd"},
+		{"github.com/coreos/go-systemd/v22/journal", "cmd/dispatchd", "the logger's set-up"},
+		{"github.com/danielgtaylor/huma/v2", "ipc/server", "the API and its description from one source"},
+		{"github.com/dustin/go-humanize", "cmd/dispatchctl", "sizes for people"},
+		{"github.com/gofrs/flock", "daemon/internal/store", "the instance's lock; its unlock frees inherited locks, so for nothing else"},
+		{"github.com/google/go-cmp", "tests", "compares in tests"},
+		{"github.com/google/renameio/v2", "daemon/internal/store", "a file is replaced whole or not at all"},
+		{"github.com/lmittmann/tint", "cmd/dispatchd", "the log on a terminal"},
+		{"github.com/oklog/ulid/v2", "daemon daemon/internal/store", "ids of jobs that sort by time"},
+		{"github.com/pelletier/go-toml/v2", "dispatchers", "TOML with places for every fault"},
+		{"github.com/prometheus/client_golang", "ipc/server", "the metrics' format"},
+		{"github.com/robfig/cron/v3", "scheduler", "parses cron fields; its run loop loses ticks"},
+		{"github.com/rogpeppe/go-internal", "tests", "scripts of command lines"},
+		{"github.com/anishathalye/porcupine", "tests", "linearizability"},
+		{"github.com/spf13/cobra", "cmd/dispatchd cmd/dispatchctl", "verbs, flags, completions"},
+		{"go.uber.org/goleak", "tests", "goroutines left behind"},
+		{"golang.org/x/sys/unix", "daemon/internal/proc daemon/internal/store ipc/lockfile ipc/server cmd/dispatchctl", "system calls; which ones is said in permits()"},
+		{"golang.org/x/term", "cmd/dispatchd cmd/dispatchctl", "is it a terminal"},
+		{"pgregory.net/rapid", "tests", "state machines"},
+	}
+}
+
+// standard lists the standard packages that not everybody may import. Tests
+// are free, but for those that nobody may.
+func standard() []origin {
+	const nobody = ""
+	return []origin{
+		{"C", nobody, "static binaries, also for FreeBSD"},
+		{"html/template", nobody, "nothing is made of templates: an argument is never text of a command"},
+		{"log", nobody, "log/slog"},
+		{"math/rand", nobody, "math/rand/v2"},
+		{"net/http", "ipc/server ipc/client", "the nouns and the tiny client stay small: it costs 3 MiB and 1 ms"},
+		{"net/http/pprof", nobody, "no debugging door in a root daemon"},
+		{"os/exec", "daemon/internal/proc", "processes are proc's; os/exec waits for pipes that grandchildren hold"},
+		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify dispatchers", "signals belong to programs"},
+		{"plugin", nobody, "a definition is data"},
+		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
+		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
+		{"unsafe", "daemon/internal/proc daemon/internal/store", "system calls of FreeBSD that have no wrapper"},
+	}
+}
+
+// nowhere are packages that tests may not import either.
+func nowhere() []string { return []string{"C", "log", "math/rand", "plugin"} }
+
+// pure are the standard packages that the queue may import: no clock is read,
+// nothing is written, nothing runs beside it.
+func pure() []string {
+	return strings.Fields("bytes cmp container/heap container/list errors fmt hash/fnv iter maps math math/bits slices sort strconv strings time unicode/utf8")
+}
+
+// checkImports holds all other imports against outside, standard and pure.
+func checkImports(f *file) []string {
+	var found []string
+	for _, spec := range f.Imports {
+		name := importPath(spec)
+		if spec.Name != nil && spec.Name.Name == "." {
+			found = append(found, f.at(spec, "a dot import hides where names come from"))
+		}
+		if why := refused(f, name); why != "" {
+			found = append(found, f.at(spec, "%s imports %s: %s", f.dir, name, why))
+		}
+	}
+	return found
+}
+
+// refused says why a file may not import a package, "" when it may.
+func refused(f *file, name string) string {
+	first, _, _ := strings.Cut(name, "/")
+	switch {
+	case strings.HasPrefix(name, module):
+		return "" // layers
+	case strings.Contains(first, "."):
+		return refusedOutside(f, name)
+	case f.dir == "daemon/internal/queue" && !f.test && !slices.Contains(pure(), name):
+		return "the queue is pure, see pure()"
+	}
+	for _, o := range standard() {
+		if o.path != name || slices.Contains(strings.Fields(o.folders), f.dir) {
+			continue
+		}
+		if !f.test || slices.Contains(nowhere(), name) {
+			return o.reason
+		}
+	}
+	return ""
+}
+
+// refusedOutside judges a third-party import.
+func refusedOutside(f *file, name string) string {
+	for _, o := range outside() {
+		if name != o.path && !strings.HasPrefix(name, o.path+"/") {
+			continue
+		}
+		folders := strings.Fields(o.folders)
+		if slices.Contains(folders, f.dir) || f.test {
+			return ""
+		}
+		return "only " + o.folders + " may: " + o.reason
+	}
+	return "it is not in outside(): a dependency needs a reason"
+}
+
+// checkTinyClient follows the imports of dispatch-notify: the standard library
+// only, and never net/http, or its start costs more than its work.
+func checkTinyClient(tree []*file) []string {
+	var found []string
+	seen, todo := map[string]bool{}, []string{"cmd/dispatch-notify"}
+	for len(todo) > 0 {
+		dir := todo[0]
+		todo = todo[1:]
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		for _, f := range tree {
+			if f.dir != dir || f.test {
+				continue
+			}
+			for _, name := range f.imports() {
+				first, _, _ := strings.Cut(name, "/")
+				if own, ok := strings.CutPrefix(name, module); ok {
+					todo = append(todo, own)
+				} else if name == "net/http" || strings.Contains(first, ".") {
+					found = append(found, f.at(f.Name, "dispatch-notify reaches %s", name))
+				}
 			}
 		}
 	}
-	for _, name := range all["daemon/internal/queue"] {
-		if strings.Contains(name, ".") || slices.Contains([]string{"os", "net", "io", "sync", "context", "math/rand"}, name) {
-			t.Errorf("the queue imports %s: it is pure", name)
-		}
-	}
-	for _, name := range all["cmd/dispatchctl"] {
-		if strings.HasPrefix(name, "dispatchd/") && !strings.HasPrefix(name, "dispatchd/ipc") {
-			t.Errorf("dispatchctl imports %s: it talks only through ipc", name)
-		}
-	}
-}
-
-// The tiny client reaches the standard library only, and never net/http.
-func TestTinyClient(t *testing.T) {
-	all := imports(t, "../..")
-	seen := map[string]bool{}
-	var visit func(pkg string)
-	visit = func(pkg string) {
-		if seen[pkg] {
-			return
-		}
-		seen[pkg] = true
-		for _, name := range all[pkg] {
-			if own, ok := strings.CutPrefix(name, "dispatchd/"); ok {
-				visit(own)
-			} else if name == "net/http" || strings.Contains(name, ".") {
-				t.Errorf("dispatch-notify reaches %s by %s", name, pkg)
-			}
-		}
-	}
-	visit("cmd/dispatch-notify")
-	if len(seen) < 3 {
-		t.Errorf("only %v was looked at", seen)
-	}
+	return found
 }

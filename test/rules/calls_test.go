@@ -1,0 +1,144 @@
+package rules
+
+import (
+	"go/ast"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// kernel stands for syscall and golang.org/x/sys/unix in permits.
+const kernel = "kernel"
+
+// permit lets the files of one folder use some names of a package, or "*" all.
+type permit struct {
+	dir, pkg, names, reason string
+}
+
+// permits is the whole list of who may do what to processes, files, sockets
+// and the state of the process. What is guarded and not here is refused.
+func permits() []permit {
+	return []permit{
+		// Processes.
+		{"daemon/internal/proc", kernel, "*", "processes are its subject"},
+		{"daemon/internal/proc", "os", "*", "processes, their output, their sockets"},
+		{"daemon/internal/proc", "net", "ListenUnixgram", "a job's notify socket"},
+		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down"},
+		{"daemon", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},
+		{"daemon", kernel, "Umask", "whatever the daemon makes is writable by itself alone"},
+		{"dispatchers", kernel, "CloseOnExec", "a function's own children must not hold the progress pipe"},
+		{"dispatchers", "os", "Unsetenv", "a function's own children are not functions again"},
+		{"dispatchers", "os", "Exit", "the program was started as a job's child: that was all it had to do"},
+
+		// Files.
+		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs Syscall6 ByteSliceToString", "durability, and holes in long output"},
+		{"daemon/internal/store", "os", "*", "the state directory is its own"},
+		{"ipc/lockfile", kernel, "Flock Fstat Stat Major Minor", "lock files and who holds them"},
+		{"ipc/lockfile", "os", "OpenFile", "lock files"},
+		{"dispatchers", "os", "OpenFile", "reads a definition without following a link"},
+		{"daemon", "os", "OpenFile WriteFile Remove MkdirAll Chown", "the run directory: arguments and marks of running jobs, a stale socket"},
+		{"cmd/dispatchd", "os", "MkdirTemp MkdirAll WriteFile RemoveAll", "the demo's private root"},
+		{"cmd/dispatchctl", "os", "WriteFile Remove", "--pidfile"},
+
+		// The socket.
+		{"ipc/server", kernel, "Umask", "0660 without a window"},
+		{"ipc/server", kernel, "GetsockoptUcred GetsockoptXucred", "who is at the other end"},
+		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
+		{"ipc/server", "net", "ListenUnix", "its own socket"},
+		{"ipc/server", "net/http", "*", "it is the server"},
+
+		// Programs end themselves, libraries do not.
+		{"cmd/dispatchd", "os", "Exit", "main"},
+		{"cmd/dispatchctl", "os", "Exit", "main"},
+		{"cmd/dispatch-notify", "os", "Exit", "main"},
+	}
+}
+
+// deeds are the guarded names of packages whose other names are free.
+func deeds() map[string][]string {
+	return map[string][]string{
+		"os": strings.Fields(`StartProcess FindProcess Exit Chdir Setenv Unsetenv Clearenv
+			WriteFile Create CreateTemp OpenFile Rename Remove RemoveAll Mkdir MkdirAll MkdirTemp
+			Chmod Chown Lchown Chtimes Truncate Symlink Link CopyFS OpenRoot`),
+		"net":      strings.Fields("Listen ListenConfig ListenIP ListenPacket ListenTCP ListenUDP ListenUnix ListenUnixgram FileListener FilePacketConn"),
+		"net/http": strings.Fields("Server Serve ServeTLS ListenAndServe ListenAndServeTLS Handle HandleFunc NewServeMux ServeMux DefaultServeMux"),
+		"time":     {"Sleep"},
+	}
+}
+
+// constant matches SIGTERM, O_NOFOLLOW and the like: a number does nothing.
+var constant = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+// plain are names of syscall and unix that do nothing by themselves either.
+func plain() []string {
+	return strings.Fields("Errno Signal SignalName Stat_t Statfs_t Timespec Ucred Xucred")
+}
+
+// guarded says under which package of permits a name is guarded, "" when it is
+// free for all.
+func guarded(pkg, name string) string {
+	if pkg == "syscall" || pkg == "golang.org/x/sys/unix" {
+		if constant.MatchString(name) || slices.Contains(plain(), name) {
+			return ""
+		}
+		return kernel
+	}
+	if slices.Contains(deeds()[pkg], name) {
+		return pkg
+	}
+	return ""
+}
+
+// checkCalls holds what is used of guarded packages against a list of permits.
+// Tests are free, but for sleeping, which has a rule of its own.
+func checkCalls(list []permit) func(f *file) []string {
+	return func(f *file) []string {
+		if f.test {
+			return nil
+		}
+		var found []string
+		f.used(func(sel *ast.SelectorExpr, pkg, name string) {
+			if g := guarded(pkg, name); g != "" && !permitted(list, f.dir, g, name) {
+				found = append(found, f.at(sel, "%s uses %s.%s: permits() does not let it", f.dir, pkg, name))
+			}
+		})
+		return found
+	}
+}
+
+// permitted looks a name up.
+func permitted(list []permit, dir, pkg, name string) bool {
+	return slices.ContainsFunc(list, func(p permit) bool {
+		return p.dir == dir && p.pkg == pkg && (p.names == "*" || slices.Contains(strings.Fields(p.names), name))
+	})
+}
+
+// checkState keeps the path of the state directory out of all hands but the
+// store's: it is given to store.Open and named in messages, nothing else.
+func checkState(f *file) []string {
+	if f.test || f.dir == "daemon/internal/store" {
+		return nil
+	}
+	fine := map[ast.Expr]bool{}
+	ast.Inspect(f.File, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if ok && f.calls(call, module+"daemon/internal/store.Open", "fmt.Errorf", module+"ipc.Errorf") {
+			for _, arg := range call.Args {
+				fine[arg] = true
+			}
+		}
+		return true
+	})
+	var found []string
+	ast.Inspect(f.File, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok || sel.Sel.Name != "State" || fine[sel] {
+			return true
+		}
+		if in, ok := sel.X.(*ast.SelectorExpr); ok && in.Sel.Name == "Paths" {
+			found = append(found, f.at(sel, "the state directory is the store's; ask it"))
+		}
+		return true
+	})
+	return found
+}
