@@ -1,11 +1,15 @@
 export CGO_ENABLED = 0
 
-.PHONY: build test lint demo
+.PHONY: build test lint demo ci
 build:
 	go build -o bin/ ./cmd/...
 test:
 	go test ./...
 lint:
-	gofmt -l cmd daemon dispatchers ipc scheduler test && go vet ./... && GOOS=freebsd go vet ./...
+	go vet ./... && GOOS=freebsd go vet ./...
+	go run mvdan.cc/gofumpt@v0.12.0 -l .
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 demo:
 	go run ./cmd/dispatchd demo
+ci:
+	.ci/run

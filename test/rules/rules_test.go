@@ -52,7 +52,7 @@ func TestExceptionsAreNeeded(t *testing.T) {
 	tree := load(t, "../..")
 	all := permits()
 	for i, p := range all {
-		for _, name := range strings.Fields(p.names) {
+		for name := range strings.FieldsSeq(p.names) {
 			without := slices.Clone(all)
 			without[i].names = strings.Join(slices.DeleteFunc(strings.Fields(p.names), func(n string) bool { return n == name }), " ")
 			if len(each(checkCalls(without))(tree)) == 0 {
