@@ -175,5 +175,5 @@ func (e *engine) become(h *handover, keep []*os.File) error {
 	err = proc.Exec(e.cfg.Upgrade, env, keep)
 	e.log.Error("upgrade: the new program cannot be executed; the old one starts again", "program", e.cfg.Upgrade[0], "error", err)
 	again := append([]string{"/proc/self/exe"}, e.cfg.Upgrade[1:]...)
-	return fmt.Errorf("upgrade: %w", errors.Join(err, proc.Exec(again, env, keep)))
+	return fmt.Errorf("upgrade: the old program: %w", proc.Exec(again, env, keep))
 }

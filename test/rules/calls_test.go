@@ -22,7 +22,7 @@ func permits() []permit {
 		// Processes.
 		{"daemon/internal/proc", kernel, "*", "processes are its subject"},
 		{"daemon/internal/proc", "os", "*", "processes, their output, their sockets"},
-		{"daemon/internal/proc", "net", "ListenUnixgram", "a job's notify socket"},
+		{"daemon/internal/proc", "net", "ListenUnixgram FilePacketConn", "a job's notify socket, also one that the last image handed over"},
 		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down"},
 		{"daemon", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},
 		{"daemon", kernel, "Umask", "whatever the daemon makes is writable by itself alone"},
@@ -31,12 +31,14 @@ func permits() []permit {
 		{"dispatchers", "os", "Exit", "the program was started as a job's child: that was all it had to do"},
 
 		// Files.
-		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs Syscall6 ByteSliceToString", "durability, and holes in long output"},
+		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs Syscall6 ByteSliceToString Flock", "durability, holes in long output, and a lock between two images"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},
 		{"ipc/lockfile", kernel, "Flock Fstat Stat Major Minor", "lock files and who holds them"},
 		{"ipc/lockfile", "os", "OpenFile", "lock files"},
 		{"dispatchers", "os", "OpenFile", "reads a definition without following a link"},
-		{"daemon", "os", "OpenFile WriteFile Remove MkdirAll Chown", "the run directory: arguments and marks of running jobs, a stale socket"},
+		{"daemon", "os", "OpenFile WriteFile Rename Remove MkdirAll Chown", "the run directory: arguments and marks of running jobs, the boot's mark, a stale socket"},
+		{"daemon", "os", "CreateTemp Unsetenv", "an upgrade in place hands the next image a nameless file"},
+		{"daemon", "net", "FileListener", "the socket of the last image"},
 		{"cmd/dispatchd", "os", "MkdirTemp MkdirAll WriteFile RemoveAll", "the demo's private root"},
 		{"cmd/dispatchctl", "os", "WriteFile Remove", "--pidfile"},
 

@@ -97,7 +97,7 @@ func standard() []origin {
 		{"net/http", "ipc/server ipc/client", "the nouns and the tiny client stay small: it costs 3 MiB and 1 ms"},
 		{"net/http/pprof", nobody, "no debugging door in a root daemon"},
 		{"os/exec", "daemon/internal/proc", "processes are proc's; os/exec waits for pipes that grandchildren hold"},
-		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify dispatchers", "signals belong to programs"},
+		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify daemon/internal/proc dispatchers", "signals belong to programs; the shim and a function's child are programs"},
 		{"plugin", nobody, "a definition is data"},
 		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
