@@ -145,6 +145,9 @@ func (s *stage) await(id string) ipc.Job {
 // there: nothing.
 func (s *stage) after() time.Duration { return time.Since(s.from) }
 
+// pass lets time pass on the bubble's clock.
+func (s *stage) pass(d time.Duration) { <-time.After(d) }
+
 func (s *stage) started(want ...time.Duration) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -199,7 +202,7 @@ func TestDebounce(t *testing.T) {
 		defer s.strike()
 		n := s.notify("op")
 		for range 4 {
-			time.Sleep(3 * time.Second)
+			s.pass(3 * time.Second)
 			if again := s.notify("op"); s.after() < 12*time.Second && (again.ID != n.ID || !again.Coalesced) {
 				t.Errorf("after %s: %+v", s.after(), again)
 			}
@@ -226,7 +229,7 @@ func TestOutsideLock(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := s.notify("op")
-		time.Sleep(10500 * time.Millisecond)
+		s.pass(10500 * time.Millisecond)
 		job, err := s.Job(t.Context(), n.ID)
 		if err != nil || job.WaitingFor == nil || job.WaitingFor.Lock != "l" || job.WaitingFor.PID != os.Getpid() {
 			t.Errorf("waits for %+v, %v", job.WaitingFor, err)
