@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// lab is where everything is measured: built programs and a directory.
+type lab struct {
+	rounds, scale int
+	rest          time.Duration
+	dir, bin      string
+	log           io.Writer
+	c             string // why there are no C programs, "" = there are
+}
+
+//go:embed testdata/*.c
+var sources embed.FS
+
+// open builds the programs and makes the directory.
+func (l *lab) open(ctx context.Context) error {
+	dir, err := os.MkdirTemp(l.dir, "bench-")
+	if err != nil {
+		return err
+	}
+	l.dir = dir
+	if l.bin == "" {
+		l.bin = filepath.Join(dir, "bin")
+		if err := l.build(ctx); err != nil {
+			l.close()
+			return err
+		}
+	}
+	return nil
+}
+
+// close removes everything.
+func (l *lab) close() { _ = os.RemoveAll(l.dir) }
+
+// scaled is a usual count at the scale that was asked for, at least one.
+func (l *lab) scaled(n int) int { return max(1, n*l.scale/100) }
+
+// build builds the daemon and its client as the Makefile does, and the floors.
+func (l *lab) build(ctx context.Context) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", l.bin+"/", "dispatchd/cmd/...", "dispatchd/test/bench/floor/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	if _, err := exec.LookPath("cc"); err != nil {
+		l.c = "not measured: there is no cc to build its floor in C"
+		return nil
+	}
+	for _, name := range []string{"echo", "trip"} {
+		src := filepath.Join(l.bin, name+".c")
+		text, err := sources.ReadFile("testdata/" + name + ".c")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(src, text, 0o600); err != nil {
+			return err
+		}
+		if out, err := exec.CommandContext(ctx, "cc", "-O2", "-Wall", "-o", l.program(name), src).CombinedOutput(); err != nil {
+			return fmt.Errorf("cc %s: %w\n%s", name, err, out)
+		}
+	}
+	return nil
+}
+
+// program is the path of a built program.
+func (l *lab) program(name string) string { return filepath.Join(l.bin, name) }
+
+// serve starts a server program and returns when its socket is there.
+func (l *lab) serve(ctx context.Context, program, socket string, args ...string) (*server, error) {
+	out, err := os.Create(socket + ".log")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command(l.program(program), args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &server{cmd: cmd, socket: socket}
+	if err := s.await(ctx); err != nil {
+		s.stop()
+		text, _ := os.ReadFile(out.Name())
+		return nil, fmt.Errorf("%s: %w\n%s", program, err, text)
+	}
+	return s, nil
+}
+
+// machine is the processor's name.
+func machine() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
