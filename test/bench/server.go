@@ -79,7 +79,7 @@ func (l *lab) openBox(ctx context.Context, settings string, files map[string]str
 		return nil, err
 	}
 	socket := filepath.Join(root, "run", "control.sock")
-	s, err := l.serve(ctx, "dispatchd", socket, "--root", root)
+	s, err := l.serve(ctx, "daemon", socket, "--root", root)
 	if err != nil {
 		return nil, err
 	}
