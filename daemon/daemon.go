@@ -84,6 +84,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		inflight: map[queue.ID][]func(error){},
 		waiters:  map[queue.ID][]chan struct{}{},
 		tallies:  map[string]*tally{},
+		outputs:  store.NewQuota(settings.LogBytes),
 	}
 	if err := e.openEpoch(); err != nil {
 		return nil, err

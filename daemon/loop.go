@@ -48,7 +48,7 @@ type engine struct {
 	journalErr error
 	shortage   string // why a start was put off last
 	draining   bool
-	ends       int // of jobs, for the counting of logs
+	outputs    *store.Quota
 	stopping   bool
 	leaving    bool // for the next image of the program: starts nothing any more
 	warnings   []string

@@ -311,7 +311,7 @@ func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then f
 			close(ch)
 		}
 	})
-	e.prune()
+	e.prune(out.Output)
 	e.forgetRemoved(job.Dispatcher)
 }
 
@@ -335,23 +335,23 @@ func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
 	level("job ended", "dispatcher", job.Dispatcher, "job", job.ID.String(), "state", string(state))
 }
 
-// logsEvery is after how many ends the outputs are counted together.
-const logsEvery = 16
-
-// prune keeps history and logs within their bounds. The book does nothing
-// unless a bound is passed.
-func (e *engine) prune() {
+// prune keeps history and logs within their bounds after a job that left an
+// output. The book does nothing unless a bound is passed.
+func (e *engine) prune(out ipc.Output) {
 	if gone := e.book.Prune(time.Now()); len(gone) > 0 {
 		go e.dir.RemoveLogs(gone)
 	}
-	if e.ends++; e.ends%logsEvery != 1 || e.settings.LogBytes <= 0 {
+	if !e.outputs.Add(out.Bytes - out.Dropped) {
 		return
 	}
 	open := map[ulid.ULID]bool{}
 	for id := range e.runs {
 		open[ulid.ULID(id)] = true
 	}
-	go e.dir.EnforceLogs(e.settings.LogBytes, func(id ulid.ULID) bool { return open[id] })
+	go func() {
+		left := e.dir.EnforceLogs(e.settings.LogBytes, func(id ulid.ULID) bool { return open[id] })
+		e.post(func() { e.outputs.Counted(left) })
+	}()
 }
 
 // journalFailed is told once when a write or sync failed: nothing more is

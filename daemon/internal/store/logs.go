@@ -76,11 +76,11 @@ func (d *Dir) RemoveLogs(ids []ulid.ULID) {
 }
 
 // EnforceLogs removes the oldest outputs until all together take at most total
-// bytes of disk. Those of open jobs stay.
-func (d *Dir) EnforceLogs(total int64, open func(ulid.ULID) bool) {
+// bytes of disk, and gives what they take then. Those of open jobs stay.
+func (d *Dir) EnforceLogs(total int64, open func(ulid.ULID) bool) (left int64) {
 	entries, err := os.ReadDir(filepath.Join(d.path, "logs"))
 	if err != nil {
-		return
+		return 0
 	}
 	var sum int64
 	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
@@ -93,11 +93,15 @@ func (d *Dir) EnforceLogs(total int64, open func(ulid.ULID) bool) {
 		if err != nil {
 			continue
 		}
-		sum += diskUse(fi)
+		use := diskUse(fi)
+		sum += use
 		if sum > total && !open(id) {
 			_ = os.Remove(d.LogPath(id))
+			continue
 		}
+		left += use
 	}
+	return left
 }
 
 // followStep is how often a followed output is looked at.
