@@ -11,12 +11,27 @@ import (
 )
 
 // waitDead returns when a child is dead and leaves it to be waited for, so
-// that its process group id stays ours until the group is dealt with.
+// that its process group id stays ours until the group is dealt with. Where the
+// kernel gives a descriptor for the child, no thread is blocked meanwhile.
 func waitDead(pid int) {
-	for {
-		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
-		if !errors.Is(err, unix.EINTR) {
+	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
+		f := os.NewFile(uintptr(fd), "pidfd")
+		defer func() { _ = f.Close() }()
+		conn, err := f.SyscallConn()
+		if err == nil && conn.Read(func(uintptr) bool { return waitid(pid, unix.WNOHANG) }) == nil {
 			return
+		}
+	}
+	waitid(pid, 0)
+}
+
+// waitid looks whether a child is dead, or waits for it without WNOHANG.
+func waitid(pid, how int) bool {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WEXITED|unix.WNOWAIT|how, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err != nil || info.Signo != 0
 		}
 	}
 }
