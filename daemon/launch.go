@@ -26,16 +26,27 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // trimEvery is how often a running job's output is held against max_output.
 const trimEvery = 250 * time.Millisecond
 
-// launch runs one attempt from its durable start to its end, in a goroutine of
-// its own, and reports the end to the loop.
+// launch runs one attempt to its end, in a goroutine of its own, and reports
+// the end to the loop. While the record of the start is on its way to the disk
+// it prepares what the child needs; nothing starts before.
 func (e *engine) launch(r *run) {
-	p, err := e.spawn(r)
+	l, err := e.prepare(r)
+	if broken := <-r.recorded; broken != nil {
+		_ = os.Remove(r.marks.Args())
+		e.post(func() { e.unstart(r) })
+		return
+	}
+	var p process
+	if err == nil {
+		p, err = e.starter(r, l)
+	}
 	if proc.Transient(err) {
 		r.marks.Remove()
 		e.post(func() { e.putOff(r, err) })
 		return
 	}
 	if err != nil {
+		_ = os.Remove(r.marks.Args())
 		now := time.Now()
 		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now}) })
 		return
@@ -88,36 +99,35 @@ func (r *run) outlives() bool {
 	return shimmed && (r.spec.SurviveRestart || r.spec.KillMode == "none")
 }
 
-// spawn prepares the files of a run and starts its child, below a shim where it
-// is to outlive the daemon or can hide from it.
-func (e *engine) spawn(r *run) (process, error) {
+// prepare checks what a run requires and makes its files.
+func (e *engine) prepare(r *run) (proc.Launch, error) {
 	if err := e.requirements(context.Background(), r.spec); err != nil {
-		return nil, err
+		return proc.Launch{}, err
 	}
 	l, err := launchOf(r.spec, e.settings.Path)
 	if err != nil {
-		return nil, err
+		return l, err
 	}
 	l.Job, l.Dispatcher, l.Marks = r.job.ID.String(), r.spec.Name, r.marks
-	l.ArgsFile, l.NotifySocket = r.marks.Args(), r.marks.Notify()
-	if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
-		return nil, fmt.Errorf("arguments file: %w", err)
+	l.NotifySocket = r.marks.Notify()
+	if len(r.job.Arguments) > 0 {
+		l.ArgsFile = r.marks.Args()
+		if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
+			return l, fmt.Errorf("arguments file: %w", err)
+		}
 	}
 	out, err := e.dir.NewLog(r.job.ID)
 	if err != nil {
-		return nil, fmt.Errorf("output file: %w", err)
+		return l, fmt.Errorf("output file: %w", err)
 	}
 	l.OutputFile = out.Name()
 	_ = out.Close()
 	l.Env = append(l.Env, jobEnv(r.job, r.attempt, l.ArgsFile, e.cfg.Paths.Socket())...)
-	p, err := e.starter(r, l)
-	if err != nil {
-		_ = os.Remove(l.ArgsFile)
-	}
-	return p, err
+	return l, nil
 }
 
-// startProcess starts a child of our own, or a shim with one.
+// startProcess starts a child of our own, or a shim with one where the job is
+// to outlive the daemon or can hide from it.
 func (e *engine) startProcess(r *run, l proc.Launch) (process, error) {
 	update := func(u proc.Update) { e.post(func() { e.progressed(r, u) }) }
 	switch {
@@ -374,8 +384,12 @@ func id32(s string) uint32 {
 	return uint32(n)
 }
 
-// jobEnv is what the child learns about its job (SPEC section 4).
+// jobEnv is what the child learns about its job (SPEC section 4). Without an
+// arguments file it is told of an empty one.
 func jobEnv(job *store.Job, attempt int, args, socket string) []string {
+	if args == "" {
+		args = os.DevNull
+	}
 	env := []string{
 		"DISPATCHD_JOB_ID=" + job.ID.String(), "DISPATCHD_DISPATCHER=" + job.Dispatcher,
 		"DISPATCHD_ATTEMPT=" + strconv.Itoa(attempt), "DISPATCHD_ORIGIN=" + string(job.Origin),

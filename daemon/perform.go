@@ -28,6 +28,7 @@ type run struct {
 	since    time.Time
 	process  process // nil until the child exists
 	marks    proc.Marks
+	recorded chan error // whether its start is durable, before anything starts
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
 	progress *ipc.Progress
@@ -95,8 +96,8 @@ func (e *engine) perform(effects []queue.Effect) {
 	}
 }
 
-// start takes the job's locks on disk, journals the attempt, and launches it
-// once that record is durable.
+// start takes the job's locks on disk, journals the attempt, and has it
+// launched; the launch waits until that record is durable.
 func (e *engine) start(id queue.ID, attempt int) {
 	job, ok := e.book.Job([16]byte(id))
 	if !ok {
@@ -128,13 +129,9 @@ func (e *engine) start(id queue.ID, attempt int) {
 	if spec.OnInterrupt == "rerun" && dur == store.Disk {
 		dur = store.Relaxed // running it again is allowed, so the start need not be certain
 	}
-	e.journal.Append(rec, dur, true, func(err error) {
-		if err != nil {
-			e.post(func() { e.unstart(r) })
-			return
-		}
-		go e.launch(r)
-	})
+	r.recorded = make(chan error, 1)
+	e.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
+	go e.launch(r)
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries
@@ -255,16 +252,19 @@ func (e *engine) requeue(ef queue.Requeue) {
 		Op: store.OpRequeue, ID: r.job.ID, At: now.UnixNano(), Attempt: int32(ef.Attempt),
 		NotBefore: now.Add(ef.After).UnixNano(), Run: r.outcome,
 	}
+	forget := e.forgetMarks(r)
 	if r.unborn {
-		// It goes back to where it was: nothing of it ran.
+		// It goes back to where it was: nothing of it ran. The next try has the
+		// same marks.
 		rec.NotBefore, rec.Run = 0, nil
 		r.marks.Remove()
+		forget = func(error) {}
 	}
 	if _, err := e.book.Apply(rec); err != nil {
 		e.log.Error("book: retry", "job", r.job.ID.String(), "error", err)
 		return
 	}
-	e.journal.Append(rec, e.durability(r.spec), false, e.forgetMarks(r))
+	e.journal.Append(rec, e.durability(r.spec), false, forget)
 	e.log.Warn("job will be tried again", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "attempt", ef.Attempt, "after", ef.After)
 }
 
@@ -279,10 +279,11 @@ func (e *engine) finish(id queue.ID) {
 }
 
 // forgetMarks removes a run's marks once its end is known for good elsewhere.
+// The journal's writer does not wait for that.
 func (e *engine) forgetMarks(r *run) func(error) {
 	return func(err error) {
 		if err == nil {
-			r.marks.Remove()
+			go r.marks.Remove()
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"dispatchd/ipc"
 )
 
@@ -37,7 +39,7 @@ func (m Marks) Notify() string { return string(m) + ".notify" }
 // Remove removes the files. The end must be durable elsewhere by then.
 func (m Marks) Remove() {
 	for _, path := range []string{m.fifo(), m.run(), m.status(), m.status() + ".new", m.Args(), m.Notify()} {
-		_ = os.Remove(path)
+		_ = unix.Unlink(path) // os.Remove would try each missing one twice
 	}
 }
 
