@@ -14,11 +14,7 @@ import (
 // /proc/locks is who took it, which may be dead and the lock inherited; then
 // /proc/PID/fdinfo tells who has it.
 func kernelHolder(f *os.File) int {
-	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil {
-		return 0
-	}
-	want := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	want := inode(f)
 	locks, err := os.ReadFile("/proc/locks")
 	if err != nil {
 		return 0
@@ -39,14 +35,34 @@ func kernelHolder(f *os.File) int {
 
 // inherited looks through all processes for one that holds the lock.
 func inherited(want string) int {
-	infos, _ := filepath.Glob("/proc/[0-9]*/fdinfo/*")
+	return among("/proc/[0-9]*/fdinfo/*", want)
+}
+
+// holds reports whether a process has the lock on f's file.
+func holds(f *os.File, pid int) bool {
+	return pid > 0 && among(fmt.Sprintf("/proc/%d/fdinfo/*", pid), inode(f)) == pid
+}
+
+// among gives the first process that holds the lock, of those whose descriptors
+// a pattern names.
+func among(pattern, want string) int {
+	infos, _ := filepath.Glob(pattern)
 	for _, path := range infos {
 		text, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(text), want) || !strings.Contains(string(text), "FLOCK") {
+		if err != nil || !strings.Contains(string(text), want+" ") || !strings.Contains(string(text), "FLOCK") {
 			continue
 		}
 		pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
 		return pid
 	}
 	return 0
+}
+
+// inode names f's file as /proc does.
+func inode(f *os.File) string {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return "none"
+	}
+	return fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
 }

@@ -40,8 +40,13 @@ type BusyError struct {
 
 // Error names the holder.
 func (e *BusyError) Error() string {
-	if e.Holder.PID == 0 {
+	switch h := e.Holder; {
+	case h.PID == 0:
 		return e.Path + ": held by another process"
+	case h.Job != "":
+		return fmt.Sprintf("%s: held by process %d for job %s", e.Path, h.PID, h.Job)
+	case h.Command != "":
+		return fmt.Sprintf("%s: held by process %d (%.60q)", e.Path, h.PID, h.Command)
 	}
 	return fmt.Sprintf("%s: held by process %d", e.Path, e.Holder.PID)
 }
@@ -122,6 +127,11 @@ func whoHolds(f *os.File) Holder {
 	var h Holder
 	text, _ := io.ReadAll(io.LimitReader(f, 4096))
 	_ = json.Unmarshal(text, &h)
+	// The kernel names who took the lock, who may have left it to a child, such
+	// as a job's shim: so it is asked about the text's holder first.
+	if holds(f, h.PID) {
+		return h
+	}
 	if pid := kernelHolder(f); pid != 0 && pid != h.PID {
 		return Holder{PID: pid}
 	}
