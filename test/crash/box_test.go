@@ -18,6 +18,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/sources"
 )
 
 // patience bounds every wait for something that must come.
@@ -47,6 +48,7 @@ type life struct {
 // newBox makes a root with definitions, for a daemon that was built as program.
 func newBox(t *testing.T, program string, rules []rule) *box {
 	t.Helper()
+	sources.Look(t)
 	dir, err := os.MkdirTemp("", "crash-")
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -24,6 +23,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/sources"
 )
 
 var bin string // where TestMain built the programs
@@ -37,10 +37,6 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	if err := lookAtSources("../.."); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	build := exec.Command("go", "build", "-o", dir, "dispatchd/cmd/...")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
@@ -48,17 +44,6 @@ func run(m *testing.M) int {
 	}
 	bin = dir
 	return m.Run()
-}
-
-// lookAtSources looks at every source file, so that the test cache knows what
-// this test depends on: the compiler that we call is beyond its sight.
-func lookAtSources(root string) error {
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && filepath.Ext(path) == ".go" {
-			_, err = os.Stat(path)
-		}
-		return err
-	})
 }
 
 // box is a private root with a daemon in it.
@@ -79,6 +64,7 @@ func newBox(t *testing.T, files map[string]string) *box {
 // newBoxWith is newBox, with something done to the daemon's command first.
 func newBoxWith(t *testing.T, files map[string]string, prepare func(*exec.Cmd)) *box {
 	t.Helper()
+	sources.Look(t)
 	dir, err := os.MkdirTemp("", "box-")
 	if err != nil {
 		t.Fatal(err)

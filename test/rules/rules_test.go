@@ -17,6 +17,7 @@ func rules() []rule {
 		{"state", "what is below the state directory is the store's", each(checkState)},
 		{"pure", "the queue reads no clock and runs nothing", each(checkPure)},
 		{"sleep", "tests wait for events", each(checkSleep)},
+		{"builds", "the test cache knows what a test builds", checkBuilds},
 		{"sends", "a send has another way out", checkSends},
 		{"variables", "no init, no package-level variables", each(checkVariables(variables()))},
 		{"names", "packages are named by what they do", each(checkNames)},

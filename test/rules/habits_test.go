@@ -137,3 +137,36 @@ func lastName(e ast.Expr) string {
 	}
 	return ""
 }
+
+// checkBuilds wants a test that builds the programs to tell the test cache so.
+func checkBuilds(tree []*file) []string {
+	builds, looks, tests := map[string]*file{}, map[string]bool{}, map[string]bool{}
+	for _, f := range tree {
+		tests[f.dir] = tests[f.dir] || strings.HasSuffix(f.path, "_test.go")
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if ok && f.calls(call, module+"test/sources.Look") {
+				looks[f.dir] = true
+			}
+			if ok && f.calls(call, "os/exec.Command", "os/exec.CommandContext") && mentionsGo(call) {
+				builds[f.dir] = f
+			}
+			return true
+		})
+	}
+	var found []string
+	for dir, f := range builds {
+		if tests[dir] && !looks[dir] {
+			found = append(found, f.at(f.Name, "%s builds programs, and the test cache does not know: call sources.Look in its tests", dir))
+		}
+	}
+	return found
+}
+
+// mentionsGo reports whether a command is the go command.
+func mentionsGo(call *ast.CallExpr) bool {
+	return slices.ContainsFunc(call.Args[:min(2, len(call.Args))], func(e ast.Expr) bool {
+		lit, ok := e.(*ast.BasicLit)
+		return ok && lit.Value == `"go"`
+	})
+}
