@@ -94,15 +94,11 @@ func (e *engine) check(ctx context.Context, spec *dispatchers.Spec, req ipc.Noti
 	return s, e.requirements(ctx, spec)
 }
 
-// requirements refuses a run whose packages or includes are missing.
+// requirements refuses a run whose packages are missing, or whose includes
+// are missing or could have been written by others.
 func (e *engine) requirements(ctx context.Context, spec *dispatchers.Spec) error {
-	for _, inc := range spec.PackageIncludes {
-		if _, err := os.Stat(inc); err != nil {
-			p := ipc.Errorf(ipc.KindIncludeMissing, "include %s: %v", inc, err)
-			p.Dispatcher = spec.Name
-			p.Suggestion = "install what brings the file, or take it out of package_includes"
-			return p
-		}
+	if err := spec.CheckIncludes(os.Geteuid()); err != nil {
+		return err
 	}
 	if len(spec.RequiredPackages) == 0 {
 		return nil

@@ -113,20 +113,3 @@ func (b *builder) spans() {
 		s.Retry.MaxBackoff = s.Retry.Backoff // its default gives way
 	}
 }
-
-// includes wants the files that a script loads to be as trusted as itself.
-func (b *builder) includes() {
-	v := b.seen["package_includes"]
-	if v == nil {
-		return
-	}
-	for _, item := range v.items {
-		if !slices.Contains(b.spec.PackageIncludes, item.text) {
-			continue
-		}
-		if err := b.trust.include(item.text); err != nil {
-			f := fileFault(item.text, err)
-			b.bad(item, f.Suggestion, "%s", err)
-		}
-	}
-}

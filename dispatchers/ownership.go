@@ -146,30 +146,3 @@ func openPlain(path string) (*os.File, error) {
 	}
 	return f, err
 }
-
-// include judges a file that a script will load. One that is missing is no
-// fault here: the package that brings it may come later.
-func (t trust) include(path string) error {
-	if t.off {
-		return nil
-	}
-	if _, err := os.Stat(path); err != nil {
-		return nil // refused as include_missing when a job is asked for
-	}
-	if err := t.directory(filepath.Dir(path)); err != nil {
-		return err
-	}
-	f, err := openPlain(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !fi.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", path)
-	}
-	return t.judge(path, fi, false)
-}

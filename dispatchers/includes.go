@@ -1,0 +1,80 @@
+package dispatchers
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"dispatchd/ipc"
+)
+
+// CheckIncludes judges the files that the dispatcher's script is about to load,
+// as Load did: one that was missing then may have come since, from anybody, and
+// one that was there may have been opened to others. The error is an *ipc.Error,
+// KindIncludeMissing for a file that is not there, else KindDispatcherDisabled.
+func (s *Spec) CheckIncludes(trustUID int) error {
+	for _, path := range s.PackageIncludes {
+		err := trust{uid: trustUID}.include(path)
+		if err == nil {
+			continue
+		}
+		f := fileFault(path, err)
+		e := ipc.Errorf(ipc.KindDispatcherDisabled, "include %s: %s", path, f.Message)
+		e.Suggestion = f.Suggestion
+		if errors.Is(err, fs.ErrNotExist) {
+			e = ipc.Errorf(ipc.KindIncludeMissing, "include %s: no such file", path)
+			e.Suggestion = "install what brings the file, or take it out of package_includes"
+		}
+		e.Dispatcher = s.Name
+		return e
+	}
+	return nil
+}
+
+// include judges a file that a script loads; fs.ErrNotExist when it is missing.
+func (t trust) include(path string) error {
+	if t.off {
+		return nil
+	}
+	if _, err := os.Stat(path); err != nil {
+		return err
+	}
+	if err := t.directory(filepath.Dir(path)); err != nil {
+		return err
+	}
+	f, err := openPlain(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !fi.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	return t.judge(path, fi, false)
+}
+
+// includes wants the files that a script loads to be as trusted as itself. One
+// that is missing is no fault of the definition: the package that brings it may
+// come later. A job is refused as long.
+func (b *builder) includes() {
+	v := b.seen["package_includes"]
+	if v == nil {
+		return
+	}
+	for _, item := range v.items {
+		if !slices.Contains(b.spec.PackageIncludes, item.text) {
+			continue
+		}
+		if err := b.trust.include(item.text); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			f := fileFault(item.text, err)
+			b.bad(item, f.Suggestion, "%s", err)
+		}
+	}
+}
