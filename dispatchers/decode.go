@@ -176,8 +176,8 @@ func (d *decoder) number(v *value, lo, hi int64) (int64, bool) {
 	}
 	n, ok := v.integer()
 	switch {
-	case ok && n < lo:
-		d.bad(v, "", "%d is too small, want at least %d", n, lo)
+	case ok && n < lo, !ok && strings.HasPrefix(v.text, "-"):
+		d.bad(v, "", "%s is too small, want at least %d", clip(v.text), lo)
 	case !ok || n > hi:
 		d.bad(v, "", "%s is too large, want at most %d", clip(v.text), hi)
 	default:

@@ -133,12 +133,22 @@ func nearest(word string, known []string) string {
 	}
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 	best, least := "", 1+max(1, len(word)/3)
+	lower := plain(word)
 	for _, k := range known {
-		if d := levenshtein.Distance(plain(word), plain(k), nil); d < least {
+		if d := levenshtein.Distance(lower, plain(k), nil); d < least {
 			best, least = k, d
 		}
 	}
-	return best
+	if best != "" || len(lower) < 3 {
+		return best
+	}
+	// desc for description, timeout_seconds for timeout.
+	for _, k := range known {
+		if strings.HasPrefix(plain(k), lower) || strings.HasPrefix(lower, plain(k)+"_") {
+			return k
+		}
+	}
+	return ""
 }
 
 // meant words the suggestion of nearest.

@@ -75,6 +75,8 @@ func (d *decoder) command(s *Spec) setter {
 		switch {
 		case len(v.items) == 0:
 			d.bad(v, "", "is empty, want a program and its arguments")
+		case strings.ContainsAny(v.items[0].text, " \t\n") && !filepath.IsAbs(v.items[0].text):
+			d.bad(v.items[0], "write each argument as a string of its own, or use script for a shell", "%q is a command line, want the program alone", clip(v.items[0].text))
 		case v.items[0].text == "":
 			d.bad(v.items[0], "", "the program is empty")
 		case !filepath.IsAbs(v.items[0].text) && strings.Contains(v.items[0].text, "/"), v.items[0].text == ".", v.items[0].text == "..":

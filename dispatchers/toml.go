@@ -3,6 +3,7 @@ package dispatchers
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -48,14 +49,15 @@ type document struct {
 
 // parseTOML never fails: what is wrong is in the document's faults.
 func parseTOML(src *source) *document {
-	// Places are found by capacity, as the library does: nothing may lie
-	// behind the data in its array.
-	src.data = src.data[:len(src.data):len(src.data)]
 	d := &document{src: src, root: newTable(src, "", 0)}
+	text := d.readable()
+	if d.broken {
+		return d
+	}
 	// The unstable parser gives places and goes on after a fault of ours; the
 	// stable decoder stops at the first one and knows places of its own only.
 	p := &unstable.Parser{}
-	p.Reset(src.data)
+	p.Reset(text)
 	current := d.root
 	for p.NextExpression() {
 		switch expr := p.Expression(); expr.Kind {
@@ -75,8 +77,7 @@ func parseTOML(src *source) *document {
 	var perr *unstable.ParserError
 	if errors.As(p.Error(), &perr) {
 		d.broken = true
-		off := min(max(cap(src.data)-cap(perr.Highlight), 0), len(src.data))
-		d.faults = append(d.faults, src.fault(off, "", "TOML: %s", perr.Message))
+		d.faults = append(d.faults, src.syntax(cap(text)-cap(perr.Highlight), perr.Message))
 	} else if len(d.faults) == 0 {
 		d.crossCheck()
 	}
@@ -135,9 +136,15 @@ func parts(it unstable.Iterator) []part {
 	return list
 }
 
+// bareRule is a key that needs no quotes.
+var bareRule = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
 // join makes the dotted path of a key below another.
 func join(path, name string) string {
 	name = clip(name)
+	if !bareRule.MatchString(name) {
+		name = strconv.Quote(name)
+	}
 	switch {
 	case path == "":
 		return name
