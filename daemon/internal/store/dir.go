@@ -1,10 +1,12 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
@@ -27,6 +29,13 @@ type Dir struct {
 	log  *slog.Logger
 }
 
+// lockWait bounds how long a start waits for the lock of another daemon, and
+// lockStep is how often it tries.
+const (
+	lockWait = 2 * time.Second
+	lockStep = 5 * time.Millisecond
+)
+
 // Open makes the directory where it is missing and takes its lock. A second
 // daemon gets an *ipc.Error of KindLocked.
 func Open(path string, o Options) (*Dir, error) {
@@ -45,8 +54,13 @@ func Open(path string, o Options) (*Dir, error) {
 	}
 	defer func() { _ = bridge.Close() }()
 	lock := flock.New(filepath.Join(path, "lock"), flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	got, err := lock.TryLock()
-	if err != nil {
+	// A child that a killed daemon was just forking has its descriptors, and so
+	// its lock, until it executes its program. On a busy machine that was one
+	// start in twenty that came right after a kill.
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	got, err := lock.TryLockContext(ctx, lockStep)
+	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("state directory lock: %w", err)
 	}
 	if !got {
