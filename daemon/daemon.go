@@ -77,6 +77,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book, given: given, upgrades: make(chan struct{}, 1),
 		core:     queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
 		calls:    make(chan func(), 256),
+		poked:    make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		ended:    make(chan struct{}),
 		epoch:    time.Now(),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,9 @@ type engine struct {
 	calls    chan func()
 	boot     string        // of the machine, short
 	epochID  string        // of the run directory
+	poked    chan struct{} // something was posted
+	postMu   sync.Mutex
+	posted   []func()
 	done     chan struct{} // closed when the loop is to end
 	ended    chan struct{} // closed when it has ended
 
@@ -75,6 +79,10 @@ func (e *engine) loop() {
 		select {
 		case call := <-e.calls:
 			call()
+		case <-e.poked:
+			for _, fn := range e.takePosted() {
+				fn()
+			}
 		case <-timer.C:
 			e.perform(e.core.Tick(e.now()))
 		case <-e.done:
@@ -142,12 +150,26 @@ func (e *engine) do(ctx context.Context, fn func()) error {
 	}
 }
 
-// post sends fn to the loop and does not wait for it to run.
+// post sends fn to the loop and never waits, so that the loop itself may post:
+// the journal answers at once where nothing is written. The list is bounded by
+// what posts: runs, and records on their way to the disk.
 func (e *engine) post(fn func()) {
+	e.postMu.Lock()
+	e.posted = append(e.posted, fn)
+	e.postMu.Unlock()
 	select {
-	case e.calls <- fn:
-	case <-e.done:
+	case e.poked <- struct{}{}:
+	default: // the loop knows already
 	}
+}
+
+// takePosted empties the list.
+func (e *engine) takePosted() []func() {
+	e.postMu.Lock()
+	defer e.postMu.Unlock()
+	list := e.posted
+	e.posted = nil
+	return list
 }
 
 // errStopping is the answer to who comes while the daemon goes down.
