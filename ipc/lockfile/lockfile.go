@@ -58,7 +58,7 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 		return nil, fmt.Errorf("lock name %q: not allowed; use letters, digits, and . _ : - behind the first", name)
 	}
 	path := filepath.Join(dir, name+".lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o660)
+	f, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +78,20 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 		write(f, h)
 	}
 	return f, nil
+}
+
+// open opens a lock file, and makes it where it is missing. os.OpenFile would
+// offer it to the poller, with five calls more.
+func open(path string) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o660)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
 }
 
 // inherit gives a lock file of ours the directory's group and lets the group

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"dispatchd/ipc"
 )
 
@@ -111,7 +113,7 @@ func (l *Launch) files() (list []*os.File, progress *os.File, err error) {
 	if in == "" {
 		in = os.DevNull
 	}
-	stdin, err := os.Open(in)
+	stdin, err := open(in, unix.O_RDONLY)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,17 +121,45 @@ func (l *Launch) files() (list []*os.File, progress *os.File, err error) {
 	if l.OutputFile == "" {
 		list = append(list, os.Stdout, os.Stderr)
 	} else {
-		out, err := os.OpenFile(l.OutputFile, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		out, err := open(l.OutputFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
 		if err != nil {
 			return list, nil, err
 		}
 		list = append(list, out, out)
 	}
-	r, w, err := os.Pipe()
+	r, w, err := pipe()
 	if err != nil {
 		return list, nil, err
 	}
 	return append(list, w), r, nil
+}
+
+// open opens a file for a child. os.OpenFile would offer it to the poller, with
+// five calls more.
+func open(path string, how int) (*os.File, error) {
+	for {
+		fd, err := unix.Open(path, how|unix.O_CLOEXEC, 0o600)
+		switch {
+		case err == nil:
+			return os.NewFile(uintptr(fd), path), nil
+		case !errors.Is(err, unix.EINTR):
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+	}
+}
+
+// pipe makes a pipe from a child to us: only our end is the poller's.
+func pipe() (r, w *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, os.NewSyscallError("pipe2", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		_ = unix.Close(fds[0])
+		_ = unix.Close(fds[1])
+		return nil, nil, os.NewSyscallError("pipe", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "progress"), os.NewFile(uintptr(fds[1]), "progress"), nil
 }
 
 // closeAll closes our copies of the child's files, but never our own output.

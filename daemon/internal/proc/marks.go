@@ -54,9 +54,12 @@ type mark struct {
 // begin makes .run, and fails where somebody has made it before: an attempt is
 // started once.
 func (m Marks) begin(first mark) (*os.File, error) {
-	f, err := os.OpenFile(m.run(), os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := open(m.run(), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND)
 	if err != nil {
 		return nil, err
+	}
+	if first == (mark{}) {
+		return f, nil
 	}
 	if err := note(f, first); err != nil {
 		_ = f.Close()

@@ -1,11 +1,14 @@
 package proc
 
 import (
+	"errors"
 	"net"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // notifySocket takes the datagrams that sd_notify sends. A nil one is no
@@ -17,8 +20,12 @@ type notifySocket struct {
 
 // listenNotify makes the socket, for the child's user only.
 func listenNotify(path string, cred *Credential) (*notifySocket, error) {
-	_ = os.Remove(path)
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
+	conn, err := net.ListenUnixgram("unixgram", addr)
+	if errors.Is(err, unix.EADDRINUSE) { // left there by a crash
+		_ = os.Remove(path)
+		conn, err = net.ListenUnixgram("unixgram", addr)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +68,7 @@ func (s *notifySocket) close() {
 		return
 	}
 	_ = s.conn.Close()
-	_ = os.Remove(s.path)
+	_ = unix.Unlink(s.path)
 }
 
 // ParseNotify reads a datagram of sd_notify(3): STATUS=, X_PROGRESS= (0 to
