@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"dispatchd/test/sources"
 )
 
 // Every benchmark works, with counts so small that its figures mean nothing.
@@ -13,6 +15,7 @@ func TestAll(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("starts daemons, and reads Linux's /proc")
 	}
+	sources.Look(t)
 	var out, wrong bytes.Buffer
 	code := run(context.Background(), []string{"-rounds", "1", "-scale", "1", "-rest", "100ms"}, &out, &wrong)
 	if code != 0 {
