@@ -34,7 +34,6 @@ func permits() []permit {
 		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs Syscall6 ByteSliceToString Flock", "durability, holes in long output, and a lock between two images"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},
 		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Major Minor", "lock files and who holds them"},
-		{"ipc/lockfile", "os", "OpenFile", "lock files"},
 		{"dispatchers", "os", "OpenFile", "reads a definition without following a link"},
 		{"daemon", "os", "OpenFile WriteFile Rename Remove MkdirAll Chown", "the run directory: arguments and marks of running jobs, the boot's mark, a stale socket"},
 		{"daemon", "os", "CreateTemp Unsetenv", "an upgrade in place hands the next image a nameless file"},
