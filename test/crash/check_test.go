@@ -149,25 +149,22 @@ func (c *checker) result(job ipc.Job, rule rule, runs []attempt) {
 	case ipc.Succeeded:
 		ok = last.ended && last.code == 0
 	case ipc.Failed:
-		ok = last.ended && last.code != 0
+		// A shim that is killed before it starts anything could not start it.
+		ok = last.ended && last.code != 0 || last.job == "" && c.shims[job.ID] && job.Error.Kind == ipc.KindStartFailed
 	case ipc.Interrupted:
 		ok = !rule.rerun && job.Attempt > 0
 	}
 	if !ok {
 		c.report("result", "job %s of %s is %s after %d attempts (%+v); the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, job.Error, runs)
 	}
-	if rule.survive && c.shims != nil && job.State == ipc.Interrupted && !c.shimDied(runs) {
-		c.report("survive", "job %s of %s is interrupted, and its shim was never killed", job.ID, job.Dispatcher)
+	if rule.survive && c.shims != nil && !c.shims[job.ID] && (job.State == ipc.Interrupted || len(runs) > 0 && !rule.survived(runs)) {
+		c.report("survive", "job %s of %s is %s after %d attempts, and its shim was never killed; the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, runs)
 	}
 }
 
-// shimDied says whether the end of a job may be due to a killed shim. Of a job
-// that did not come to begin nobody knows which shim was its own.
-func (c *checker) shimDied(runs []attempt) bool {
-	if len(runs) == 0 {
-		return len(c.shims) > 0
-	}
-	return slices.ContainsFunc(runs, func(r attempt) bool { return c.shims[r.parent] })
+// survived says whether every run came to its end by itself.
+func (r rule) survived(runs []attempt) bool {
+	return !slices.ContainsFunc(runs, func(a attempt) bool { return !a.ended })
 }
 
 // told checks that a final state that somebody was told stayed.

@@ -45,14 +45,14 @@ func plants() []plant {
 			},
 		}},
 		{"a lock is released as soon as the job has started", []string{"lock"}, true, []patch{
-			{"daemon/launch.go", "\te.post(func() { e.spawned(r, p) })\n", "\te.post(func() { e.spawned(r, p); r.release() })\n"},
+			{"daemon/launch.go", "\t\tlocks = append(locks, l.file)\n", "\t\t_ = l\n"},
 		}},
 		{"the queue forgets who holds a lock", []string{"lock"}, true, []patch{
 			{"daemon/launch.go", "\te.post(func() { e.spawned(r, p) })\n", "\te.post(func() { e.spawned(r, p); r.release() })\n"},
 			{"daemon/internal/queue/locks.go", "\t\tk.held[l.Name] = k.held[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
 		}},
 		{"a start forgets every fifth queued job", []string{"open"}, false, []patch{
-			{"daemon/recover.go", "\t\tqueued++\n", "\t\tif queued++; queued%5 == 0 {\n\t\t\tcontinue\n\t\t}\n"},
+			{"daemon/recover.go", "\t\t\tqueued++\n", "\t\t\tif queued++; queued%5 == 0 {\n\t\t\t\tcontinue\n\t\t\t}\n"},
 		}},
 		{"a snapshot leaves a queued job out", []string{"lost"}, false, []patch{
 			{"daemon/internal/store/book.go", "\tfor _, j := range s.open {\n", "\tfor i, j := range s.open {\n\t\tif i == 7 {\n\t\t\tcontinue\n\t\t}\n"},
@@ -61,7 +61,7 @@ func plants() []plant {
 			{"daemon/internal/store/book.go", "range s.keys {\n", "range map[Key]keyed(nil) {\n"},
 		}},
 		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
-			{"daemon/recover.go", "\te.killOrphan(job)\n", ""},
+			{"daemon/recover.go", "\tmarks.KillRest(job.ID.String())\n", "\t_ = marks\n"},
 		}},
 		{"what must not run twice runs again", []string{"twice"}, false, []patch{
 			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != \"rerun\" {", "if spec == nil {"},
@@ -71,7 +71,7 @@ func plants() []plant {
 			{"daemon/perform.go", "\t\tgo e.launch(r)\n\t})\n", "\t})\n\tgo e.launch(r)\n"},
 		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{
-			{"daemon/recover.go", "\t\"strconv\"\n", "\t\"slices\"\n\t\"strconv\"\n"},
+			{"daemon/recover.go", "\t\"context\"\n", "\t\"context\"\n\t\"slices\"\n"},
 			{"daemon/recover.go", "range e.book.Open() {", "range slices.Backward(e.book.Open()) {"},
 		}},
 	}

@@ -38,7 +38,7 @@ func newRound(t *testing.T, program string, rules []rule, lane uint64, shims boo
 	r := &round{box: newBox(t, program, rules), rng: random(lane), lane: lane, shims: shims}
 	r.book.rules = rules
 	if shims {
-		r.book.shims = map[int]bool{}
+		r.book.shims = map[string]bool{}
 	}
 	r.load = &load{box: r.box, book: &r.book, pause: 6 * time.Millisecond, acks: make(chan struct{})}
 	ctx, stop := context.WithCancel(context.Background())

@@ -46,12 +46,12 @@ func shimmed(t *testing.T) bool {
 func (r *round) killShims() {
 	all := r.rng.IntN(2) == 0
 	for pid, argv := range cmdlines() {
-		if len(argv) < 2 || argv[1] != "shim" || exe(pid) != r.daemon || (!all && r.rng.IntN(2) == 0) {
+		if len(argv) != 4 || argv[1] != "shim" || exe(pid) != r.daemon || (!all && r.rng.IntN(2) == 0) {
 			continue
 		}
 		if unix.Kill(pid, unix.SIGKILL) == nil {
 			r.figures.shimKills++
-			r.book.shims[pid] = true
+			r.book.shims[argv[3]] = true
 		}
 	}
 }

@@ -18,10 +18,14 @@ const roundKills = 75
 // or left.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	shims := shimmed(t)
+	shims, slow := shimmed(t), variant(t, []patch{slowJournal()})
 	var total tally
 	inParallel((opt.kills+roundKills-1)/roundKills, func(i int) {
-		r := newRound(t, stock(), allRules(), uint64(i), shims)
+		program := stock()
+		if i%2 == 1 {
+			program = slow
+		}
+		r := newRound(t, program, allRules(), uint64(i), shims)
 		r.sweep(min(roundKills, opt.kills-i*roundKills))
 		total.add(t, r)
 	})
