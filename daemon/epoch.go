@@ -13,8 +13,8 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/ipc"
 )
 
 // jobsDir is where the marks of running attempts are.
@@ -78,19 +78,34 @@ func bootName() string {
 	return "boot"
 }
 
-// sweepMarks removes marks of attempts that are over. There are some after a
-// crash between a durable end and their removal, or when the journal healed.
-func (e *engine) sweepMarks() {
+// staleMarks lists the mark files of attempts that are over by the book. They
+// may go as soon as the journal says so, too: a start that finds a running job
+// without marks takes it for one that never began, and runs it again.
+func (e *engine) staleMarks() []string {
 	entries, err := os.ReadDir(e.jobsDir())
 	if err != nil {
-		return
+		return nil
 	}
-	for _, entry := range entries {
-		word, _, _ := strings.Cut(entry.Name(), "-")
-		id, err := ulid.ParseStrict(word)
-		if err != nil || e.runs[queue.ID(id)] != nil {
-			continue
+	runs := map[string]bool{}
+	for _, job := range e.book.Open() {
+		if job.State == ipc.Running {
+			runs[filepath.Base(string(e.marks(job.ID, int(job.Attempt))))] = true
 		}
-		_ = os.Remove(filepath.Join(e.jobsDir(), entry.Name()))
+	}
+	var stale []string
+	for _, entry := range entries {
+		attempt, _, _ := strings.Cut(entry.Name(), ".")
+		word, _, _ := strings.Cut(attempt, "-")
+		if _, err := ulid.ParseStrict(word); err == nil && !runs[attempt] {
+			stale = append(stale, filepath.Join(e.jobsDir(), entry.Name()))
+		}
+	}
+	return stale
+}
+
+// removeAll removes files that nobody needs any more.
+func removeAll(paths []string) {
+	for _, path := range paths {
+		_ = os.Remove(path)
 	}
 }

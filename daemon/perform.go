@@ -372,20 +372,22 @@ const healEvery = 500 * time.Millisecond
 func (e *engine) heal() {
 	time.AfterFunc(healEvery, func() {
 		e.post(func() {
-			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err) }) })
+			stale := e.staleMarks()
+			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err, stale) }) })
 		})
 	})
 }
 
-// healed resumes acceptance, or tries again.
-func (e *engine) healed(err error) {
+// healed resumes acceptance, or tries again. What was over when the snapshot was
+// taken needs no marks then.
+func (e *engine) healed(err error, stale []string) {
 	if err != nil {
 		e.journalErr = err
 		e.heal()
 		return
 	}
 	e.log.Info("journal: written anew; jobs are accepted again")
-	e.sweepMarks()
+	removeAll(stale)
 	e.journalErr = nil
 	if !e.stopping && !e.leaving {
 		e.core.Freeze(false)

@@ -19,6 +19,7 @@ func (e *engine) restore() {
 		e.core.Hold(e.now(), name, true)
 	}
 	e.lastID = e.book.LastID() // a clock that was set back must not reorder jobs
+	removeAll(e.staleMarks())  // before anything ends: the book is the journal now
 	for _, job := range e.book.Open() {
 		switch {
 		case job.State == ipc.Queued:
@@ -31,7 +32,6 @@ func (e *engine) restore() {
 			e.interrupted(job)
 		}
 	}
-	e.sweepMarks()
 	proc.SweepCgroups()
 	if queued+adopted+interrupted > 0 {
 		e.log.Info("jobs restored", "queued", queued, "running_or_ended_meanwhile", adopted, "interrupted", interrupted)
@@ -133,6 +133,11 @@ func (e *engine) requeueRestored(job *store.Job, started bool) {
 // second run can overlap it.
 func (e *engine) interrupted(job *store.Job) {
 	marks := e.marks(job.ID, int(job.Attempt))
+	forget := func(err error) {
+		if err == nil {
+			marks.Remove()
+		}
+	}
 	e.log.Warn("a job of the last daemon was interrupted", "dispatcher", job.Dispatcher, "job", job.ID.String())
 	marks.KillRest(job.ID.String())
 	spec := e.catalog.Load().Specs[job.Dispatcher]
@@ -145,7 +150,7 @@ func (e *engine) interrupted(job *store.Job) {
 	out.Output.Bytes = size
 	out.Error = &ipc.JobError{Kind: ipc.KindInterrupted, Message: "the daemon went down while it ran, and its end is not known"}
 	if spec == nil || spec.OnInterrupt != "rerun" {
-		e.end(job, ipc.Interrupted, out)
+		e.endThen(job, ipc.Interrupted, out, forget)
 		return
 	}
 	out.Epoch = ""
@@ -155,7 +160,7 @@ func (e *engine) interrupted(job *store.Job) {
 		e.log.Error("book: rerun", "job", job.ID.String(), "error", err)
 		return
 	}
-	e.journal.Append(rec, e.durability(spec), false, func(error) {})
+	e.journal.Append(rec, e.durability(spec), false, forget)
 	e.requeueRestored(again, true)
 }
 
