@@ -15,22 +15,32 @@ import (
 	"dispatchd/ipc"
 )
 
-// find asks the loop for one job's view.
+// find asks the loop for one job's view. If the job has ended, it waits until
+// that is certain.
 func (e *engine) find(ctx context.Context, id string, also func(*store.Job)) (ipc.Job, error) {
 	var view ipc.Job
 	var err error
+	certain := make(chan struct{})
 	if stopped := e.do(ctx, func() {
 		var job *store.Job
-		if job, err = e.book.Find(id); err == nil {
-			view = e.view(job)
-			if also != nil {
-				also(job)
-			}
+		if job, err = e.book.Find(id); err != nil {
+			close(certain)
+			return
 		}
+		view = e.view(job)
+		if also != nil {
+			also(job)
+		}
+		e.whenCertain(queue.ID(job.ID), func() { close(certain) })
 	}); stopped != nil {
 		return view, stopped
 	}
-	return view, err
+	select {
+	case <-certain:
+		return view, err
+	case <-e.done:
+		return view, errStopping()
+	}
 }
 
 // Job gives the job with this id or unique prefix of one.
@@ -79,11 +89,24 @@ func (e *engine) leave(id string, ch chan struct{}) {
 // Jobs lists jobs, newest first.
 func (e *engine) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 	views := []ipc.Job{}
+	var uncertain []chan struct{}
 	err := e.do(ctx, func() {
 		for _, job := range e.book.List(f) {
 			views = append(views, e.view(job))
+			if _, open := e.ending[queue.ID(job.ID)]; open {
+				ch := make(chan struct{})
+				uncertain = append(uncertain, ch)
+				e.whenCertain(queue.ID(job.ID), func() { close(ch) })
+			}
 		}
 	})
+	for _, ch := range uncertain {
+		select {
+		case <-ch:
+		case <-e.done:
+			return views, errStopping()
+		}
+	}
 	return views, err
 }
 

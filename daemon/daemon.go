@@ -84,6 +84,8 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		runs:     map[queue.ID]*run{},
 		inflight: map[queue.ID][]func(error){},
 		waiters:  map[queue.ID][]chan struct{}{},
+		ending:   map[queue.ID][]func(){},
+		joining:  map[store.Key][]func(error){},
 		tallies:  map[string]*tally{},
 		outputs:  store.NewQuota(settings.LogBytes),
 	}

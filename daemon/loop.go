@@ -44,7 +44,9 @@ type engine struct {
 	runs       map[queue.ID]*run
 	inflight   map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
 	waiters    map[queue.ID][]chan struct{}
-	conditions []condition // what others wait for
+	ending     map[queue.ID][]func()       // ended, not yet durable: what waits for that
+	joining    map[store.Key][]func(error) // joined, not yet durable: who asked again
+	conditions []condition                 // what others wait for
 	tallies    map[string]*tally
 	total      ipc.Counters
 	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open

@@ -153,8 +153,11 @@ func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects
 	}
 	a := answer{notified: ipc.Notified{Job: e.view(job), Coalesced: v.Joined, Position: v.Position}}
 	id := queue.ID(rec.ID)
-	if !v.Joined {
+	switch {
+	case !v.Joined:
 		e.inflight[id] = nil
+	case s.key != "":
+		e.joining[s.storeKey()] = nil
 	}
 	e.journal.Append(rec, e.durability(s.spec), true, func(err error) {
 		if err != nil {
@@ -162,11 +165,22 @@ func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects
 		} else {
 			reply <- a
 		}
-		if !v.Joined {
+		switch {
+		case !v.Joined:
 			e.post(func() { e.settled(id, err) })
+		case s.key != "":
+			e.post(func() { e.joined(s.storeKey(), err) })
 		}
 	})
 	e.perform(effects)
+}
+
+// joined ends the time in which a join with a key was not yet durable.
+func (e *engine) joined(key store.Key, err error) {
+	for _, tell := range e.joining[key] {
+		tell(err)
+	}
+	delete(e.joining, key)
 }
 
 // settled ends the time in which an accepted job was not yet durable. One that
@@ -190,7 +204,8 @@ func (e *engine) settled(id queue.ID, err error) {
 
 // repeated answers a notify whose idempotency key is known already.
 func (e *engine) repeated(s submission, reply chan<- answer) bool {
-	id, hash, ok := e.book.Key(store.Key{UID: s.by.UID, Dispatcher: s.spec.Name, Key: s.key})
+	key := s.storeKey()
+	id, hash, ok := e.book.Key(key)
 	if !ok {
 		return false
 	}
@@ -217,10 +232,17 @@ func (e *engine) repeated(s submission, reply chan<- answer) bool {
 	}
 	if list, open := e.inflight[queue.ID(id)]; open {
 		e.inflight[queue.ID(id)] = append(list, tell)
-		return true
+	} else if list, open := e.joining[key]; open {
+		e.joining[key] = append(list, tell)
+	} else {
+		e.whenCertain(queue.ID(id), func() { tell(nil) })
 	}
-	tell(nil)
 	return true
+}
+
+// storeKey is a notify's idempotency key.
+func (s submission) storeKey() store.Key {
+	return store.Key{UID: s.by.UID, Dispatcher: s.spec.Name, Key: s.key}
 }
 
 // lookup finds a dispatcher that takes jobs.

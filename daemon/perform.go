@@ -304,16 +304,37 @@ func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then f
 	}
 	e.tallyEnd(job, state)
 	id := queue.ID(job.ID)
-	waiting := e.waiters[id]
+	e.ending[id] = nil
+	for _, ch := range e.waiters[id] {
+		e.whenCertain(id, func() { close(ch) })
+	}
 	delete(e.waiters, id)
-	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(waiting) > 0, func(err error) {
+	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.ending[id]) > 0, func(err error) {
 		then(err)
-		for _, ch := range waiting {
-			close(ch)
-		}
+		e.post(func() { e.certain(id) })
 	})
 	e.prune(out.Output)
 	e.forgetRemoved(job.Dispatcher)
+}
+
+// whenCertain calls fn when a job's end, if it has one, is durable: nobody is
+// told of a final state that a crash could take back.
+func (e *engine) whenCertain(id queue.ID, fn func()) {
+	if list, open := e.ending[id]; open {
+		e.ending[id] = append(list, fn)
+		return
+	}
+	fn()
+}
+
+// certain tells who waited for a job's end to be durable. They are also told
+// where it could not be written: it is in the book, and is written with that.
+func (e *engine) certain(id queue.ID) {
+	list := e.ending[id]
+	delete(e.ending, id)
+	for _, fn := range list {
+		fn()
+	}
 }
 
 // tallyEnd counts and logs the end of a job.
