@@ -149,8 +149,7 @@ func (c *checker) result(job ipc.Job, rule rule, runs []attempt) {
 	case ipc.Succeeded:
 		ok = last.ended && last.code == 0
 	case ipc.Failed:
-		// A shim that is killed before it starts anything could not start it.
-		ok = last.ended && last.code != 0 || last.job == "" && c.shims[job.ID] && job.Error.Kind == ipc.KindStartFailed
+		ok = last.ended && last.code != 0 || !last.ended && c.shims[job.ID] && c.killedWithShim(job)
 	case ipc.Interrupted:
 		ok = !rule.rerun && job.Attempt > 0
 	}
@@ -160,6 +159,13 @@ func (c *checker) result(job ipc.Job, rule rule, runs []attempt) {
 	if rule.survive && c.shims != nil && !c.shims[job.ID] && (job.State == ipc.Interrupted || len(runs) > 0 && !rule.survived(runs)) {
 		c.report("survive", "job %s of %s is %s after %d attempts, and its shim was never killed; the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, runs)
 	}
+}
+
+// killedWithShim says whether a failed job may be one whose shim we killed before
+// it started anything. A child that a shim is just forking looks like a shim
+// until it executes the job, so it may have been killed in its place.
+func (c *checker) killedWithShim(job ipc.Job) bool {
+	return job.Error.Kind == ipc.KindStartFailed || job.Error.Kind == ipc.KindSignaled && job.Signal == "SIGKILL"
 }
 
 // survived says whether every run came to its end by itself.

@@ -72,6 +72,16 @@ func (b *book) fault(format string, args ...any) {
 	b.faults = append(b.faults, fmt.Sprintf(format, args...))
 }
 
+// answered notes one more answer for a key.
+func (b *book) answered(a *ask, id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	a.jobs = append(a.jobs, id)
+	if a.acked == 0 {
+		a.acked = now()
+	}
+}
+
 func (b *book) count() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -80,28 +80,39 @@ func (c *caller) life() int {
 	return c.rng.IntN(10)
 }
 
-// ask sends until there is an answer, with the same key each time.
+// ask sends until there is an answer, with the same key each time, and now and
+// then twice at once.
 func (c *caller) ask(a *ask) {
 	a.sent = now()
 	c.book.mu.Lock()
 	c.book.asks = append(c.book.asks, a)
 	c.book.mu.Unlock()
-	id, err := c.send(a)
-	at := now()
-	c.book.mu.Lock()
-	switch {
-	case err == nil:
-		a.acked, a.jobs = at, append(a.jobs, id)
-	case isKind(err, ipc.KindQueueFull):
-		a.refused = true
+	refused, senders := 0, 1
+	if c.rng.IntN(8) == 0 {
+		senders = 2
 	}
-	c.book.mu.Unlock()
-	if err == nil {
-		c.own = append(c.own, a)
-		select {
-		case c.acks <- struct{}{}:
-		default:
-		}
+	var both sync.WaitGroup
+	for range senders {
+		both.Go(func() {
+			switch id, err := c.send(a); {
+			case err == nil:
+				c.book.answered(a, id)
+			case isKind(err, ipc.KindQueueFull):
+				c.book.mu.Lock()
+				refused++
+				c.book.mu.Unlock()
+			}
+		})
+	}
+	both.Wait()
+	if len(a.jobs) == 0 {
+		a.refused = refused > 0
+		return
+	}
+	c.own = append(c.own, a)
+	select {
+	case c.acks <- struct{}{}:
+	default:
 	}
 }
 
@@ -112,9 +123,7 @@ func (c *caller) again(a *ask) {
 		c.book.fault("key %s of %s was answered, and asked again: %v", a.key, a.dispatcher, err)
 		return
 	}
-	c.book.mu.Lock()
-	defer c.book.mu.Unlock()
-	a.jobs = append(a.jobs, id)
+	c.book.answered(a, id)
 }
 
 // send notifies until the daemon answers. No answer is in order only from one

@@ -70,6 +70,14 @@ func plants() []plant {
 			slowJournal(),
 			{"daemon/perform.go", "\t\tgo e.launch(r)\n\t})\n", "\t})\n\tgo e.launch(r)\n"},
 		}},
+		{"a run's marks go before its end is written", []string{"attempts", "twice"}, false, []patch{
+			slowJournal(),
+			{"daemon/recover.go", "\tproc.SweepCgroups()\n", "\tproc.SweepCgroups()\n\tremoveAll(e.staleMarks())\n"},
+		}},
+		{"an end is told before it is written", []string{"told"}, false, []patch{
+			slowJournal(),
+			{"daemon/perform.go", "\te.ending[id] = nil\n", ""},
+		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{
 			{"daemon/recover.go", "\t\"context\"\n", "\t\"context\"\n\t\"slices\"\n"},
 			{"daemon/recover.go", "range e.book.Open() {", "range slices.Backward(e.book.Open()) {"},
