@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,10 +76,17 @@ func (e *engine) loop() {
 	defer close(e.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	mem := newMemory()
+	defer mem.timer.Stop()
 	e.perform(e.core.Tick(e.now()))
 	for {
 		e.arm(timer)
 		select {
+		case <-mem.timer.C:
+			if mem.rests(e.now()) {
+				go debug.FreeOSMemory()
+			}
+			continue
 		case call := <-e.calls:
 			call()
 		case <-e.poked:
@@ -90,6 +98,7 @@ func (e *engine) loop() {
 		case <-e.done:
 			return
 		}
+		mem.event(e.now())
 		e.conditions = slices.DeleteFunc(e.conditions, condition.met)
 	}
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // quiet is how long a daemon may still have to do with what came before.
-const quiet = 3 * time.Second
+const quiet = 8 * time.Second
 
 // measureIdle watches a daemon that nobody asks for anything.
 func measureIdle(ctx context.Context, l *lab) ([]figure, error) {
