@@ -22,7 +22,7 @@ type lab struct {
 }
 
 //go:embed testdata/*.c
-var sources embed.FS
+var programs embed.FS
 
 // open builds the programs and makes the directory.
 func (l *lab) open(ctx context.Context) error {
@@ -64,7 +64,7 @@ func (l *lab) build(ctx context.Context) error {
 	}
 	for _, name := range []string{"echo", "trip"} {
 		src := filepath.Join(l.bin, name+".c")
-		text, err := sources.ReadFile("testdata/" + name + ".c")
+		text, err := programs.ReadFile("testdata/" + name + ".c")
 		if err != nil {
 			return err
 		}
