@@ -40,6 +40,9 @@ const stopGrace = 2 * time.Second
 // it from running (KindLocked: another daemon owns the state directory,
 // KindConfiguration: its settings are bad).
 func Run(ctx context.Context, cfg Config) error {
+	if err := notOfAJob(); err != nil {
+		return err
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}

@@ -5,6 +5,8 @@ import (
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
 )
 
 // RunShim is the whole life of a job's shim, the small supervisor process by
@@ -18,4 +20,20 @@ func RunShim() int {
 			_ = f.Close()
 		}
 	})
+}
+
+// notOfAJob refuses to be a daemon in a process that was started for one job. A
+// program that forgets to call RunShim or Set.Main would be a daemon there, which
+// would find the job and start it again, and so on until no process is left.
+func notOfAJob() error {
+	for _, by := range []struct{ env, call string }{
+		{proc.ShimEnv, "daemon.RunShim"}, {dispatchers.FunctionEnv, "dispatchers.Set.Main"},
+	} {
+		if os.Getenv(by.env) != "" {
+			p := ipc.Errorf(ipc.KindInternal, "%s is set: this process was started for a job, not to be a daemon", by.env)
+			p.Suggestion = "call " + by.call + " first thing in main"
+			return p
+		}
+	}
+	return nil
 }

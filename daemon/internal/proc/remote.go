@@ -84,7 +84,7 @@ func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (e
 	}
 	files := append([]*os.File{null, null, complaints, in, w}, locks...)
 	r.child, err = os.StartProcess(argv[0], append(argv[:len(argv):len(argv)], l.Dispatcher, l.Job), &os.ProcAttr{
-		Dir: "/", Env: []string{"GOMAXPROCS=1", "PATH=/usr/bin:/bin"}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: []string{"GOMAXPROCS=1", "PATH=/usr/bin:/bin", ShimEnv + "=" + l.Job}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	_ = in.Close()
 	if err != nil {

@@ -25,6 +25,9 @@ const (
 // errNoLaunch says that a shim was not told what to do.
 var errNoLaunch = errors.New("no launch")
 
+// ShimEnv is set in the environment of a shim, and of nothing else.
+const ShimEnv = "DISPATCHD_SHIM"
+
 // maxLaunch bounds the launch that a shim reads.
 const maxLaunch = 16 << 20
 
