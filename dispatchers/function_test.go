@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -80,82 +77,5 @@ func TestRegisterRefusesFaultsOfTheProgram(t *testing.T) {
 	var none *Set
 	if none.Names() != nil || none.Spec("a") != nil || none.runChild(t.Context(), "a", nil, nil) == nil {
 		t.Error("a nil set is not empty")
-	}
-}
-
-// childSet is what the test binary runs when it is started as a child.
-func childSet() *Set {
-	set := NewSet()
-	Register(set, "add", func(_ context.Context, n []int) (int, error) {
-		if len(n) == 0 {
-			return 0, errors.New("nothing to add")
-		}
-		return n[0] + n[1], nil
-	})
-	Register(set, "wait", func(ctx context.Context, _ any) (any, error) {
-		p, err := os.FindProcess(os.Getpid())
-		if err == nil {
-			err = p.Signal(syscall.SIGTERM)
-		}
-		if err != nil {
-			return nil, err
-		}
-		<-ctx.Done()
-		return "stopped by signal", nil
-	})
-	return set
-}
-
-// TestMain makes the test binary a child program, as a daemon that embeds
-// functions is one.
-func TestMain(m *testing.M) {
-	childSet().Main()
-	os.Exit(m.Run())
-}
-
-// TestMainReexec starts the test binary as the child of a job: arguments on
-// standard input, result on descriptor 3, error on standard error.
-func TestMainReexec(t *testing.T) {
-	for _, tc := range []struct {
-		name, stdin    string
-		code           int
-		result, stderr string
-	}{
-		{"add", `[2,3]`, 0, `{"result":5}` + "\n", ""},
-		{"add", `[]`, 1, "", "add: nothing to add\n"},
-		{"wait", ``, 0, `{"result":"stopped by signal"}` + "\n", ""},
-		{"gone", ``, 1, "", "gone: no function is registered under this name\n"},
-	} {
-		dir := t.TempDir()
-		in, errs, result := filepath.Join(dir, "in"), filepath.Join(dir, "err"), filepath.Join(dir, "result")
-		write(t, in, tc.stdin)
-		files := make([]*os.File, 4)
-		for i, path := range []string{in, os.DevNull, errs, result} {
-			f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = f.Close() }()
-			files[i] = f
-		}
-		self, err := os.Executable()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := os.StartProcess(self, []string{self}, &os.ProcAttr{
-			Env: append(os.Environ(), FunctionEnv+"="+tc.name, "DISPATCHD_PROGRESS_FD=3"), Files: files,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		state, err := p.Wait()
-		if err != nil {
-			t.Fatal(err)
-		}
-		gotErr, _ := os.ReadFile(errs)
-		gotResult, _ := os.ReadFile(result)
-		if state.ExitCode() != tc.code || string(gotErr) != tc.stderr || string(gotResult) != tc.result {
-			t.Errorf("%s %s: code %d, stderr %q, result %q", tc.name, tc.stdin, state.ExitCode(), gotErr, gotResult)
-		}
 	}
 }
