@@ -246,46 +246,6 @@ func firstError(errs ...error) error {
 	return nil
 }
 
-// FuzzLoad: whatever a file holds, Load gives a dispatcher, or faults with a
-// place in the file that can be rendered; never a panic and never neither.
-func FuzzLoad(f *testing.F) {
-	golden, err := os.ReadFile("testdata/faults.txtar")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for part := range strings.SplitSeq(string(golden), "-- ") {
-		if _, text, ok := strings.Cut(part, " --\n"); ok {
-			f.Add([]byte(text))
-		}
-	}
-	f.Add([]byte("script = '''\ntrue\n'''\n[locks]\nshared = [\"a:{b}\"]"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := t.TempDir()
-		write(t, filepath.Join(dir, "a.toml"), string(data))
-		write(t, filepath.Join(dir, "base.toml"), `command = ["true"]`)
-		write(t, filepath.Join(dir, "base.d", "x.toml"), string(data))
-		c := Load(Options{Dirs: []string{dir}, SkipOwnership: true})
-		for _, fault := range c.Faults {
-			if fault.Message == "" || fault.Render() == "" || fault.Error() == "" {
-				t.Errorf("empty fault %+v", fault)
-			}
-			if strings.ContainsAny(strings.ReplaceAll(fault.Render(), "\n", ""), "\x00\x1b\r") {
-				t.Errorf("fault would act upon a terminal: %q", fault.Render())
-			}
-		}
-		s, bad := c.Specs["a"], c.Disabled["a"]
-		if (s != nil) == (len(bad) > 0) && strings.TrimSpace(string(data)) != "" {
-			t.Errorf("spec %v beside faults %v", s, bad)
-		}
-		if s != nil {
-			s.Definition()
-			if s.Concurrency < 1 || s.QueueTimeout < 0 || s.DebounceMax < s.Debounce || (len(s.Command) == 0) == (s.Script == "") {
-				t.Errorf("bad spec passed: %+v", s)
-			}
-		}
-	})
-}
-
 // TestHostileFiles: files as large as allowed, made to be costly, are refused
 // with a bounded number of short faults; each took under half a second.
 func TestHostileFiles(t *testing.T) {
