@@ -191,11 +191,31 @@ func (e *engine) Dispatchers(ctx context.Context) ([]ipc.Dispatcher, error) {
 // Dispatcher gives one dispatcher with its whole definition.
 func (e *engine) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, error) {
 	var d ipc.Dispatcher
-	if _, err := e.lookup(name); err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
+	spec, err := e.lookup(name)
+	if err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
 		return d, err
 	}
-	err := e.do(ctx, func() { d = e.dispatcher(name) })
-	return d, err
+	if err := e.do(ctx, func() { d = e.dispatcher(name) }); err != nil || spec == nil {
+		return d, err
+	}
+	d.Problems = e.problems(ctx, spec)
+	return d, nil
+}
+
+// problems says what would make the next run fail before it begins.
+func (e *engine) problems(ctx context.Context, spec *dispatchers.Spec) []string {
+	var list []string
+	l, err := launchOf(spec, e.settings.Path)
+	if err == nil {
+		_, err = os.Stat(l.Argv[0])
+	}
+	if err != nil {
+		list = append(list, err.Error())
+	}
+	if err := e.requirements(ctx, spec); err != nil {
+		list = append(list, err.Error())
+	}
+	return list
 }
 
 // Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.
@@ -243,7 +263,8 @@ func (e *engine) Locks(ctx context.Context) ([]ipc.Lock, error) {
 func (e *engine) Status(ctx context.Context) (ipc.Status, error) {
 	s := ipc.Status{
 		Version: e.cfg.Version, PID: os.Getpid(), StartedAt: e.epoch.UTC(), Root: e.cfg.Paths.Root,
-		Durability: e.settings.Durability, Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
+		Directories: e.cfg.Paths,
+		Durability:  e.settings.Durability, Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
 	}
 	err := e.do(ctx, func() {
 		c := e.catalog.Load()

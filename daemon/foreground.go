@@ -88,7 +88,7 @@ func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
 func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
 	l, err := launchOf(r.spec, e.settings.Path)
 	if err != nil {
-		return ipc.Failed, 0, err
+		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
 	}
 	l.Job, l.Dispatcher = r.job.ID.String(), r.spec.Name
 	l.ArgsFile = filepath.Join(e.jobsDir(), l.Job+".args")

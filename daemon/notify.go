@@ -267,6 +267,10 @@ func (e *engine) lookup(name string) (*dispatchers.Spec, error) {
 	return nil, p
 }
 
+// drainRetry is after how many seconds a client may ask a draining daemon again:
+// nobody can tell when it is over.
+const drainRetry = 10
+
 // refusal words the queue's no.
 func (e *engine) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 	var p *ipc.Error
@@ -274,6 +278,7 @@ func (e *engine) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 	case queue.RefusedDraining:
 		p = ipc.Errorf(ipc.KindDraining, "the daemon is draining and takes no new jobs")
 		p.Suggestion = "ask again later, or run: dispatchctl undrain"
+		p.RetryAfter = drainRetry
 	case queue.RefusedFull:
 		q, r := e.core.DispatcherCounts(spec.Name)
 		p = ipc.Errorf(ipc.KindQueueFull, "dispatcher %s has %d jobs outstanding (%d running, %d queued), its max_queue is %d", spec.Name, q+r, r, q, spec.MaxQueue)

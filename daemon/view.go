@@ -51,9 +51,7 @@ func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
 	case lockResources:
 		v.Detail = "it cannot be started now: " + e.shortage
 	}
-	if w.Estimate > 0 {
-		v.Detail = "about " + w.Estimate.Round(time.Second).String()
-	}
+	v.EstimateSeconds = w.Estimate.Seconds()
 	return v
 }
 

@@ -1,6 +1,9 @@
 package ipc
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Kind names a sort of error for programs. It is the last part of the problem
 // type on the wire and never changes its meaning.
@@ -100,6 +103,12 @@ func codes(k Kind) (status, exit int) {
 		return 503, ExitNoDaemon
 	case KindVersionMismatch:
 		return 400, ExitVersion
+	case KindStartFailed, KindExitStatus, KindSignaled:
+		return 500, ExitJobFailed
+	case KindTimeout:
+		return 500, ExitTimedOut
+	case KindCanceled, KindExpired, KindInterrupted:
+		return 500, ExitNotRun
 	}
 	return 500, ExitInternal
 }
@@ -140,7 +149,10 @@ type Error struct {
 
 // Errorf makes an Error of a kind.
 func Errorf(k Kind, format string, args ...any) *Error {
-	return &Error{Kind: k, Detail: fmt.Sprintf(format, args...), Type: "/problems/" + string(k), Status: k.Status()}
+	return &Error{
+		Kind: k, Detail: fmt.Sprintf(format, args...),
+		Type: "/problems/" + string(k), Title: strings.ReplaceAll(string(k), "_", " "), Status: k.Status(),
+	}
 }
 
 // Error gives the detail.

@@ -74,6 +74,8 @@ type WaitingFor struct {
 	PID    int        `json:"pid,omitempty" doc:"the process outside the daemon that holds the lock, where known"`
 	Until  *time.Time `json:"until,omitempty" doc:"earliest start, for debounce and retry_backoff"`
 	Detail string     `json:"detail,omitempty" doc:"more, for people"`
+
+	EstimateSeconds float64 `json:"estimate_seconds,omitempty" doc:"about how long it still waits, from recent runs; 0 = nobody can tell"`
 }
 
 // JobError is why a job did not succeed.

@@ -11,13 +11,13 @@ const SocketEnv = "DISPATCHD_SOCKET"
 
 // Paths says where one instance of the daemon keeps its files.
 type Paths struct {
-	Root        string // the --root directory, "" without
-	Config      string // dispatchd.toml
-	Dispatchers string // the admin's definitions
-	Packages    string // the packages' definitions
-	Run         string // socket and locks; emptied at boot
-	State       string // journal, history, job logs
-	Cache       string // cache files
+	Root        string `json:"root,omitempty" doc:"the --root directory"`
+	Config      string `json:"config" doc:"dispatchd.toml"`
+	Dispatchers string `json:"dispatchers" doc:"the admin's definitions"`
+	Packages    string `json:"packages" doc:"the packages' definitions"`
+	Run         string `json:"run" doc:"socket and locks; emptied at boot"`
+	State       string `json:"state" doc:"journal, history, job logs"`
+	Cache       string `json:"cache" doc:"cache files"`
 }
 
 // Socket is the path of the control socket.

@@ -25,6 +25,7 @@ type Dispatcher struct {
 	Counters    Counters        `json:"counters"`
 	LastJob     string          `json:"last_job,omitempty" doc:"id of the job that ended last"`
 	LastState   State           `json:"last_state,omitempty"`
+	Problems    []string        `json:"problems,omitempty" doc:"what would make its next run fail: a missing command, user, include or package; told for a single dispatcher only"`
 }
 
 // Counters counts since the daemon's start.
@@ -69,6 +70,7 @@ type Status struct {
 	Journal     string    `json:"journal" doc:"ok, or what is wrong with it"`
 	Warnings    []string  `json:"warnings" doc:"what an admin should know"`
 	Root        string    `json:"root,omitempty"`
+	Directories Paths     `json:"directories" doc:"where the daemon keeps its files"`
 	History     int       `json:"history" doc:"ended jobs that can be asked for"`
 	Counters    Counters  `json:"counters"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 	"dispatchd/ipc/lockfile"
 )
 
@@ -25,45 +27,50 @@ type lockFlags struct {
 	timeout time.Duration
 }
 
-// lock runs a command under the locks of the jobs. It becomes that command, and
-// the locks live exactly as long as it does.
-func (a *app) lock() *cobra.Command {
+// lockVerb runs a command under the locks of the jobs. It becomes that command,
+// and the locks live exactly as long as it does.
+func (a *app) lockVerb() *cobra.Command {
 	var f lockFlags
 	cmd := &cobra.Command{
 		Use: "lock NAME... -- CMD [ARG...]", Short: "Run a command by hand under the same locks as the jobs",
+		Long: `lock waits for named locks, says who holds them meanwhile, and then becomes the command.
+The locks are held as long as the command runs. It needs no daemon.`,
+		ValidArgsFunction: a.lockNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dash := cmd.ArgsLenAtDash()
 			if dash < 1 || dash >= len(args) {
-				return usageError{errors.New("lock: say which locks, then --, then the command")}
+				return console.Usage("usage: "+cmd.UseLine(), "lock: say which locks, then --, then the command")
 			}
 			return a.underLocks(cmd.Context(), f, args[:dash], args[dash:])
 		},
 	}
 	cmd.Flags().BoolVar(&f.shared, "shared", false, "share the locks with other holders that do")
-	cmd.Flags().BoolVar(&f.own, "dispatcher", false, "the names are dispatchers: take their own locks")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "wait at most `DUR` (default for ever)")
+	cmd.Flags().BoolVar(&f.own, "dispatcher", false, "the names are dispatchers: take their own locks, so that none of their jobs runs")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "wait at most `DUR` for the locks (default for ever)")
 	return cmd
 }
 
 // underLocks takes the locks in order of their names and becomes the command.
 func (a *app) underLocks(ctx context.Context, f lockFlags, names, argv []string) error {
-	path, err := lookPath(argv[0])
-	if err != nil {
-		return usageError{err}
+	path := lookPath(argv[0])
+	if path == "" {
+		return console.Usage("check its name and PATH; nothing was locked", "lock: no command %q is found", argv[0])
+	}
+	for _, name := range names {
+		if !lockfile.ValidName(name) {
+			return console.Usage("a lock's name is a letter or digit, then letters, digits and . _ : -", "lock: %q is no lock's name", name)
+		}
 	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	dir := filepath.Join(filepath.Dir(ipc.FindSocket(a.socket)), "locks")
-	if f.own {
-		dir = filepath.Join(filepath.Dir(dir), "dispatchers")
-	}
+	a.onInterrupt("", "not waiting any longer; %s was not run", argv[0])
 	slices.Sort(names)
 	holder := lockfile.Holder{PID: os.Getpid(), Command: strings.Join(argv, " ")}
 	for _, name := range slices.Compact(names) {
-		file, err := a.take(ctx, dir, name, f.shared, holder)
+		file, err := a.take(ctx, f, name, holder)
 		if err != nil {
 			return err
 		}
@@ -75,30 +82,46 @@ func (a *app) underLocks(ctx context.Context, f lockFlags, names, argv []string)
 }
 
 // take waits for one lock and says who holds it meanwhile.
-func (a *app) take(ctx context.Context, dir, name string, shared bool, h lockfile.Holder) (*os.File, error) {
-	file, err := lockfile.Try(dir, name, shared, h)
+func (a *app) take(ctx context.Context, f lockFlags, name string, h lockfile.Holder) (*os.File, error) {
+	dir, _ := a.lockPlace(name)
+	if f.own {
+		dir, _ = a.lockPlace("dispatcher:" + name)
+	}
+	file, err := lockfile.Try(dir, name, f.shared, h)
 	busy, held := errors.AsType[*lockfile.BusyError](err)
 	if !held {
-		return file, err
+		return file, lockError(dir, name, err)
 	}
-	a.talk("dispatchctl: waiting for lock %s: %v", name, busy)
-	file, err = lockfile.Wait(ctx, dir, name, shared, h)
+	a.talk("waiting for lock %s, held by %s", name, holderWords(busy))
+	file, err = lockfile.Wait(ctx, dir, name, f.shared, h)
 	if busy, held := errors.AsType[*lockfile.BusyError](err); held {
-		return nil, ipc.Errorf(ipc.KindLocked, "lock %s: %v", name, busy)
+		p := ipc.Errorf(ipc.KindLocked, "lock %s was not free within %s: held by %s", name, f.timeout, holderWords(busy))
+		p.Holder = fmt.Sprint(busy.Holder.PID)
+		return nil, p
 	}
-	return file, err
+	return file, lockError(dir, name, err)
 }
 
-// lookPath finds the command as a shell would.
-func lookPath(name string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
+// holderWords says who holds a lock that is wanted.
+func holderWords(busy *lockfile.BusyError) string {
+	h := holder{Job: busy.Holder.Job, PID: busy.Holder.PID, Command: busy.Holder.Command}
+	if h.Command == "" {
+		h.Command = lockfile.Command(h.PID)
 	}
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		full := filepath.Join(dir, name)
-		if unix.Access(full, unix.X_OK) == nil && filepath.IsAbs(full) {
-			return full, nil
-		}
+	return h.words()
+}
+
+// lockError says what to do about a lock file that cannot be used.
+func lockError(dir, name string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p := ipc.Errorf(ipc.KindUnavailable, "lock %s: there is no directory %s: no daemon has run there since the machine started", name, dir)
+		p.Suggestion = "start dispatchd once, or name its socket by --socket or $" + ipc.SocketEnv
+		return p
+	case errors.Is(err, fs.ErrPermission):
+		p := ipc.Errorf(ipc.KindForbidden, "lock %s: permission denied on %s", name, filepath.Join(dir, name+".lock"))
+		p.Suggestion = "ask as root; a lock that a job has had is open to the socket's group too"
+		return p
 	}
-	return "", fmt.Errorf("lock: command %q is not found", name)
+	return err
 }

@@ -11,13 +11,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"slices"
 	"syscall"
-
-	"github.com/spf13/cobra"
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/ipc/console"
 )
 
 func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -31,22 +30,15 @@ type app struct {
 	quiet    bool
 	color    string
 	client   *client.Client
+	left     *ipc.Error // what to say when Ctrl-C ends a wait
 }
-
-// exit carries an exit code through cobra; what is to be said has been said.
-type exit int
-
-// Error makes an exit code an error.
-func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
-
-// usageError is a wrong command line.
-type usageError struct{ error }
 
 // Main runs the command line and returns the exit code. Tests call it.
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := &app{in: in, out: out, err: errw}
+	// The errors of parsing are to be JSON too, so this flag is looked for before.
+	a := &app{in: in, out: out, err: errw, json: asksForJSON(args)}
 	cmd := a.root()
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
@@ -54,105 +46,74 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	return a.exitCode(ctx, cmd.ExecuteContext(ctx))
 }
 
+// asksForJSON looks for --json among the flags.
+func asksForJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json")
+}
+
 // exitCode says what went wrong and gives the code for it.
 func (a *app) exitCode(ctx context.Context, err error) int {
-	if err == nil {
-		return ipc.ExitOK
-	}
-	if code, ok := errors.AsType[exit](err); ok {
-		return int(code)
-	}
-	if ctx.Err() != nil {
-		fmt.Fprintln(a.err, "\ndispatchctl: not waiting any longer; the job goes on")
+	_, said := errors.AsType[console.Exit](err)
+	if err != nil && ctx.Err() != nil && !said {
+		if a.left == nil {
+			a.left = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered: it is not known whether it did what was asked")
+		}
+		console.Report(a.err, "dispatchctl", a.json, a.left)
 		return ipc.ExitInterrupted
 	}
-	if p, ok := errors.AsType[*ipc.Error](err); ok {
-		return a.problem(p)
-	}
-	fmt.Fprintln(a.err, "dispatchctl: "+err.Error())
-	if _, ok := errors.AsType[usageError](err); ok {
-		return ipc.ExitUsage
-	}
-	return ipc.ExitInternal
+	return console.Report(a.err, "dispatchctl", a.json, err)
 }
 
-// problem prints a typed error: what and why, then what to do next.
-func (a *app) problem(p *ipc.Error) int {
-	if a.json {
-		_ = json.NewEncoder(a.err).Encode(p)
-		return p.Kind.ExitCode()
-	}
-	fmt.Fprintln(a.err, "dispatchctl: "+p.Detail)
-	if p.Suggestion != "" {
-		fmt.Fprintln(a.err, "  "+p.Suggestion)
-	}
-	if p.RetryAfter > 0 {
-		fmt.Fprintf(a.err, "  try again in %d s\n", p.RetryAfter)
-	}
-	return p.Kind.ExitCode()
+// onInterrupt sets what Ctrl-C says from now on.
+func (a *app) onInterrupt(next, format string, args ...any) {
+	a.left = ipc.Errorf(ipc.KindInterrupted, format, args...)
+	a.left.Suggestion = next
 }
 
-// version is what this program says of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "devel"
-	}
-	return info.Main.Version
-}
-
-// root is the command with its verbs.
-func (a *app) root() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:           "dispatchctl",
-		Short:         "Asks dispatchd for runs, and shows what happened",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Version:       version(),
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			switch a.color {
-			case "auto", "always", "never":
-			default:
-				return usageError{fmt.Errorf("--color=%s: use auto, always or never", a.color)}
-			}
-			a.client = &client.Client{Socket: ipc.FindSocket(a.socket)}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("no command is named %q; see: dispatchctl --help", args[0])}
-			}
-			return cmd.Help()
-		},
-	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	f := cmd.PersistentFlags()
-	f.StringVar(&a.socket, "socket", "", "the daemon's socket `PATH` (default $DISPATCHD_SOCKET, then the platform's)")
-	f.BoolVar(&a.json, "json", false, "print JSON, one object a line for streams")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "no talk")
-	f.StringVar(&a.color, "color", "auto", "auto, always or never")
-	cmd.AddCommand(a.notify(), a.run(false), a.run(true), a.status(), a.list(), a.show(), a.jobs(), a.log(), a.wait(),
-		a.cancel(), a.retry(), a.pause(true), a.pause(false), a.drain(), a.undrain(), a.reload(), a.upgrade(), a.lock(), a.locks(),
-		a.why(), a.openapi(), a.versionCommand())
-	for _, sub := range cmd.Commands() {
-		if check := sub.Args; check != nil {
-			sub.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
-				}
-				return nil
-			}
-		}
-	}
-	return cmd
+// onInterruptOf says that a job goes on without us.
+func (a *app) onInterruptOf(id string) {
+	a.onInterrupt("dispatchctl wait "+id+" waits for it again", "not waiting any longer; job %s goes on", id)
+	a.left.Job = id
 }
 
 // print gives a value as JSON, one line.
 func (a *app) print(v any) error { return json.NewEncoder(a.out).Encode(v) }
 
+// printLines gives each value as JSON, a line each.
+func printLines[T any](a *app, list []T) error {
+	for _, v := range list {
+		if err := a.print(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// say prints a line of data.
+func (a *app) say(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
+
 // talk says something to people.
 func (a *app) talk(format string, args ...any) {
-	if !a.quiet {
-		fmt.Fprintf(a.err, format+"\n", args...)
+	if !a.quiet && !a.json {
+		fmt.Fprintf(a.err, "dispatchctl: "+format+"\n", args...)
 	}
+}
+
+// palette is how data is coloured.
+func (a *app) palette() console.Palette { return console.NewPalette(a.color, a.out) }
+
+// table makes an empty table for standard output.
+func (a *app) table(head ...any) *console.Table {
+	t := &console.Table{Palette: a.palette(), Width: console.TerminalWidth(a.out)}
+	t.Row(head...)
+	return t
+}
+
+// show writes a table.
+func (a *app) show(t *console.Table) error {
+	_, err := t.WriteTo(a.out)
+	return err
 }

@@ -3,110 +3,99 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 )
 
-// request are the flags of notify and run.
+// request are the flags of the verbs that ask for a run or wait for one.
 type request struct {
 	key        string
 	wait       string
 	printID    bool
-	pidfile    string
 	exitStatus bool
+	pidfile    string
 }
 
-// arguments is the JSON of the command line, or of standard input for "-".
-func (a *app) arguments(args []string) (json.RawMessage, error) {
-	if len(args) < 2 {
-		return nil, nil
+// keyFlag and exitStatusFlag are common to several verbs.
+func (r *request) keyFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&r.key, "key", "", "idempotency `KEY`: the same key gives the same job")
+}
+
+func (r *request) exitStatusFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&r.exitStatus, "exit-status", false, "exit with the job's own exit status")
+}
+
+// limit reads --wait: how long, 0 = for ever; false = not at all.
+func (r *request) limit() (time.Duration, bool, error) {
+	switch r.wait {
+	case "":
+		return 0, false, nil
+	case "true":
+		return 0, true, nil
 	}
-	if args[1] != "-" {
-		return json.RawMessage(args[1]), nil
+	d, err := time.ParseDuration(r.wait)
+	if err != nil || d <= 0 {
+		return 0, false, console.Usage("use a duration above zero, such as 30s or 5m", "--wait: %q is no duration", r.wait)
 	}
-	raw, err := io.ReadAll(io.LimitReader(a.in, 1<<20+1))
-	if err == nil && len(raw) > 1<<20 {
-		return nil, ipc.Errorf(ipc.KindArgumentsInvalid, "the arguments on standard input are longer than 1 MiB")
-	}
-	return raw, err
+	return d, true, nil
 }
 
 // ask sends the notify of a command line.
 func (a *app) ask(ctx context.Context, r *request, args []string) (ipc.Notified, error) {
-	raw, err := a.arguments(args)
-	if err != nil {
-		return ipc.Notified{}, err
+	req := ipc.NotifyRequest{Dispatcher: args[0], IdempotencyKey: r.key}
+	if len(args) > 1 {
+		raw, err := ipc.ReadArguments(args[1], a.in)
+		if err != nil {
+			return ipc.Notified{}, err
+		}
+		req.Arguments = raw
 	}
-	return a.client.Notify(ctx, ipc.NotifyRequest{Dispatcher: args[0], Arguments: raw, IdempotencyKey: r.key})
+	return a.api().Notify(ctx, req)
 }
 
-// notify asks for a run and returns.
-func (a *app) notify() *cobra.Command {
+// notifyVerb asks for a run and returns, or waits for its end.
+func (a *app) notifyVerb() *cobra.Command {
 	r := &request{}
 	cmd := &cobra.Command{
-		Use: "notify NAME [JSON|-]", Short: "Ask for a run of a dispatcher", Args: cobra.RangeArgs(1, 2),
+		Use: "notify NAME [JSON|-]", Short: "Ask for a run of a dispatcher",
+		Long: `notify asks for one run of a dispatcher, with JSON as its arguments; - reads them from
+standard input. The answer comes when the job is safe on disk.`,
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			limit, waits, err := r.limit()
+			if err != nil {
+				return err
+			}
 			n, err := a.ask(cmd.Context(), r, args)
 			if err != nil {
 				return err
 			}
-			if r.wait == "" {
+			if !waits {
 				return a.accepted(n, r.printID)
 			}
-			a.talkAccepted(n)
-			return a.waitFor(cmd.Context(), n.ID, r)
+			if r.printID && !a.json {
+				a.say("%s", n.ID)
+			} else {
+				a.talk("%s", n.Words())
+			}
+			job, err := a.await(cmd.Context(), n.ID, limit)
+			if err != nil {
+				return err
+			}
+			return a.ended(job, r, r.printID)
 		},
 	}
-	r.flags(cmd)
+	r.keyFlag(cmd)
+	r.exitStatusFlag(cmd)
 	cmd.Flags().StringVar(&r.wait, "wait", "", "wait for the job's end, at most `DUR`")
 	cmd.Flags().Lookup("wait").NoOptDefVal = "true"
 	cmd.Flags().BoolVar(&r.printID, "print-id", false, "print the job's id only")
-	return cmd
-}
-
-// flags are common to notify and run.
-func (r *request) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.key, "key", "", "idempotency `KEY`: the same key gives the same job")
-	cmd.Flags().BoolVar(&r.exitStatus, "exit-status", false, "exit with the job's own exit status")
-}
-
-// run asks for a run, follows its output and waits for its end. The original
-// called it notifydispatcher.
-func (a *app) run(original bool) *cobra.Command {
-	r := &request{}
-	cmd := &cobra.Command{
-		Use: "run NAME [JSON|-]", Short: "Ask for a run, follow its output, wait for its end", Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := a.ask(cmd.Context(), r, args)
-			if err != nil {
-				return err
-			}
-			a.talkAccepted(n)
-			if r.pidfile != "" {
-				if err := os.WriteFile(r.pidfile, fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
-					a.talk("dispatchctl: pid file: %v", err)
-				}
-				defer func() { _ = os.Remove(r.pidfile) }()
-			}
-			if !a.json {
-				if err := a.copyLog(cmd.Context(), n.ID, 0, true); err != nil {
-					return err
-				}
-			}
-			return a.waitFor(cmd.Context(), n.ID, r)
-		},
-	}
-	if original {
-		cmd.Use, cmd.Hidden = "notifydispatcher NAME [JSON|-]", true
-	}
-	r.flags(cmd)
-	cmd.Flags().StringVar(&r.pidfile, "pidfile", "", "keep this command's process id in `FILE` while the job is not over")
 	return cmd
 }
 
@@ -116,69 +105,60 @@ func (a *app) accepted(n ipc.Notified, idOnly bool) error {
 	case a.json:
 		return a.print(n)
 	case idOnly:
-		fmt.Fprintln(a.out, n.ID)
+		a.say("%s", n.ID)
 	case !a.quiet:
-		fmt.Fprintln(a.out, acceptedText(n))
+		a.say("%s", n.Words())
 	}
 	return nil
 }
 
-// talkAccepted says it to people only: the data is still to come.
-func (a *app) talkAccepted(n ipc.Notified) { a.talk("%s", acceptedText(n)) }
-
-// acceptedText words the answer to a notify.
-func acceptedText(n ipc.Notified) string {
-	switch {
-	case n.State.Final():
-		return fmt.Sprintf("%s %s", n.State, n.ID)
-	case n.Coalesced:
-		return fmt.Sprintf("joined %s (already queued)", n.ID)
-	case n.Position <= 1:
-		return fmt.Sprintf("queued %s (next)", n.ID)
+// await waits for a job's end, at most this time; 0 = without bound.
+func (a *app) await(ctx context.Context, id string, limit time.Duration) (ipc.Job, error) {
+	a.onInterruptOf(id)
+	waiting := ctx
+	if limit > 0 {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
 	}
-	return fmt.Sprintf("queued %s (number %d in line)", n.ID, n.Position)
+	job, err := a.api().Await(waiting, id)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		if job, err = a.api().Job(ctx, id); err == nil && !job.State.Final() {
+			err = ipc.WaitOver(job, limit)
+		}
+	}
+	return job, err
 }
 
-// waitFor waits for a job's end and makes it the exit code.
-func (a *app) waitFor(ctx context.Context, id string, r *request) error {
-	waiting := ctx
-	if d, err := time.ParseDuration(r.wait); err == nil {
-		var cancel context.CancelFunc
-		waiting, cancel = context.WithTimeout(ctx, d)
-		defer cancel()
-	} else if r.wait != "" && r.wait != "true" {
-		return usageError{fmt.Errorf("--wait=%s: not a duration such as 30s", r.wait)}
-	}
-	job, err := a.client.Await(waiting, id)
-	if err != nil {
-		if ctx.Err() == nil && waiting.Err() != nil {
-			a.talk("dispatchctl: the wait is over; job %s goes on", id)
-			return exit(ipc.ExitTimedOut)
-		}
-		return err
-	}
-	if a.json {
+// ended says how a job ended, as data or as talk, and makes it the exit code.
+func (a *app) ended(job ipc.Job, r *request, talkOnly bool) error {
+	switch {
+	case a.json:
 		if err := a.print(job); err != nil {
 			return err
 		}
+	case talkOnly:
+		a.talk("%s", job.Words())
+	case !a.quiet:
+		a.say("%s", a.outcome(job))
 	}
-	return a.end(job, r.exitStatus)
+	if r.exitStatus && job.ExitCode != nil && *job.ExitCode != 0 {
+		return console.Code(*job.ExitCode)
+	}
+	return console.Code(job.State.ExitCode())
 }
 
-// end tells how a job ended, and its exit code.
-func (a *app) end(job ipc.Job, own bool) error {
-	if !a.json {
-		why := ""
-		if job.Error != nil {
-			why = ": " + job.Error.Message
-		}
-		a.talk("%s %s%s", job.State, job.ID, why)
+// outcome is a job's Words, coloured.
+func (a *app) outcome(job ipc.Job) string {
+	rest := job.Words()[len(job.State):]
+	return a.palette().State(string(job.State)) + rest
+}
+
+// raw gives a value as JSON for people to read.
+func raw(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
 	}
-	if own && job.ExitCode != nil && *job.ExitCode != 0 {
-		return exit(*job.ExitCode)
-	}
-	if code := job.State.ExitCode(); code != 0 {
-		return exit(code)
-	}
-	return nil
+	return console.Clean(string(text))
 }

@@ -13,12 +13,13 @@ import (
 // upgradeWait bounds the wait for the new program's first answer.
 const upgradeWait = 30 * time.Second
 
-// upgrade has the daemon become the program that is installed now.
-func (a *app) upgrade() *cobra.Command {
+// upgradeVerb has the daemon become the program that is installed now.
+func (a *app) upgradeVerb() *cobra.Command {
 	return &cobra.Command{
-		Use: "upgrade", Short: "Have the daemon become the program that is installed now; jobs go on", Args: cobra.NoArgs,
+		Use: "upgrade", Short: "Have the daemon become the program that is installed now; jobs go on",
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			u, err := a.client.Upgrade(cmd.Context())
+			u, err := a.api().Upgrade(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -42,7 +43,7 @@ func (a *app) upgraded(ctx context.Context, u ipc.Upgrade) (ipc.Status, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		s, err := a.client.Status(waiting)
+		s, err := a.api().Status(waiting)
 		if err == nil && !s.StartedAt.Equal(u.StartedAt) {
 			return s, nil
 		}

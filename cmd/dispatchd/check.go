@@ -1,74 +1,159 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 )
 
 // checkCommand validates configuration offline.
-func checkCommand(root *string) *cobra.Command {
+func checkCommand(f *flags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "check [PATH...]",
 		Short: "Validate the configuration without a daemon; exit 78 when it is bad",
 		Long: `check reads dispatchd.toml and every dispatcher's file and says all that is wrong, each
-fault with file, row and column. A PATH is a directory of dispatchers' files, or one such file.`,
-		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, paths(*root), args) },
+fault with file, row and column. A PATH is a directory of dispatchers' files, a private
+root, one dispatcher's file, or a dispatchd.toml. Who owns dispatchers' files is checked
+where the daemon reads them, not elsewhere. With --json each fault is an object, a line
+each.`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, f, args) },
 	}
+}
+
+// report is what a check found.
+type report struct {
+	faults         []dispatchers.Fault
+	good, disabled int
 }
 
 // check prints all faults on standard output.
-func check(cmd *cobra.Command, p ipc.Paths, args []string) error {
-	var faults []dispatchers.Fault
-	dirs := []string{p.Packages, p.Dispatchers}
+func check(cmd *cobra.Command, f *flags, args []string) error {
+	p := paths(f.root)
+	var r report
 	if len(args) == 0 {
-		_, bad := dispatchers.LoadSettings(p.Config)
-		faults = append(faults, bad...)
-	} else {
-		dirs = nil
-		for _, arg := range args {
-			dir, err := checkDir(arg)
-			if err != nil {
-				return err
-			}
-			dirs = append(dirs, dir)
+		r.settings(p.Config)
+		r.catalog(dispatchers.Load(dispatchers.Options{Dirs: []string{p.Packages, p.Dispatchers}, TrustUID: os.Geteuid()}))
+	}
+	for _, arg := range args {
+		if err := r.path(p, absolute(arg)); err != nil {
+			return err
 		}
 	}
-	c := dispatchers.Load(dispatchers.Options{Dirs: dirs, TrustUID: os.Geteuid()})
-	faults = append(faults, c.Faults...)
-	for _, f := range faults {
-		fmt.Fprintln(cmd.OutOrStdout(), f.Render())
+	if err := printFaults(cmd.OutOrStdout(), f.json, r.faults); err != nil {
+		return err
 	}
-	if len(faults) > 0 {
-		fmt.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %d faults; %d dispatchers are good, %d disabled\n", len(faults), len(c.Specs), len(c.Disabled))
-		return exit(ipc.ExitConfiguration)
+	if !f.quiet && !f.json {
+		fmt.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %s; %s\n", console.Count(len(r.faults), "fault"), r.counts())
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %d dispatchers, no fault\n", len(c.Specs))
+	if len(r.faults) > 0 {
+		return console.Code(ipc.ExitConfiguration)
+	}
 	return nil
 }
 
-// checkDir is the directory that a PATH argument means.
-func checkDir(arg string) (string, error) {
-	fi, err := os.Stat(arg)
+// counts says how many dispatchers are good and bad.
+func (r *report) counts() string {
+	text := console.Count(r.good, "dispatcher") + " good"
+	if r.disabled > 0 {
+		text += fmt.Sprintf(", %d disabled", r.disabled)
+	}
+	return text
+}
+
+// settings adds the faults of a dispatchd.toml.
+func (r *report) settings(path string) {
+	_, bad := dispatchers.LoadSettings(path)
+	r.faults = append(r.faults, bad...)
+}
+
+// catalog adds what was loaded.
+func (r *report) catalog(c *dispatchers.Catalog) {
+	r.faults = append(r.faults, c.Faults...)
+	r.good += len(c.Specs)
+	r.disabled += len(c.Disabled)
+}
+
+// path adds what one PATH of the command line means.
+func (r *report) path(p ipc.Paths, path string) error {
+	fi, err := os.Stat(path)
 	if err != nil {
-		return "", usageError{fmt.Errorf("check: %w", err)}
+		return console.Usage("name a file or directory that is there, or none for the daemon's own", "check: %v", err)
 	}
 	if fi.IsDir() {
-		if sub := filepath.Join(arg, "dispatchers.d"); isDir(sub) {
-			return absolute(sub), nil
+		if sub := filepath.Join(path, "dispatchers.d"); isDir(sub) {
+			r.settings(filepath.Join(path, "dispatchd.toml"))
+			path = sub
 		}
-		return absolute(arg), nil
+		r.catalog(load(p, path))
+		return nil
 	}
-	return absolute(filepath.Dir(arg)), nil
+	name, isTOML := strings.CutSuffix(filepath.Base(path), ".toml")
+	switch {
+	case !isTOML:
+		return console.Usage("name it NAME.toml", "check: %s is no dispatcher's file: its name does not end in .toml", path)
+	case name == "dispatchd":
+		r.settings(path)
+	default:
+		r.file(load(p, filepath.Dir(path)), name)
+	}
+	return nil
+}
+
+// load reads the dispatchers' files of a directory.
+func load(p ipc.Paths, dir string) *dispatchers.Catalog {
+	installed := dir == p.Dispatchers || dir == p.Packages
+	return dispatchers.Load(dispatchers.Options{Dirs: []string{dir}, TrustUID: os.Geteuid(), SkipOwnership: !installed})
+}
+
+// file adds what was found about one dispatcher of a directory.
+func (r *report) file(c *dispatchers.Catalog, name string) {
+	if bad := c.Disabled[name]; len(bad) > 0 {
+		r.faults = append(r.faults, bad...)
+		r.disabled++
+	} else if c.Specs[name] != nil {
+		r.good++
+	}
 }
 
 // isDir reports whether path is a directory.
 func isDir(path string) bool {
 	fi, err := os.Stat(path)
 	return err == nil && fi.IsDir()
+}
+
+// fault is a fault as JSON.
+type fault struct {
+	File       string `json:"file"`
+	Row        int    `json:"row,omitempty"`
+	Column     int    `json:"column,omitempty"`
+	Key        string `json:"key,omitempty"`
+	Message    string `json:"message"`
+	Source     string `json:"source,omitempty"`
+	Suggestion string `json:"suggestion,omitempty"`
+}
+
+// printFaults prints each fault with its line, or as an object a line.
+func printFaults(w io.Writer, asJSON bool, faults []dispatchers.Fault) error {
+	for _, f := range faults {
+		if !asJSON {
+			if _, err := fmt.Fprintln(w, f.Render()); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := json.NewEncoder(w).Encode(fault{f.File, f.Row, f.Column, f.Key, f.Message, f.Source, f.Suggestion}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,7 @@ func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Show what dispatchd does, in a private instance, in a few seconds",
-		Args:  usageArgs(cobra.NoArgs),
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return demo(cmd.Context(), cmd.OutOrStdout())
 		},
@@ -90,7 +91,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	defer stop()
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- daemon.Run(ctx, daemon.Config{Paths: p, Shim: argv, Log: newLogger(io.Discard, true, false), Version: version(), Ready: func() { close(ready) }})
+		ended <- daemon.Run(ctx, daemon.Config{Paths: p, Shim: argv, Log: slog.New(slog.DiscardHandler), Version: version(), Ready: func() { close(ready) }})
 	}()
 	select {
 	case <-ready:

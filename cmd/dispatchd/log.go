@@ -9,22 +9,40 @@ import (
 
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
+
+	"dispatchd/dispatchers"
 )
 
-// newLogger writes for people on a terminal, and plain key=value lines with
-// quoted values else; the service manager adds the time there.
-func newLogger(w io.Writer, quiet, verbose bool) *slog.Logger {
-	level := slog.LevelInfo
+// newLogger writes as dispatchd.toml says; by default for people on a terminal,
+// and plain key=value lines with quoted values else. The command line's level
+// is stronger.
+func newLogger(w io.Writer, s dispatchers.Settings, f *flags) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level(s.LogLevel, f)}
+	file, ok := w.(*os.File)
+	terminal := ok && term.IsTerminal(int(file.Fd()))
 	switch {
-	case verbose:
-		level = slog.LevelDebug
-	case quiet:
-		level = slog.LevelWarn
+	case s.LogFormat == "json":
+		return slog.New(slog.NewJSONHandler(w, options))
+	case s.LogFormat == "auto" && (terminal || f.color == "always"):
+		plain := f.color == "never" || f.color == "auto" && os.Getenv("NO_COLOR") != ""
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: plain}))
 	}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != ""}))
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// level is how much is logged.
+func level(word string, f *flags) slog.Level {
+	switch {
+	case f.verbose:
+		return slog.LevelDebug
+	case f.quiet:
+		return slog.LevelWarn
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
+	var l slog.Level
+	if l.UnmarshalText([]byte(word)) != nil {
+		return slog.LevelInfo
+	}
+	return l
 }
 
 // absolute is the absolute form of a path given on the command line.

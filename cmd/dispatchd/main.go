@@ -5,18 +5,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"dispatchd/daemon"
+	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 )
 
 func main() {
@@ -36,83 +37,81 @@ func shim() ([]string, error) {
 	return []string{self, shimVerb}, err
 }
 
-// version is what this program says of itself: the module's version where it
-// was built from one, else the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
-		return "devel"
-	}
-	return info.Main.Version
+// version is what this program says of itself.
+func version() string { return console.Version() }
+
+// flags are those of all verbs.
+type flags struct {
+	root    string
+	quiet   bool
+	verbose bool
+	check   bool
+	json    bool
+	color   string
 }
-
-// exit carries an exit code through cobra.
-type exit int
-
-// Error makes an exit code an error without words.
-func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // Main runs the command line and returns the exit code. Tests call it.
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	cmd := rootCommand()
+	// The errors of parsing are to be JSON too, so this flag is looked for before.
+	f := &flags{json: slices.Contains(args, "--json")}
+	cmd := rootCommand(f)
 	cmd.SetArgs(args)
-	err := cmd.ExecuteContext(ctx)
-	if err == nil {
-		return ipc.ExitOK
-	}
-	if code, ok := errors.AsType[exit](err); ok {
-		return int(code)
-	}
-	if p, ok := errors.AsType[*ipc.Error](err); ok {
-		fmt.Fprintln(os.Stderr, "dispatchd: "+p.Detail)
-		if p.Suggestion != "" {
-			fmt.Fprintln(os.Stderr, "  "+p.Suggestion)
-		}
-		return p.Kind.ExitCode()
-	}
-	fmt.Fprintln(os.Stderr, "dispatchd: "+err.Error())
-	if _, ok := errors.AsType[usageError](err); ok {
-		return ipc.ExitUsage
-	}
-	return ipc.ExitInternal
+	return console.Report(os.Stderr, "dispatchd", f.json, cmd.ExecuteContext(ctx))
 }
 
-// usageError is a wrong command line.
-type usageError struct{ error }
-
 // rootCommand is the daemon itself with its verbs below.
-func rootCommand() *cobra.Command {
-	var root string
-	var quiet, verbose, check bool
+func rootCommand(f *flags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dispatchd",
 		Short: "Runs an appliance's slow operations in the background, one at a time",
 		Long: `dispatchd serves the dispatchers defined in dispatchers.d until it is told to stop.
 It stays in the foreground; a service manager starts it.`,
-		Args:          usageArgs(cobra.NoArgs),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Version:       version(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg := daemon.Config{Paths: paths(root), Log: newLogger(os.Stderr, quiet, verbose), Version: version()}
-			if check {
-				fmt.Fprintln(cmd.OutOrStdout(), cfg.Version)
-				return daemon.Check(cfg)
+		Args:    cobra.ArbitraryArgs,
+		Version: version(),
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return console.OneOf("color", f.color, console.ColorModes())
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return console.UnknownVerb(cmd, args[0])
 			}
-			return serve(cmd.Context(), cfg)
+			return run(cmd, f)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.PersistentFlags().StringVar(&root, "root", "", "keep everything below `DIR`: a private instance that needs no root")
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "log warnings and errors only")
-	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "log more")
-	cmd.Flags().BoolVar(&check, strings.TrimPrefix(daemon.CheckFlag, "--"), false, "say whether the daemon could start, and its version")
-	_ = cmd.Flags().MarkHidden(strings.TrimPrefix(daemon.CheckFlag, "--"))
-	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.AddCommand(checkCommand(&root), runCommand(&root), demoCommand())
+	p := cmd.PersistentFlags()
+	p.StringVar(&f.root, "root", "", "keep everything below `DIR`: a private instance that needs no root")
+	p.BoolVarP(&f.quiet, "quiet", "q", false, "log, or say, warnings and errors only")
+	p.BoolVar(&f.json, "json", f.json, "say what goes wrong as JSON")
+	p.Lookup("json").DefValue = "false"
+	p.StringVar(&f.color, "color", "auto", "`WHEN` to colour: auto, always or never")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
+	check := strings.TrimPrefix(daemon.CheckFlag, "--")
+	cmd.Flags().BoolVar(&f.check, check, false, "say whether the daemon could start, and its version")
+	_ = cmd.Flags().MarkHidden(check)
+	cmd.AddCommand(checkCommand(f), runCommand(f), demoCommand())
+	console.Strict(cmd)
 	return cmd
+}
+
+// run starts the daemon, or with the hidden flag says whether it could. All
+// faults of its settings are told at once.
+func run(cmd *cobra.Command, f *flags) error {
+	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
+	if f.check {
+		fmt.Fprintln(cmd.OutOrStdout(), cfg.Version)
+		return daemon.Check(cfg)
+	}
+	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
+	if len(faults) > 0 {
+		if err := printFaults(cmd.ErrOrStderr(), f.json, faults); err != nil {
+			return err
+		}
+		return console.Code(ipc.ExitConfiguration)
+	}
+	cfg.Log = newLogger(os.Stderr, settings, f)
+	return serve(cmd.Context(), cfg)
 }
 
 // serve is the daemon: SIGUSR2 has it become the program that is installed now.
@@ -133,14 +132,4 @@ func paths(root string) ipc.Paths {
 		return ipc.RootPaths(absolute(root))
 	}
 	return ipc.DefaultPaths()
-}
-
-// usageArgs makes a wrong number of arguments a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%w; see: %s --help", err, cmd.CommandPath())}
-		}
-		return nil
-	}
 }

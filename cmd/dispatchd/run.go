@@ -2,62 +2,94 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
 	"dispatchd/daemon"
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 )
 
 // runCommand runs one dispatcher in the foreground.
-func runCommand(root *string) *cobra.Command {
+func runCommand(f *flags) *cobra.Command {
 	var passExit bool
 	cmd := &cobra.Command{
 		Use:   "run NAME [JSON|-]",
 		Short: "Run one dispatcher in the foreground, without the daemon",
 		Long: `run runs a dispatcher's command here and now, under the same locks, timeout and environment
-as a job of the daemon's. It waits for a lock that a job holds, and says so.`,
-		Args: usageArgs(cobra.RangeArgs(1, 2)),
+as a job of the daemon's. It waits for a lock that a job holds, and says so. Ctrl-C ends
+the command. With --json it says on standard error, as an object, how it ended.`,
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := arguments(args[1:])
+			o, err := runOnce(cmd, f, args)
 			if err != nil {
 				return err
 			}
-			cfg := daemon.Config{Paths: paths(*root), Version: version()}
-			state, code, err := daemon.RunOnce(cmd.Context(), cfg, args[0], raw, cmd.ErrOrStderr())
-			if err != nil {
+			if err := o.say(cmd.ErrOrStderr(), f); err != nil {
 				return err
 			}
-			if state != ipc.Succeeded {
-				fmt.Fprintf(cmd.ErrOrStderr(), "dispatchd run: %s %s (exit status %d)\n", args[0], state, code)
+			if passExit && o.ExitCode > 0 {
+				return console.Code(o.ExitCode)
 			}
-			if passExit && code > 0 {
-				return exit(code)
-			}
-			if c := state.ExitCode(); c != 0 {
-				return exit(c)
-			}
-			return nil
+			return console.Code(o.State.ExitCode())
 		},
 	}
 	cmd.Flags().BoolVar(&passExit, "exit-status", false, "exit with the command's own exit status")
 	return cmd
 }
 
-// arguments is the JSON of the command line, or of standard input for "-".
-func arguments(args []string) (json.RawMessage, error) {
-	if len(args) == 0 {
-		return nil, nil
+// outcome is how a run in the foreground ended.
+type outcome struct {
+	Dispatcher string    `json:"dispatcher"`
+	State      ipc.State `json:"state"`
+	ExitCode   int       `json:"exit_code"`
+}
+
+// runOnce runs a dispatcher and gives its end. One that waited in vain for a
+// lock has expired, as a job would have.
+func runOnce(cmd *cobra.Command, f *flags, args []string) (outcome, error) {
+	o := outcome{Dispatcher: args[0]}
+	var raw json.RawMessage
+	var err error
+	if len(args) > 1 {
+		if raw, err = ipc.ReadArguments(args[1], cmd.InOrStdin()); err != nil {
+			return o, err
+		}
 	}
-	if args[0] != "-" {
-		return json.RawMessage(args[0]), nil
+	talk := cmd.ErrOrStderr()
+	if f.quiet || f.json {
+		talk = io.Discard
 	}
-	raw, err := io.ReadAll(io.LimitReader(os.Stdin, 1<<20+1))
-	if err == nil && len(raw) > 1<<20 {
-		return nil, ipc.Errorf(ipc.KindArgumentsInvalid, "arguments on standard input are longer than 1 MiB")
+	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
+	o.State, o.ExitCode, err = daemon.RunOnce(cmd.Context(), cfg, args[0], raw, talk)
+	p, typed := errors.AsType[*ipc.Error](err)
+	switch {
+	case typed && p.Kind == ipc.KindLocked && cmd.Context().Err() != nil:
+		console.Report(cmd.ErrOrStderr(), "dispatchd", f.json, ipc.Errorf(ipc.KindInterrupted, "not waiting any longer: %s; nothing was run", p.Detail))
+		return o, console.Code(ipc.ExitInterrupted)
+	case typed && p.Kind == ipc.KindLocked:
+		expired := ipc.Errorf(ipc.KindExpired, "%s; it was not free within queue_timeout, and nothing was run", p.Detail)
+		expired.Dispatcher, expired.Holder, expired.Suggestion = args[0], p.Holder, "try again later; dispatchctl locks shows who holds what"
+		return o, expired
 	}
-	return raw, err
+	return o, err
+}
+
+// say tells how it ended: always as JSON, in words if it did not succeed.
+func (o outcome) say(w io.Writer, f *flags) error {
+	if f.json {
+		return json.NewEncoder(w).Encode(o)
+	}
+	if o.State == ipc.Succeeded {
+		return nil
+	}
+	text := string(o.State)
+	if o.State == ipc.Failed {
+		text += fmt.Sprintf(" with exit status %d", o.ExitCode)
+	}
+	_, err := fmt.Fprintf(w, "dispatchd: %s %s\n", o.Dispatcher, text)
+	return err
 }

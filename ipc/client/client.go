@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -75,6 +74,10 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, hea
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
 	}
+	if err := ipc.CheckAPI(resp.Header.Get(ipc.APIHeader)); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
 	if resp.StatusCode < 400 {
 		return resp, nil
 	}
@@ -91,13 +94,10 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		cause = u.Err
 	}
-	p := ipc.Errorf(ipc.KindUnavailable, "no daemon answers on %s: %v", c.socket(), cause)
-	p.Suggestion = "is dispatchd running? Start it, or name its socket by --socket or $" + ipc.SocketEnv
-	if errors.Is(err, fs.ErrPermission) {
-		p = ipc.Errorf(ipc.KindForbidden, "socket %s: permission denied", c.socket())
-		p.Suggestion = "join the socket's group, or ask as root"
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return ipc.Unreachable(c.socket(), cause)
 	}
-	return p
+	return ipc.Lost(c.socket(), cause)
 }
 
 // problem reads an error's answer.

@@ -1,6 +1,6 @@
-// Package notify posts one notify over the socket by hand-written HTTP/1.1. It
-// exists for the tiny client: net/http costs a millisecond and 3 MiB at each
-// start. Standard library only.
+// Package notify posts one notify over the socket, and waits for a job's end,
+// by hand-written HTTP/1.1. It exists for the tiny client: net/http costs a
+// millisecond and 3 MiB at each start. Standard library only.
 package notify
 
 import (
@@ -14,22 +14,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"dispatchd/ipc"
 )
 
 // Request is one notify.
 type Request struct {
-	Socket    string
 	Name      string
-	Arguments []byte        // a JSON value, nil = none
-	Key       string        // idempotency key, "" = none
-	Wait      time.Duration // for the job's end: 0 = not, below 0 = for ever
+	Arguments []byte // a JSON value, nil = none
+	Key       string // idempotency key, "" = none
 }
 
 // Reply is the daemon's answer, whatever its status.
 type Reply struct {
 	Status     int
-	RetryAfter int // seconds, 0 = not said
-	Location   string
+	RetryAfter int    // seconds, 0 = not said
+	API        string // ipc.APIHeader
 	Body       []byte
 }
 
@@ -47,35 +47,45 @@ func Post(c net.Conn, r Request) (Reply, error) {
 	if strings.ContainsAny(r.Key, "\r\n") {
 		return Reply{}, errors.New("idempotency key: a line break is not allowed")
 	}
-	limit := answerTime
-	if r.Wait > 0 {
-		limit += r.Wait
+	return exchange(c, encode(r), answerTime)
+}
+
+// Await asks for a job over a fresh connection and reads the answer, which comes
+// when the job has ended, or after this time. 0 = whenever it ends.
+func Await(c net.Conn, id string, wait time.Duration) (Reply, error) {
+	limit, text := time.Duration(0), "true"
+	if wait > 0 {
+		limit, text = wait+answerTime, wait.String()
 	}
-	if r.Wait >= 0 {
+	path := "/v1/jobs/" + url.PathEscape(id) + "?wait=" + text
+	return exchange(c, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n\r\n", path), limit)
+}
+
+// exchange writes a request and reads its answer, within this time if it is
+// not 0.
+func exchange(c net.Conn, request []byte, limit time.Duration) (Reply, error) {
+	if limit > 0 {
 		if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 			return Reply{}, err
 		}
 	}
-	if _, err := c.Write(encode(r)); err != nil {
-		return Reply{}, err
+	_, broken := c.Write(request)
+	// A daemon that refuses a request may answer before it has read all of it.
+	r, err := read(bufio.NewReader(c))
+	if err != nil && broken != nil {
+		err = broken
 	}
-	return read(bufio.NewReader(c))
+	return r, err
 }
 
-// encode writes the request.
+// encode writes a notify.
 func encode(r Request) []byte {
-	path := "/v1/dispatchers/" + url.PathEscape(r.Name) + "/notify"
-	switch {
-	case r.Wait > 0:
-		path += "?wait=" + r.Wait.String()
-	case r.Wait < 0:
-		path += "?wait=true"
-	}
 	var body []byte
 	if len(r.Arguments) > 0 {
 		body = append(append([]byte(`{"arguments":`), r.Arguments...), '}')
 	}
-	b := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, len(body))
+	b := fmt.Appendf(nil, "POST /v1/dispatchers/%s/notify HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
+		url.PathEscape(r.Name), len(body))
 	if r.Key != "" {
 		b = fmt.Appendf(b, "Idempotency-Key: %s\r\n", r.Key)
 	}
@@ -101,7 +111,7 @@ func read(br *bufio.Reader) (Reply, error) {
 	if err != nil {
 		return r, fmt.Errorf("answer's header: %w", err)
 	}
-	r.Location = h.Get("Location")
+	r.API = h.Get(ipc.APIHeader)
 	r.RetryAfter, _ = strconv.Atoi(h.Get("Retry-After"))
 	switch {
 	case strings.EqualFold(h.Get("Transfer-Encoding"), "chunked"):

@@ -65,8 +65,8 @@ func rewritten(k ipc.Kind) []byte {
 		p.Detail = fmt.Sprintf("the request's header has more than %d bytes", maxHeader)
 	}
 	body, _ := json.Marshal(p)
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		p.Status, p.Title, len(body), body)
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n%s: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		p.Status, p.Title, ipc.APIHeader, ipc.SpokenAPI(), len(body), body)
 }
 
 type peerKey struct{}

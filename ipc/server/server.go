@@ -134,6 +134,7 @@ func allowed(mux *http.ServeMux, r *http.Request) string {
 // guard refuses what is foreign, too large or too much, before any route.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(ipc.APIHeader, ipc.SpokenAPI())
 		if err := s.refuse(r); err != nil {
 			w.Header().Set("Connection", "close")
 			fail(w, err)

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/console"
+)
+
+// shells are those that completion knows.
+func shells() []string { return []string{"bash", "zsh", "fish"} }
+
+// completionVerb prints a shell's completion script.
+func (a *app) completionVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "completion bash|zsh|fish", Short: "Print the completion script of a shell",
+		Long: `completion prints a script that completes verbs, flags, dispatchers and jobs. Try it by
+  bash: . <(dispatchctl completion bash)      (needs the bash-completion package)
+  zsh:  . <(dispatchctl completion zsh)
+  fish: dispatchctl completion fish | source`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: words(shells()...),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch args[0] {
+			case "bash":
+				return cmd.Root().GenBashCompletionV2(a.out, true)
+			case "zsh":
+				return cmd.Root().GenZshCompletion(a.out)
+			case "fish":
+				return cmd.Root().GenFishCompletion(a.out, true)
+			}
+			next := "use one of " + strings.Join(shells(), ", ")
+			if near := console.Nearest(args[0], shells()); near != "" {
+				next = "did you mean " + near + "?"
+			}
+			return console.Usage(next, "completion: no script for shell %q", args[0])
+		},
+	}
+}
+
+// complete is what cobra calls for the next word.
+type complete = cobra.CompletionFunc
+
+// patience is how long completion waits for the daemon: a person waits with it.
+const patience = time.Second
+
+// words completes from a fixed list.
+func words(list ...string) complete {
+	return cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)
+}
+
+// first completes the first argument only.
+func first(cmd *cobra.Command, args []string, list func(context.Context) []string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return ask(cmd, list)
+}
+
+// ask completes from the daemon: nothing, silently, when none answers.
+func ask(cmd *cobra.Command, list func(context.Context) []string) ([]string, cobra.ShellCompDirective) {
+	parent := cmd.Context()
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithTimeout(parent, patience)
+	defer cancel()
+	return list(ctx), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// names completes a dispatcher's name.
+func (a *app) names(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return first(cmd, args, a.allNames)
+}
+
+// ids completes a job's id.
+func (a *app) ids(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return first(cmd, args, a.allIDs)
+}
+
+// openIDs completes ids of jobs that have not ended, any number of them.
+func (a *app) openIDs(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return ask(cmd, a.allOpen)
+}
+
+// idsAndNames completes what a job can be found by.
+func (a *app) idsAndNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return first(cmd, args, func(ctx context.Context) []string { return append(a.allNames(ctx), a.allIDs(ctx)...) })
+}
+
+// openIDsAndNames completes what can be canceled.
+func (a *app) openIDsAndNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return first(cmd, args, func(ctx context.Context) []string { return append(a.allNames(ctx), a.allOpen(ctx)...) })
+}
+
+// lockNames completes names of locks before the --, then as a shell does.
+func (a *app) lockNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if cmd.ArgsLenAtDash() >= 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return ask(cmd, func(ctx context.Context) []string {
+		locks, _ := a.api().Locks(ctx)
+		var list []string
+		for _, l := range locks {
+			if !strings.HasPrefix(l.Name, "dispatcher:") {
+				list = append(list, l.Name)
+			}
+		}
+		return list
+	})
+}
+
+// allNames lists the dispatchers with what they are for.
+func (a *app) allNames(ctx context.Context) []string {
+	all, _ := a.api().Dispatchers(ctx)
+	var list []string
+	for _, d := range all {
+		list = append(list, d.Name+"\t"+console.Clean(about(d)))
+	}
+	return list
+}
+
+// allIDs lists the last jobs, newest first.
+func (a *app) allIDs(ctx context.Context) []string { return a.idList(ctx, ipc.JobFilter{Limit: 50}) }
+
+// allOpen lists jobs that have not ended.
+func (a *app) allOpen(ctx context.Context) []string {
+	return append(a.idList(ctx, ipc.JobFilter{State: ipc.Running, Limit: 50}), a.idList(ctx, ipc.JobFilter{State: ipc.Queued, Limit: 50})...)
+}
+
+// idList lists jobs with what they are.
+func (a *app) idList(ctx context.Context, f ipc.JobFilter) []string {
+	jobs, _ := a.api().Jobs(ctx, f)
+	var list []string
+	for _, j := range jobs {
+		list = append(list, fmt.Sprintf("%s\t%s %s %s", j.ID, j.Dispatcher, j.State, ago(j.CreatedAt)))
+	}
+	return list
+}

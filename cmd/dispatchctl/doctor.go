@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/console"
+)
+
+// The levels of what doctor says.
+const (
+	levelOK   = "ok"
+	levelBad  = "bad"  // a finding: something is to be done
+	levelNote = "note" // worth knowing, but no finding
+)
+
+// finding is one thing that doctor looked at.
+type finding struct {
+	Level string `json:"level"`
+	What  string `json:"what"`
+	Next  string `json:"next,omitempty"`
+}
+
+// doctor is one examination.
+type doctor struct {
+	app   *app
+	ctx   context.Context
+	found []finding
+}
+
+func (d *doctor) ok(format string, args ...any) {
+	d.found = append(d.found, finding{Level: levelOK, What: fmt.Sprintf(format, args...)})
+}
+
+func (d *doctor) note(next, format string, args ...any) {
+	d.found = append(d.found, finding{Level: levelNote, What: fmt.Sprintf(format, args...), Next: next})
+}
+
+func (d *doctor) bad(next, format string, args ...any) {
+	d.found = append(d.found, finding{Level: levelBad, What: fmt.Sprintf(format, args...), Next: next})
+}
+
+// doctorVerb looks at everything that an admin would look at.
+func (a *app) doctorVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Look for what is wrong, and say what to do about it",
+		Long: `doctor looks at the daemon, its directories, dispatchers, locks and jobs, and at the machine.
+Each finding comes with what to do next. The exit code is 1 if there is a finding.
+It works without a daemon too, and sees less then.`,
+		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d := &doctor{app: a, ctx: cmd.Context()}
+			d.examine()
+			if err := cmd.Context().Err(); err != nil {
+				return err
+			}
+			return a.diagnosis(d.found)
+		},
+	}
+}
+
+// examine looks at everything, with a daemon or without.
+func (d *doctor) examine() {
+	s, err := d.app.api().Status(d.ctx)
+	paths := s.Directories
+	if err != nil {
+		p := console.Problem(err)
+		d.bad(p.Lines()[len(p.Lines())-1], "%s", p.Error())
+		paths = guessPaths(ipc.FindSocket(d.app.socket))
+		d.binary()
+	} else {
+		d.daemon(s)
+		d.dispatchers()
+		d.jobs()
+	}
+	d.socket(ipc.FindSocket(d.app.socket))
+	d.directories(paths)
+	d.space(paths)
+	d.locks(paths)
+	d.clock(s.StartedAt)
+	d.kernel()
+	d.unit(s.PID)
+}
+
+// guessPaths tells an instance's directories from its socket. Those that it
+// cannot tell are "".
+func guessPaths(socket string) ipc.Paths {
+	for _, p := range []ipc.Paths{ipc.SystemPaths(), ipc.UserPaths()} {
+		if p.Socket() == socket {
+			return p
+		}
+	}
+	if p := ipc.RootPaths(filepath.Dir(filepath.Dir(socket))); p.Socket() == socket {
+		return p
+	}
+	return ipc.Paths{Run: filepath.Dir(socket)}
+}
+
+// binary looks for the daemon's program.
+func (d *doctor) binary() {
+	path, err := findDaemon()
+	if err != nil {
+		p := console.Problem(err)
+		d.bad(p.Suggestion, "%s", p.Error())
+		return
+	}
+	d.ok("the daemon's program is %s", path)
+}
+
+// diagnosis prints what was found, and makes it the exit code.
+func (a *app) diagnosis(found []finding) error {
+	bad := 0
+	for _, f := range found {
+		if f.Level == levelBad {
+			bad++
+		}
+		if a.json {
+			if err := a.print(f); err != nil {
+				return err
+			}
+			continue
+		}
+		if a.quiet && f.Level != levelBad {
+			continue
+		}
+		a.say("%s%s  %s", a.palette().State(f.Level), "    "[len(f.Level):], console.Clean(f.What))
+		if f.Next != "" {
+			a.say("      → %s", console.Clean(f.Next))
+		}
+	}
+	if bad == 0 {
+		a.talk("nothing is wrong, as far as can be seen from here")
+		return nil
+	}
+	a.talk("%s", console.Count(bad, "finding"))
+	return console.Code(1)
+}

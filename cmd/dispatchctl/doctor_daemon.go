@@ -1,0 +1,132 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/console"
+)
+
+// daemon looks at what the daemon says of itself.
+func (d *doctor) daemon(s ipc.Status) {
+	d.ok("dispatchd %s answers: process %d, started %s, %d running, %d queued", s.Version, s.PID, ago(s.StartedAt), s.Running, s.Queued)
+	if mine := console.Version(); mine != s.Version {
+		d.bad("install both from one version, then restart the daemon", "dispatchctl is version %s, the daemon is version %s", mine, s.Version)
+	}
+	if s.Journal == "ok" {
+		d.ok("the journal can be written (durability %s)", s.Durability)
+	} else {
+		d.bad("free space on that disk or mend it; jobs are accepted again by themselves", "the journal cannot be written, nothing is accepted: %s", s.Journal)
+	}
+	if s.Volatile {
+		d.bad("put the state directory on a disk if accepted jobs are to outlive a reboot", "the state directory is in memory: accepted jobs do not outlive a reboot")
+	}
+	for _, w := range s.Warnings {
+		if !s.Volatile || !strings.Contains(w, "in memory") {
+			d.bad("the daemon's log says more", "%s", w)
+		}
+	}
+	if s.Draining {
+		d.bad("dispatchctl undrain", "the daemon is draining: it refuses every notify")
+	}
+	if s.Counters.Refused > 0 {
+		d.note("dispatchctl show NAME counts them for each dispatcher; the daemon's log says why", "refused since the daemon started: %d", s.Counters.Refused)
+	}
+}
+
+// dispatchers looks at each dispatcher.
+func (d *doctor) dispatchers() {
+	all, err := d.app.api().Dispatchers(d.ctx)
+	if err != nil {
+		d.bad("", "dispatchers: %v", err)
+		return
+	}
+	before := len(d.found)
+	for _, short := range all {
+		full, err := d.app.api().Dispatcher(d.ctx, short.Name)
+		if err != nil {
+			d.bad("", "dispatcher %s: %v", short.Name, err)
+			continue
+		}
+		d.dispatcher(full)
+	}
+	switch {
+	case len(all) == 0:
+		d.note("put NAME.toml into dispatchers.d, then run: dispatchctl reload", "there are no dispatchers")
+	case len(d.found) == before:
+		d.ok("all %d dispatchers are ready", len(all))
+	}
+}
+
+// dispatcher looks at one.
+func (d *doctor) dispatcher(v ipc.Dispatcher) {
+	if v.Reason != "" {
+		d.bad("mend the file, then run: dispatchctl reload", "dispatcher %s is %s: %s", v.Name, v.State, v.Reason)
+	}
+	for _, p := range v.Problems {
+		d.bad("install what is missing, or change its definition; dispatchctl show "+v.Name, "dispatcher %s: its next run will fail: %s", v.Name, p)
+	}
+	if v.State == ipc.DispatcherPaused {
+		d.bad("dispatchctl resume "+v.Name, "dispatcher %s is paused, with %s queued", v.Name, console.Count(v.Queued, "job"))
+	}
+	if limit, ok := v.Definition["max_queue"].(float64); ok && limit > 0 && v.Queued+v.Running >= int(limit) {
+		d.bad("dispatchctl why "+v.Name, "dispatcher %s is full: %s outstanding, max_queue is %d; the next notify is refused", v.Name, console.Count(v.Queued+v.Running, "job"), int(limit))
+	}
+	switch v.LastState {
+	case ipc.Failed, ipc.TimedOut, ipc.Interrupted, ipc.Expired:
+		d.note("dispatchctl why "+v.LastJob, "the last job of %s is %s", v.Name, v.LastState)
+	}
+}
+
+// jobs looks for those that run unusually long.
+func (d *doctor) jobs() {
+	running, err := d.app.list(d.ctx, ipc.JobFilter{State: ipc.Running, Limit: mostJobs})
+	if err != nil {
+		d.bad("", "jobs: %v", err)
+		return
+	}
+	for _, j := range running {
+		usual, err := d.usual(j.Dispatcher)
+		if err != nil {
+			d.bad("", "jobs of %s: %v", j.Dispatcher, err)
+			continue
+		}
+		if j.StartedAt == nil {
+			continue
+		}
+		if lasts := time.Since(*j.StartedAt); tooLong(lasts, usual) {
+			d.bad("dispatchctl log -f "+j.ID+" shows what it does; dispatchctl cancel "+j.ID+" ends it",
+				"job %s of %s runs for %s; the last ones took %s", j.ID, j.Dispatcher, round(lasts), round(usual))
+		}
+	}
+}
+
+// tooLong reports whether a run is unusual: three times as long as the runs
+// before, and a minute.
+func tooLong(lasts, usual time.Duration) bool {
+	return usual > 0 && lasts > max(time.Minute, 3*usual)
+}
+
+// fewest is how many runs it takes to say what is usual.
+const fewest = 3
+
+// usual is the median of a dispatcher's last runs, 0 where there are too few.
+func (d *doctor) usual(name string) (time.Duration, error) {
+	jobs, err := d.app.api().Jobs(d.ctx, ipc.JobFilter{Dispatcher: name, State: ipc.Succeeded, Limit: 20})
+	if err != nil || len(jobs) < fewest {
+		return 0, err
+	}
+	var took []time.Duration
+	for _, j := range jobs {
+		if j.StartedAt != nil && j.EndedAt != nil {
+			took = append(took, j.EndedAt.Sub(*j.StartedAt))
+		}
+	}
+	if len(took) < fewest {
+		return 0, nil
+	}
+	slices.Sort(took)
+	return took[len(took)/2], nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/client"
+	"dispatchd/ipc/console"
+)
+
+// long is the help of the command as a whole.
+const long = `dispatchctl asks dispatchd for runs of its dispatchers, and shows what happened.
+
+Data goes to standard output, talk and errors to standard error. With --json
+each answer is one object, each list one object a line, and an error is an
+object too. Exit codes: 0 ok, 1 the job failed, 2 wrong command line, 65 bad
+arguments, 66 no such dispatcher or job, 69 no daemon, 70 internal, 75 queue
+full or draining, 76 version mismatch, 77 not permitted, 78 configuration,
+124 timed out, 125 canceled, expired or interrupted, 130 Ctrl-C.`
+
+// root is the command with its verbs.
+func (a *app) root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "dispatchctl",
+		Short:   "Asks dispatchd for runs, and shows what happened",
+		Long:    long,
+		Version: console.Version(),
+		Args:    cobra.ArbitraryArgs,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return console.OneOf("color", a.color, console.ColorModes())
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return console.UnknownVerb(cmd, args[0])
+			}
+			return cmd.Help()
+		},
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&a.socket, "socket", "", "the daemon's socket `PATH` (default $DISPATCHD_SOCKET, then the platform's)")
+	f.BoolVar(&a.json, "json", a.json, "print JSON")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no talk, errors only")
+	f.StringVar(&a.color, "color", "auto", "colour states: `WHEN` is auto, always or never")
+	f.Lookup("json").DefValue = "false"
+	cmd.AddCommand(a.verbs()...)
+	console.Strict(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("color", words(console.ColorModes()...))
+	return cmd
+}
+
+// verbs are all commands.
+func (a *app) verbs() []*cobra.Command {
+	return []*cobra.Command{
+		a.notifyVerb(), a.runVerb(false), a.runVerb(true),
+		a.statusVerb(), a.listVerb(), a.showVerb(), a.jobsVerb(), a.logVerb(), a.waitVerb(),
+		a.cancelVerb(), a.retryVerb(), a.whyVerb(),
+		a.pauseVerb(true), a.pauseVerb(false), a.drainVerb(), a.undrainVerb(), a.reloadVerb(), a.upgradeVerb(),
+		a.lockVerb(), a.locksVerb(),
+		a.checkVerb(), a.doctorVerb(), a.openapiVerb(), a.completionVerb(), a.versionVerb(),
+	}
+}
+
+// api is the client, made at its first use: completion runs without the hooks
+// of a verb.
+func (a *app) api() *client.Client {
+	if a.client == nil {
+		a.client = &client.Client{Socket: ipc.FindSocket(a.socket)}
+	}
+	return a.client
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dispatchd/ipc"
+)
+
+// runVerb asks for a run, follows its output and waits for its end. The
+// original called it notifydispatcher.
+func (a *app) runVerb(original bool) *cobra.Command {
+	r := &request{}
+	cmd := &cobra.Command{
+		Use: "run NAME [JSON|-]", Short: "Ask for a run, follow its output, wait for its end",
+		Long: `run asks for one run of a dispatcher, copies its output to standard output as it comes, and
+ends as the job does. Ctrl-C ends this command only; the job goes on. With --json it
+prints the ended job instead of the output.`,
+		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd, r, args) },
+	}
+	if original {
+		cmd.Use, cmd.Hidden = "notifydispatcher NAME [JSON|-]", true
+	}
+	r.keyFlag(cmd)
+	r.exitStatusFlag(cmd)
+	cmd.Flags().StringVar(&r.pidfile, "pidfile", "", "keep this command's process id in `FILE` until the job has ended")
+	return cmd
+}
+
+// run is the verb at work. The pid file is there before the job is: who tracks
+// it never finds a job without its process.
+func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
+	if r.pidfile != "" {
+		if err := writePID(r.pidfile); err != nil {
+			return err
+		}
+		defer removePID(r.pidfile)
+	}
+	n, err := a.ask(cmd.Context(), r, args)
+	if err != nil {
+		return err
+	}
+	a.onInterruptOf(n.ID)
+	a.talk("%s", n.Words())
+	if !a.json {
+		defer a.explainLater(cmd.Context(), n.ID)()
+		if err := a.copyLog(cmd.Context(), n.ID, true); err != nil {
+			return err
+		}
+	}
+	job, err := a.await(cmd.Context(), n.ID, 0)
+	if err != nil {
+		return err
+	}
+	return a.ended(job, r, true)
+}
+
+// silence is after how long run says why nothing happens.
+const silence = 2 * time.Second
+
+// explainLater says, once and after a while, why a job has not started. The
+// function that it gives ends that.
+func (a *app) explainLater(ctx context.Context, id string) (stop func()) {
+	timer := time.AfterFunc(silence, func() {
+		if job, err := a.api().Job(ctx, id); err == nil && job.State == ipc.Queued {
+			a.talk("job %s has not started: it %s", id, because(job))
+		}
+	})
+	return func() { timer.Stop() }
+}
+
+// writePID writes the pid file by a rename, so that nobody reads half of it.
+func writePID(path string) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), ".pid-")
+	if err == nil {
+		_, err = fmt.Fprintln(temp, os.Getpid())
+		err = errors.Join(err, temp.Chmod(0o644), temp.Close())
+		if err == nil {
+			err = os.Rename(temp.Name(), path)
+		}
+		if err != nil {
+			_ = os.Remove(temp.Name())
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	kind := ipc.KindUsage
+	if errors.Is(err, fs.ErrPermission) {
+		kind = ipc.KindForbidden
+	}
+	p := ipc.Errorf(kind, "pid file: %v", err)
+	p.Suggestion = "nothing was asked for; name a file in a directory that you can write to"
+	return p
+}
+
+// removePID removes the pid file if it is still this process's.
+func removePID(path string) {
+	if text, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(text)) == fmt.Sprint(os.Getpid()) {
+		_ = os.Remove(path)
+	}
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+// statusVerb shows the daemon at a glance.
+func (a *app) statusVerb() *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "Show the daemon at a glance", Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.api().Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.print(s)
+			}
+			a.say("dispatchd %s, process %d, started %s", s.Version, s.PID, ago(s.StartedAt))
+			a.say("%d running, %d queued, %d dispatchers, %d jobs in the history", s.Running, s.Queued, s.Dispatchers, s.History)
+			a.say("journal: %s (durability %s)", s.Journal, s.Durability)
+			if s.Draining {
+				a.say("draining: nothing new is accepted; dispatchctl undrain ends that")
+			}
+			for _, name := range s.Disabled {
+				a.say("%s: %s; dispatchctl show %s says why", a.palette().State("disabled"), name, name)
+			}
+			for _, name := range s.Paused {
+				a.say("%s: %s; dispatchctl resume %s ends that", a.palette().State("paused"), name, name)
+			}
+			for _, w := range s.Warnings {
+				a.say("warning: %s", w)
+			}
+			return nil
+		},
+	}
+}
+
+// ago says when something was, from now.
+func ago(t time.Time) string { return humanize.Time(t) }

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+// waits words what a job waits for, in one line.
+func waits(w ipc.WaitingFor) string {
+	text := reason(w)
+	if w.Job != "" {
+		text += ", behind job " + w.Job
+	}
+	if w.PID != 0 {
+		text += fmt.Sprintf(", held by process %d", w.PID)
+	}
+	if w.Until != nil {
+		text += ", until " + clock(*w.Until)
+	}
+	if about := estimate(w); about != "" {
+		text += ", about " + about
+	}
+	if w.Detail != "" {
+		text += " (" + w.Detail + ")"
+	}
+	return text
+}
+
+// reason words why a job waits.
+func reason(w ipc.WaitingFor) string {
+	switch w.Reason {
+	case ipc.WaitTurn:
+		return "waits for its turn"
+	case ipc.WaitLock:
+		return "waits for " + lockName(w.Lock)
+	case ipc.WaitPaused:
+		if strings.HasPrefix(w.Detail, "disabled") {
+			return "waits: its dispatcher is disabled"
+		}
+		return "waits: its dispatcher is paused"
+	case ipc.WaitDebounce:
+		return "waits for quiet (debounce)"
+	case ipc.WaitSlot:
+		return "waits for a free slot (max_running)"
+	case ipc.WaitBackoff:
+		return "waits to be tried again"
+	}
+	return "waits (" + string(w.Reason) + ")"
+}
+
+// lockName words a lock's name; a dispatcher's own lock is not one of its file.
+func lockName(name string) string {
+	if own, ok := strings.CutPrefix(name, "dispatcher:"); ok {
+		return "the lock of dispatcher " + own
+	}
+	return "lock " + name
+}
+
+// estimate is about how long it will still wait, "" where nobody knows.
+func estimate(w ipc.WaitingFor) string {
+	if w.EstimateSeconds <= 0 {
+		return ""
+	}
+	return max(time.Second, time.Duration(w.EstimateSeconds*float64(time.Second)).Round(time.Second)).String()
+}
+
+// clock is a time of day for people, with its date unless that is today.
+func clock(t time.Time) string {
+	t = t.Local()
+	if y, m, d := time.Now().Date(); y == t.Year() && m == t.Month() && d == t.Day() {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
+}

@@ -1,0 +1,67 @@
+package console
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"dispatchd/ipc"
+)
+
+// Exit carries an exit code through cobra; what is to be said has been said.
+type Exit int
+
+// Error makes an exit code an error without words.
+func (e Exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// Code is an exit code as an error, nil for 0.
+func Code(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return Exit(code)
+}
+
+// Problem gives any error the shape that programs and people know.
+func Problem(err error) *ipc.Error {
+	if p, ok := errors.AsType[*ipc.Error](err); ok {
+		return p
+	}
+	return ipc.Errorf(ipc.KindInternal, "%v", err)
+}
+
+// Report prints an error, as JSON or in words, and gives the exit code for it.
+func Report(w io.Writer, program string, asJSON bool, err error) int {
+	if err == nil {
+		return ipc.ExitOK
+	}
+	if code, ok := errors.AsType[Exit](err); ok {
+		return int(code)
+	}
+	p := Problem(err)
+	if asJSON {
+		_ = json.NewEncoder(w).Encode(p)
+		return p.Kind.ExitCode()
+	}
+	for i, line := range p.Lines() {
+		if i == 0 {
+			line = program + ": " + line
+		} else {
+			line = "  " + line
+		}
+		fmt.Fprintln(w, line)
+	}
+	return p.Kind.ExitCode()
+}
+
+// Version is what a program says of itself: the module's version where it was
+// built from one, else the commit.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}

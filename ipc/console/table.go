@@ -1,0 +1,107 @@
+package console
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// State is a table's cell that is coloured as the state that it says.
+type State string
+
+// Table writes rows with aligned columns. Colours take no room in it, which
+// text/tabwriter cannot know.
+type Table struct {
+	Palette Palette
+	Width   int // of the terminal, 0 = lines as long as they are
+	rows    [][]any
+}
+
+// Row adds a row; the first is the head.
+func (t *Table) Row(cells ...any) {
+	for i, c := range cells {
+		if _, state := c.(State); !state {
+			cells[i] = Clean(fmt.Sprint(c))
+		}
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// Clean makes a text one line that a terminal can be given: it may come from a
+// job, which may print anything.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t':
+			return ' '
+		case !unicode.IsPrint(r):
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// TerminalWidth is how many characters a line of w has, 0 when it is no
+// terminal.
+func TerminalWidth(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// gap is the room between two columns.
+const gap = 2
+
+// WriteTo writes the table. What of the last column does not fit into Width is
+// cut.
+func (t *Table) WriteTo(w io.Writer) (int64, error) {
+	widths := t.widths()
+	var b strings.Builder
+	for _, row := range t.rows {
+		line, used := "", 0
+		for i, cell := range row {
+			text := fmt.Sprint(cell)
+			size := utf8.RuneCountInString(text)
+			switch state, ok := cell.(State); {
+			case ok:
+				line += t.Palette.State(string(state))
+			case i == len(row)-1 && t.Width > 0 && used+size > t.Width && t.Width > used:
+				line += string([]rune(text)[:t.Width-used-1]) + "…"
+			default:
+				line += text
+			}
+			if i < len(row)-1 {
+				line += strings.Repeat(" ", widths[i]-size+gap)
+				used += widths[i] + gap
+			}
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	written, err := io.WriteString(w, b.String())
+	return int64(written), err
+}
+
+// widths are those of the columns, by their longest cells.
+func (t *Table) widths() []int {
+	var widths []int
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(fmt.Sprint(cell)))
+		}
+	}
+	return widths
+}

@@ -1,0 +1,141 @@
+package console
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/agext/levenshtein"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"dispatchd/ipc"
+)
+
+// Usage is a wrong command line, and what to do about it.
+func Usage(next, format string, args ...any) error {
+	p := ipc.Errorf(ipc.KindUsage, format, args...)
+	p.Suggestion = next
+	return p
+}
+
+// Strict makes every mistake in a command line of cmd and its verbs a Usage
+// error that names the nearest right word.
+func Strict(cmd *cobra.Command) {
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	cmd.SetFlagErrorFunc(flagError)
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.SetHelpCommand(help())
+	for _, sub := range cmd.Commands() {
+		if check := sub.Args; check != nil {
+			sub.Args = func(c *cobra.Command, args []string) error { return argsError(c, check(c, args)) }
+		}
+	}
+}
+
+// help is cobra's command of that name, but for its silence about a verb that
+// does not exist.
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Say what a command does", Args: cobra.MaximumNArgs(1),
+		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+			var verbs []string
+			for _, sub := range cmd.Root().Commands() {
+				if !sub.Hidden {
+					verbs = append(verbs, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return verbs, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Root().Help()
+			}
+			sub, _, err := cmd.Root().Find(args)
+			if err != nil || sub == cmd.Root() {
+				return UnknownVerb(cmd.Root(), args[0])
+			}
+			return sub.Help()
+		},
+	}
+}
+
+// Count is a number with its noun: no jobs, 1 job, 2 jobs.
+func Count(n int, noun string) string {
+	switch n {
+	case 0:
+		return "no " + noun + "s"
+	case 1:
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// argsError makes a wrong number of arguments a Usage error.
+func argsError(cmd *cobra.Command, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, typed := errors.AsType[*ipc.Error](err); typed {
+		return err
+	}
+	return Usage("usage: "+cmd.UseLine(), "%s: %v", cmd.Name(), err)
+}
+
+// flagError makes a mistake in a flag a Usage error.
+func flagError(cmd *cobra.Command, err error) error {
+	next := "see: " + cmd.CommandPath() + " --help"
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if near := Nearest(unknown.GetSpecifiedName(), known); near != "" {
+			next = "did you mean --" + near + "?"
+		}
+	}
+	if !cmd.HasParent() {
+		return Usage(next, "%v", err)
+	}
+	return Usage(next, "%s: %v", cmd.Name(), err)
+}
+
+// UnknownVerb is the error of a command line whose verb does not exist.
+func UnknownVerb(cmd *cobra.Command, verb string) error {
+	var known []string
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden {
+			known = append(known, sub.Name())
+		}
+	}
+	next := "see: " + cmd.CommandPath() + " --help"
+	if near := Nearest(verb, known); near != "" {
+		next = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near)
+	}
+	return Usage(next, "no command is named %q", verb)
+}
+
+// OneOf refuses a word that is not among those allowed.
+func OneOf(flag, word string, allowed []string) error {
+	if slices.Contains(allowed, word) {
+		return nil
+	}
+	next := "use one of " + strings.Join(allowed, ", ")
+	if near := Nearest(word, allowed); near != "" {
+		next = "did you mean " + near + "? It may be " + strings.Join(allowed, ", ")
+	}
+	return Usage(next, "--%s: %q is not possible", flag, word)
+}
+
+// Nearest is the word that was probably meant, "" when none is near.
+func Nearest(word string, known []string) string {
+	if len(word) > 64 {
+		return ""
+	}
+	best, least := "", 1+max(1, len(word)/3)
+	for _, k := range known {
+		if d := levenshtein.Distance(strings.ToLower(word), k, nil); d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}

@@ -1,0 +1,161 @@
+package ipc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"syscall"
+	"time"
+)
+
+// Words says what became of a notify, as the commands print it.
+func (n Notified) Words() string {
+	switch {
+	case n.State.Final():
+		return n.Job.Words()
+	case n.Coalesced:
+		return fmt.Sprintf("joined %s (already queued)", n.ID)
+	case n.State == Running: // an idempotency key that was known
+		return fmt.Sprintf("queued %s (it runs already)", n.ID)
+	}
+	return fmt.Sprintf("queued %s (%s)", n.ID, place(n.Position))
+}
+
+// Words says how a job ended, or how it is, in one line.
+func (j Job) Words() string {
+	text := fmt.Sprintf("%s %s", j.State, j.ID)
+	if j.Error != nil {
+		text += ": " + j.Error.Message
+	}
+	return text
+}
+
+// place words a position in line.
+func place(n int) string {
+	suffix := "th"
+	switch {
+	case n <= 1:
+		return "next in line"
+	case n%100 >= 11 && n%100 <= 13:
+	case n%10 == 1:
+		suffix = "st"
+	case n%10 == 2:
+		suffix = "nd"
+	case n%10 == 3:
+		suffix = "rd"
+	}
+	return fmt.Sprintf("%d%s in line", n, suffix)
+}
+
+// Lines says an error as the commands do: what and why, then what to do next,
+// a line each.
+func (e *Error) Lines() []string {
+	lines := []string{e.Error()}
+	next := e.Suggestion
+	if next == "" && e.RetryAfter == 0 {
+		next = e.Kind.next()
+	}
+	if next != "" {
+		lines = append(lines, next)
+	}
+	if e.RetryAfter > 0 {
+		lines = append(lines, fmt.Sprintf("try again in %d s", e.RetryAfter))
+	}
+	return lines
+}
+
+// next is what to do about a kind of error that says nothing itself.
+func (k Kind) next() string {
+	switch k {
+	case KindDispatcherUnknown:
+		return "dispatchctl list shows all dispatchers"
+	case KindJobUnknown:
+		return "dispatchctl jobs shows the jobs"
+	case KindArgumentsInvalid, KindBadRequest:
+		return "correct the arguments; dispatchctl show NAME says what a dispatcher is for"
+	case KindBodyTooLarge:
+		return "put large data into a file, and give its name as an argument"
+	case KindForbidden:
+		return "ask as root, or as a member of the socket's group"
+	case KindIdempotencyConflict:
+		return "use a new key for a new request"
+	case KindLocked:
+		return "dispatchctl locks shows who holds what; try again later"
+	case KindConfiguration, KindDispatcherDisabled:
+		return "dispatchctl check says all that is wrong, with file and row"
+	case KindInternal:
+		return "the daemon's log may say more; dispatchctl doctor looks for what is wrong"
+	}
+	return ""
+}
+
+// Unreachable is the error of a client whose call to the socket did not come
+// through.
+func Unreachable(socket string, cause error) *Error {
+	next := "start dispatchd, or name its socket by --socket or $" + SocketEnv
+	switch {
+	case errors.Is(cause, fs.ErrPermission):
+		p := Errorf(KindForbidden, "socket %s: permission denied", socket)
+		p.Suggestion = "ask as root, or join the group that owns the socket (ls -l says which)"
+		return p
+	case errors.Is(cause, fs.ErrNotExist):
+		p := Errorf(KindUnavailable, "no daemon answers: there is no socket %s", socket)
+		p.Suggestion = next
+		return p
+	case errors.Is(cause, syscall.ECONNREFUSED):
+		p := Errorf(KindUnavailable, "no daemon answers: nobody listens on socket %s (a daemon that died left it)", socket)
+		p.Suggestion = next
+		return p
+	case errors.Is(cause, syscall.ENOTSOCK), errors.Is(cause, syscall.ENOTDIR):
+		p := Errorf(KindUnavailable, "no daemon answers: %s is no socket", socket)
+		p.Suggestion = "name the daemon's socket by --socket or $" + SocketEnv
+		return p
+	}
+	p := Errorf(KindUnavailable, "no daemon answers on %s: %v", socket, cause)
+	p.Suggestion = next
+	return p
+}
+
+// Lost is the error of a client whose connection broke before the answer came:
+// what it asked for may have been done.
+func Lost(socket string, cause error) *Error {
+	p := Errorf(KindUnavailable, "the connection to the daemon on %s broke before the answer came: %v", socket, cause)
+	p.Suggestion = "it is not known whether it was accepted: ask again, with the same --key nothing runs twice"
+	return p
+}
+
+// WaitOver is the error of a client that waited long enough for a job.
+func WaitOver(job Job, waited time.Duration) *Error {
+	p := Errorf(KindTimeout, "job %s has not ended after %s: it is %s, and goes on", job.ID, waited, job.State)
+	p.Job, p.Dispatcher = job.ID, job.Dispatcher
+	p.Suggestion = "dispatchctl why " + job.ID + " says what it does; dispatchctl wait " + job.ID + " waits for it again"
+	return p
+}
+
+// MaxArguments is how many bytes the arguments of a notify may have.
+const MaxArguments = 1 << 20
+
+// ReadArguments gives the arguments that a word of a command line means: JSON,
+// or "-" for what standard input has. What is not one JSON value is refused
+// here, before anything is sent.
+func ReadArguments(word string, stdin io.Reader) (json.RawMessage, error) {
+	raw := []byte(word)
+	if word == "-" {
+		var err error
+		if raw, err = io.ReadAll(io.LimitReader(stdin, MaxArguments+1)); err != nil {
+			return nil, fmt.Errorf("arguments on standard input: %w", err)
+		}
+	}
+	if len(raw) > MaxArguments {
+		return nil, Errorf(KindBodyTooLarge, "the arguments have more than %d bytes", MaxArguments)
+	}
+	var value json.RawMessage
+	if err := json.Unmarshal(raw, &value); err != nil {
+		p := Errorf(KindArgumentsInvalid, "the arguments are not JSON: %v", err)
+		p.Suggestion = `give one JSON value, such as '{"name":"value"}' or '"text"'; - reads it from standard input`
+		return nil, p
+	}
+	return raw, nil
+}
