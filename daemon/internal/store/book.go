@@ -259,7 +259,7 @@ func (b *Book) List(f ipc.JobFilter) []*Job {
 	}
 	fits := func(id ulid.ULID, d string, s ipc.State, created int64) bool {
 		return (f.Dispatcher == "" || f.Dispatcher == d) && (f.State == "" || f.State == s) &&
-			(f.Since.IsZero() || created >= f.Since.UnixNano()) && bytes.Compare(id[:], before) < 0
+			(f.Since.IsZero() || !time.Unix(0, created).Before(f.Since)) && bytes.Compare(id[:], before) < 0
 	}
 	var list []*Job
 	for _, j := range b.open {
