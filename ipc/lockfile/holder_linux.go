@@ -1,7 +1,9 @@
 package lockfile
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,59 +12,73 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// kernelName is how the kernel names f's file in its lists of locks, "" where
+// that cannot be told.
+func kernelName(f *os.File) string {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return ""
+	}
+	return fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+}
+
 // kernelHolder finds the process that holds the flock on f's file: the pid in
 // /proc/locks is who took it, which may be dead and the lock inherited; then
 // /proc/PID/fdinfo tells who has it.
 func kernelHolder(f *os.File) int {
-	want := inode(f)
+	name := kernelName(f)
 	locks, err := os.ReadFile("/proc/locks")
-	if err != nil {
+	if err != nil || name == "" {
 		return 0
 	}
 	for line := range strings.Lines(string(locks)) {
 		fields := strings.Fields(line)
-		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != want {
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != name {
 			continue
 		}
 		pid, _ := strconv.Atoi(fields[4])
 		if _, err := os.Stat("/proc/" + fields[4]); err == nil && pid > 0 {
 			return pid
 		}
-		return inherited(want)
+		return inherited(name)
 	}
 	return 0
 }
 
 // inherited looks through all processes for one that holds the lock.
-func inherited(want string) int {
-	return among("/proc/[0-9]*/fdinfo/*", want)
-}
-
-// holds reports whether a process has the lock on f's file.
-func holds(f *os.File, pid int) bool {
-	return pid > 0 && among(fmt.Sprintf("/proc/%d/fdinfo/*", pid), inode(f)) == pid
-}
-
-// among gives the first process that holds the lock, of those whose descriptors
-// a pattern names.
-func among(pattern, want string) int {
-	infos, _ := filepath.Glob(pattern)
-	for _, path := range infos {
-		text, err := os.ReadFile(path)
-		if err != nil || !strings.Contains(string(text), want+" ") || !strings.Contains(string(text), "FLOCK") {
-			continue
+func inherited(name string) int {
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range processes {
+		if has, err := hasLock(dir, name); has && err == nil {
+			pid, _ := strconv.Atoi(filepath.Base(dir))
+			return pid
 		}
-		pid, _ := strconv.Atoi(strings.Split(path, "/")[2])
-		return pid
 	}
 	return 0
 }
 
-// inode names f's file as /proc does.
-func inode(f *os.File) string {
-	var st unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &st) != nil {
-		return "none"
+// hasLock reports whether the process with this directory in /proc has the
+// lock open, or why that cannot be told.
+func hasLock(dir, name string) (bool, error) {
+	infos, err := os.ReadDir(dir + "/fdinfo")
+	if err != nil {
+		return false, err
 	}
-	return fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
+	for _, info := range infos {
+		text, err := os.ReadFile(dir + "/fdinfo/" + info.Name())
+		if err == nil && strings.Contains(string(text), name) && strings.Contains(string(text), "FLOCK") {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// holds reports whether a process that a lock's file names has the lock. Of
+// another user's process that cannot be told: it is believed while it lives.
+func holds(pid int, f *os.File) bool {
+	if pid <= 0 {
+		return false
+	}
+	has, err := hasLock(fmt.Sprintf("/proc/%d", pid), kernelName(f))
+	return has || errors.Is(err, fs.ErrPermission)
 }

@@ -137,16 +137,12 @@ func write(f *os.File, h Holder) {
 }
 
 // whoHolds finds the holder: by the kernel where it tells, else by the text.
+// The kernel names who took the lock; who inherited it may be named by the text.
 func whoHolds(f *os.File) Holder {
 	var h Holder
 	text, _ := io.ReadAll(io.LimitReader(f, 4096))
 	_ = json.Unmarshal(text, &h)
-	// The kernel names who took the lock, who may have left it to a child, such
-	// as a job's shim: so it is asked about the text's holder first.
-	if holds(f, h.PID) {
-		return h
-	}
-	if pid := kernelHolder(f); pid != 0 && pid != h.PID {
+	if pid := kernelHolder(f); pid != 0 && pid != h.PID && !holds(h.PID, f) {
 		return Holder{PID: pid}
 	}
 	return h

@@ -29,7 +29,7 @@ func Look(dir, name string) (Holder, bool) {
 	switch {
 	case told && pid == 0:
 		return Holder{}, false
-	case told && pid != h.PID:
+	case told && pid != h.PID && !holds(h.PID, f):
 		return Holder{PID: pid}, true
 	}
 	return h, h.PID != 0
