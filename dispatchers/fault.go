@@ -9,7 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/agext/levenshtein"
+	"dispatchd/ipc"
 )
 
 // Fault is one thing that is wrong in one file.
@@ -128,23 +128,13 @@ func sortFaults(faults []Fault) {
 
 // nearest is the word that was probably meant, "" when none is near.
 func nearest(word string, known []string) string {
-	if len(word) > 64 {
-		return ""
-	}
-	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
-	best, least := "", 1+max(1, len(word)/3)
-	lower := plain(word)
-	for _, k := range known {
-		if d := levenshtein.Distance(lower, plain(k), nil); d < least {
-			best, least = k, d
-		}
-	}
-	if best != "" || len(lower) < 3 {
-		return best
+	if near := ipc.Nearest(word, known); near != "" || len(word) < 3 || len(word) > 64 {
+		return near
 	}
 	// desc for description, timeout_seconds for timeout.
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 	for _, k := range known {
-		if strings.HasPrefix(plain(k), lower) || strings.HasPrefix(lower, plain(k)+"_") {
+		if strings.HasPrefix(plain(k), plain(word)) || strings.HasPrefix(plain(word), plain(k)+"_") {
 			return k
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"dispatchd/ipc"
 )
 
 // Catalog is what Load found: good dispatchers, and what is wrong with others.
@@ -39,7 +41,7 @@ func (c *Catalog) Names() []string {
 }
 
 // Nearest is the dispatcher that was probably meant, "" when none is near.
-func (c *Catalog) Nearest(name string) string { return nearest(name, c.Names()) }
+func (c *Catalog) Nearest(name string) string { return ipc.Nearest(name, c.Names()) }
 
 // Load reads all definitions. It always gives a Catalog: a bad file disables
 // its dispatcher, a bad directory all that it has a file for.

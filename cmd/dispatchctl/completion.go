@@ -34,7 +34,7 @@ func (a *app) completionVerb() *cobra.Command {
 				return cmd.Root().GenFishCompletion(a.out, true)
 			}
 			next := "use one of " + strings.Join(shells(), ", ")
-			if near := console.Nearest(args[0], shells()); near != "" {
+			if near := ipc.Nearest(args[0], shells()); near != "" {
 				next = "did you mean " + near + "?"
 			}
 			return console.Usage(next, "completion: no script for shell %q", args[0])

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -89,7 +88,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-		if near := Nearest(unknown.GetSpecifiedName(), known); near != "" {
+		if near := ipc.Nearest(unknown.GetSpecifiedName(), known); near != "" {
 			next = "did you mean --" + near + "?"
 		}
 	}
@@ -108,7 +107,7 @@ func UnknownVerb(cmd *cobra.Command, verb string) error {
 		}
 	}
 	next := "see: " + cmd.CommandPath() + " --help"
-	if near := Nearest(verb, known); near != "" {
+	if near := ipc.Nearest(verb, known); near != "" {
 		next = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near)
 	}
 	return Usage(next, "no command is named %q", verb)
@@ -120,22 +119,8 @@ func OneOf(flag, word string, allowed []string) error {
 		return nil
 	}
 	next := "use one of " + strings.Join(allowed, ", ")
-	if near := Nearest(word, allowed); near != "" {
+	if near := ipc.Nearest(word, allowed); near != "" {
 		next = "did you mean " + near + "? It may be " + strings.Join(allowed, ", ")
 	}
 	return Usage(next, "--%s: %q is not possible", flag, word)
-}
-
-// Nearest is the word that was probably meant, "" when none is near.
-func Nearest(word string, known []string) string {
-	if len(word) > 64 {
-		return ""
-	}
-	best, least := "", 1+max(1, len(word)/3)
-	for _, k := range known {
-		if d := levenshtein.Distance(strings.ToLower(word), k, nil); d < least {
-			best, least = k, d
-		}
-	}
-	return best
 }

@@ -23,7 +23,8 @@ func permits() []permit {
 		{"daemon/internal/proc", kernel, "*", "processes are its subject"},
 		{"daemon/internal/proc", "os", "*", "processes, their output, their sockets"},
 		{"daemon/internal/proc", "net", "ListenUnixgram FilePacketConn", "a job's notify socket, also one that the last image handed over"},
-		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down"},
+		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down; check becomes dispatchd"},
+		{"cmd/dispatchctl", kernel, "Statfs PidfdOpen Close Timex Adjtimex", "doctor asks the kernel what there is, and changes nothing"},
 		{"daemon", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},
 		{"daemon", kernel, "Umask", "whatever the daemon makes is writable by itself alone"},
 		{"dispatchers", kernel, "CloseOnExec", "a function's own children must not hold the progress pipe"},
@@ -33,13 +34,14 @@ func permits() []permit {
 		// Files.
 		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs Syscall6 ByteSliceToString Flock", "durability, holes in long output, and a lock between two images"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},
-		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Major Minor", "lock files and who holds them"},
+		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Major Minor SysctlRaw", "lock files and who holds them"},
+		{"ipc/lockfile", "os", "OpenFile", "looks who holds a lock"},
 		{"dispatchers", "os", "OpenFile", "reads a definition without following a link"},
 		{"daemon", "os", "OpenFile WriteFile Rename Remove MkdirAll Chown", "the run directory: arguments and marks of running jobs, the boot's mark, a stale socket"},
 		{"daemon", "os", "CreateTemp Unsetenv", "an upgrade in place hands the next image a nameless file"},
 		{"daemon", "net", "FileListener", "the socket of the last image"},
 		{"cmd/dispatchd", "os", "MkdirTemp MkdirAll WriteFile RemoveAll", "the demo's private root"},
-		{"cmd/dispatchctl", "os", "WriteFile Remove", "--pidfile"},
+		{"cmd/dispatchctl", "os", "CreateTemp Rename Remove", "--pidfile"},
 
 		// The socket.
 		{"ipc/server", kernel, "Umask", "0660 without a window"},

@@ -10,9 +10,10 @@ import (
 func layers() map[string][]string {
 	return map[string][]string{
 		"ipc":          {},
-		"ipc/notify":   {},
+		"ipc/notify":   {"ipc"},
 		"ipc/lockfile": {},
 		"ipc/client":   {"ipc"},
+		"ipc/console":  {"ipc"},
 		"ipc/server":   {"ipc"},
 		"scheduler":    {},
 		"dispatchers":  {"ipc", "scheduler"},
@@ -25,8 +26,8 @@ func layers() map[string][]string {
 			"dispatchers", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
 		},
 
-		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client"},
-		"cmd/dispatchctl":     {"ipc", "ipc/client", "ipc/lockfile"},
+		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},
+		"cmd/dispatchctl":     {"ipc", "ipc/client", "ipc/console", "ipc/lockfile"},
 		"cmd/dispatch-notify": {"ipc", "ipc/notify"},
 	}
 }
@@ -61,7 +62,6 @@ type origin struct {
 // nobody imports yet are chosen already, for a later stage.
 func outside() []origin {
 	return []origin{
-		{"github.com/agext/levenshtein", "dispatchers cmd/dispatchctl", "the nearest known key, verb or name"},
 		{"github.com/coreos/go-systemd/v22/activation", "ipc/server", "a socket from systemd"},
 		{"github.com/coreos/go-systemd/v22/daemon", "daemon", "readiness and watchdog for systemd"},
 		{"github.com/coreos/go-systemd/v22/journal", "cmd/dispatchd", "the logger's set-up"},
@@ -77,10 +77,11 @@ func outside() []origin {
 		{"github.com/robfig/cron/v3", "scheduler", "parses cron fields; its run loop loses ticks"},
 		{"github.com/rogpeppe/go-internal", "tests", "scripts of command lines"},
 		{"github.com/anishathalye/porcupine", "tests", "linearizability"},
-		{"github.com/spf13/cobra", "cmd/dispatchd cmd/dispatchctl", "verbs, flags, completions"},
+		{"github.com/spf13/cobra", "cmd/dispatchd cmd/dispatchctl ipc/console", "verbs, flags, completions"},
+		{"github.com/spf13/pflag", "ipc/console", "cobra's flags: which one is unknown, for the nearest one"},
 		{"go.uber.org/goleak", "tests", "goroutines left behind"},
 		{"golang.org/x/sys/unix", "daemon/internal/proc daemon/internal/store ipc/lockfile ipc/server cmd/dispatchctl", "system calls; which ones is said in permits()"},
-		{"golang.org/x/term", "cmd/dispatchd cmd/dispatchctl", "is it a terminal"},
+		{"golang.org/x/term", "cmd/dispatchd ipc/console", "is it a terminal"},
 		{"pgregory.net/rapid", "tests", "state machines"},
 	}
 }
@@ -99,7 +100,7 @@ func standard() []origin {
 		{"os/exec", "daemon/internal/proc", "processes are proc's; os/exec waits for pipes that grandchildren hold"},
 		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify daemon/internal/proc dispatchers", "signals belong to programs; the shim and a function's child are programs"},
 		{"plugin", nobody, "a definition is data"},
-		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
+		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
 		{"unsafe", "daemon/internal/proc daemon/internal/store", "system calls of FreeBSD that have no wrapper"},
 	}

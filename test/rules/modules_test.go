@@ -12,7 +12,7 @@ import (
 func indirect() map[string]string {
 	return map[string]string{
 		"github.com/inconshreveable/mousetrap": "cobra, on Windows",
-		"github.com/spf13/pflag":               "cobra",
+		"golang.org/x/tools":                   "go-internal reads its scripts with it",
 	}
 }
 
@@ -77,8 +77,8 @@ func TestModules(t *testing.T) {
 func TestPlantedModules(t *testing.T) {
 	for text, want := range map[string]string{
 		"module dispatchd\n\ngo 1.26.0\n\nrequire (\n\tgithub.com/spf13/cobra v1.10.2\n\tgolang.org/x/sys v0.49.0 // kernel\n)\n": "",
-		"require github.com/spf13/pflag v1.0.10 // indirect\n":                                                                    "",
-		"require github.com/spf13/pflag v1.0.10\n":                                                                                "neither in outside()",
+		"require github.com/inconshreveable/mousetrap v1.1.0 // indirect\n":                                                       "",
+		"require github.com/inconshreveable/mousetrap v1.1.0\n":                                                                   "neither in outside()",
 		"require (\n\tgithub.com/stretchr/testify v1.12.1\n)\n":                                                                   "testify is neither",
 		"require github.com/stretchr/testify v1.12.1 // indirect\n":                                                               "testify is neither",
 		"require github.com/spf13/cobra-cli v1.0.0\n":                                                                             "cobra-cli is neither",
