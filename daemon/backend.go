@@ -206,11 +206,10 @@ func (e *engine) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, e
 func (e *engine) problems(ctx context.Context, spec *dispatchers.Spec) []string {
 	var list []string
 	l, err := launchOf(spec, e.settings.Path)
-	if err == nil {
-		_, err = os.Stat(l.Argv[0])
-	}
 	if err != nil {
 		list = append(list, err.Error())
+	} else if _, err := os.Stat(l.Argv[0]); err != nil {
+		list = append(list, "command: "+err.Error())
 	}
 	if err := e.requirements(ctx, spec); err != nil {
 		list = append(list, err.Error())

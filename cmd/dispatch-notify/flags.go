@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"dispatchd/ipc"
@@ -75,7 +76,7 @@ func (c *command) parse(args []string) error {
 	set.BoolVar(&c.quiet, "quiet", false, "")
 	set.BoolVar(&c.quiet, "q", false, "")
 	set.BoolVar(&c.printID, "print-id", false, "")
-	set.BoolVar(&c.json, "json", false, "")
+	set.BoolVar(&c.json, "json", c.json, "")
 	set.BoolVar(&c.exitStatus, "exit-status", false, "")
 	words, err := parseWords(set, args)
 	if err != nil {
@@ -99,7 +100,7 @@ func parseWords(set *flag.FlagSet, args []string) ([]string, error) {
 			if errors.Is(err, flag.ErrHelp) {
 				return nil, err
 			}
-			return nil, misuse(err.Error())
+			return nil, flagError(set, err)
 		}
 		if set.NArg() == 0 {
 			return words, nil
@@ -109,6 +110,23 @@ func parseWords(set *flag.FlagSet, args []string) ([]string, error) {
 		}
 		words, args = append(words, set.Arg(0)), set.Args()[1:]
 	}
+}
+
+// flagError is a mistake in a flag. Package flag says an unknown one's name
+// only in its text.
+func flagError(set *flag.FlagSet, err error) error {
+	_, name, unknown := strings.Cut(err.Error(), "not defined: -")
+	if !unknown {
+		return misuse(err.Error())
+	}
+	var known []string
+	set.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
+	p := ipc.Errorf(ipc.KindUsage, "there is no flag --%s", strings.TrimPrefix(name, "-"))
+	p.Suggestion = "see: dispatch-notify --help"
+	if near := ipc.Nearest(name, known); near != "" {
+		p.Suggestion = "did you mean --" + near + "?"
+	}
+	return p
 }
 
 // asksForJSON looks for --json before the flags are parsed: the errors of

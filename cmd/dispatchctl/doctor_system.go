@@ -74,7 +74,7 @@ func (d *doctor) directories(p ipc.Paths) {
 		case errors.Is(err, fs.ErrPermission):
 			d.note("ask as root to see it", "%v", err)
 		case err != nil:
-			d.bad("chown root "+dir+" and chmod go-w "+dir, "%v", err)
+			d.bad("mend it: chown root "+dir+"; chmod go-w "+dir, "%v", err)
 		default:
 			seen++
 		}

@@ -89,7 +89,7 @@ func killMode(unit string, dirs []string) string {
 func lastKillMode(text string) string {
 	mode := ""
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "KillMode="); ok {
+		if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "KillMode" {
 			mode = strings.TrimSpace(value)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,7 +63,7 @@ func (a *app) copyLines(id string, log io.Reader) error {
 	for {
 		text, err := lines.ReadString('\n')
 		if text != "" {
-			if err := a.print(outputLine{Job: id, Line: text}); err != nil {
+			if err := a.print(outputLine{Job: id, Line: strings.TrimSuffix(text, "\n")}); err != nil {
 				return err
 			}
 		}

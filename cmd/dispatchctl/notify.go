@@ -150,7 +150,7 @@ func (a *app) ended(job ipc.Job, r *request, talkOnly bool) error {
 
 // outcome is a job's Words, coloured.
 func (a *app) outcome(job ipc.Job) string {
-	rest := job.Words()[len(job.State):]
+	rest := console.Clean(job.Words()[len(job.State):])
 	return a.palette().State(string(job.State)) + rest
 }
 

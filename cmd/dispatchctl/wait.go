@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dispatchd/ipc"
 	"dispatchd/ipc/console"
 )
 
@@ -28,17 +29,21 @@ func (a *app) waitAll(cmd *cobra.Command, r *request, args []string) error {
 	if err := wantID("wait", args...); err != nil {
 		return err
 	}
-	ids := make([]string, len(args))
+	a.onInterrupt("", "not waiting any longer; the jobs go on")
+	jobs := make([]ipc.Job, len(args))
 	for i, word := range args {
-		job, err := a.api().Job(cmd.Context(), word)
-		if err != nil {
+		var err error
+		if jobs[i], err = a.api().Job(cmd.Context(), word); err != nil {
 			return err
 		}
-		ids[i] = job.ID
 	}
 	var first error
-	for _, id := range ids {
-		job, err := a.await(cmd.Context(), id, 0)
+	for _, job := range jobs {
+		if !job.State.Final() {
+			a.onInterruptOf(job.ID)
+			a.talk("waiting for job %s of %s (%s)", job.ID, job.Dispatcher, job.State)
+		}
+		job, err := a.await(cmd.Context(), job.ID, 0)
 		if err != nil {
 			return err
 		}
