@@ -19,6 +19,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/sources"
 )
 
 var bin string // where TestMain built the programs
@@ -49,33 +50,9 @@ func run(m *testing.M) int {
 // patience bounds each wait for an event: a script that hangs says where.
 const patience = 30 * time.Second
 
-// readSources opens every file that the programs are built of: go test answers
-// from its cache while what a test opened is unchanged, and it cannot see what
-// the build of TestMain read.
-func readSources(t *testing.T) {
-	t.Helper()
-	read := 0
-	for _, dir := range []string{"cmd", "daemon", "dispatchers", "ipc", "scheduler"} {
-		err := filepath.WalkDir(filepath.Join("../..", dir), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			read++
-			_, err = os.ReadFile(path)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if read < 100 {
-		t.Fatalf("only %d source files found", read)
-	}
-}
-
 // TestScripts runs every script of testdata.
 func TestScripts(t *testing.T) {
-	readSources(t)
+	sources.Look(t)
 	// A socket's path is short, and the directory above is nobody else's.
 	root, err := os.MkdirTemp("/tmp", "dctl-")
 	if err != nil {
