@@ -30,7 +30,7 @@ func (r *round) calm() {
 	r.beside(ctx)
 	for r.book.count() < calmAsks || r.book.heldOutside() < calmHolds {
 		select {
-		case <-r.load.acks:
+		case <-r.load.told:
 		case <-ctx.Done():
 			r.book.fault("calm: %d asks and %d holds in %s", r.book.count(), r.book.heldOutside(), patience)
 			return

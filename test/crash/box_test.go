@@ -62,22 +62,27 @@ func newBox(t *testing.T, program string, rules []rule) *box {
 	})
 	b := &box{dir: dir, daemon: filepath.Join(dir, "dispatchd"), changed: make(chan struct{})}
 	b.client = &client.Client{Socket: b.path("run/control.sock")}
-	files := map[string]string{"stamps": ""}
-	for _, r := range rules {
-		files["dispatchers.d/"+r.name+".toml"] = r.definition(b.path("stamps"))
-	}
 	if err := os.Mkdir(b.path("dispatchers.d"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range files {
-		if err := os.WriteFile(b.path(name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(b.path("stamps"), nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
+	b.define(t, rules)
 	if err := os.Link(program, b.daemon); err != nil {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// define writes the definitions.
+func (b *box) define(t *testing.T, rules []rule) {
+	t.Helper()
+	for _, r := range rules {
+		if err := os.WriteFile(b.path("dispatchers.d/"+r.name+".toml"), []byte(r.definition(b.path("stamps"))), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func (b *box) path(name string) string { return filepath.Join(b.dir, name) }

@@ -130,7 +130,8 @@ func (c *checker) attempts(job ipc.Job, rule rule, runs []attempt) {
 			c.report("attempts", "job %s of %s ran as attempt %d, %d are recorded, %d runs in all", job.ID, job.Dispatcher, r.number, job.Attempt, len(runs))
 		}
 		numbers[r.number] = true
-		if failed := r.ended && r.code != 0; i < len(runs)-1 && !rule.rerun && !failed {
+		failed := r.ended && r.code != 0 || !r.ended && c.traced && rule.retries > 0
+		if i < len(runs)-1 && !rule.rerun && !failed {
 			c.report("twice", "job %s of %s ran again after attempt %d, which nobody saw fail", job.ID, job.Dispatcher, r.number)
 		}
 	}
@@ -149,22 +150,25 @@ func (c *checker) result(job ipc.Job, rule rule, runs []attempt) {
 	case ipc.Succeeded:
 		ok = last.ended && last.code == 0
 	case ipc.Failed:
-		ok = last.ended && last.code != 0 || !last.ended && c.shims[job.ID] && c.killedWithShim(job)
+		ok = last.ended && last.code != 0 || !last.ended && c.mayBeKilled(job.ID) && killedWithShim(job)
 	case ipc.Interrupted:
 		ok = !rule.rerun && job.Attempt > 0
 	}
 	if !ok {
 		c.report("result", "job %s of %s is %s after %d attempts (%+v); the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, job.Error, runs)
 	}
-	if rule.survive && c.shims != nil && !c.shims[job.ID] && (job.State == ipc.Interrupted || len(runs) > 0 && !rule.survived(runs)) {
+	if rule.survive && c.shims != nil && !c.mayBeKilled(job.ID) && (job.State == ipc.Interrupted || len(runs) > 0 && !rule.survived(runs)) {
 		c.report("survive", "job %s of %s is %s after %d attempts, and its shim was never killed; the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, runs)
 	}
 }
 
+// mayBeKilled says whether a job's shim or child may have been killed by us.
+func (c *checker) mayBeKilled(job string) bool { return c.traced || c.shims[job] }
+
 // killedWithShim says whether a failed job may be one whose shim we killed before
 // it started anything. A child that a shim is just forking looks like a shim
 // until it executes the job, so it may have been killed in its place.
-func (c *checker) killedWithShim(job ipc.Job) bool {
+func killedWithShim(job ipc.Job) bool {
 	return job.Error.Kind == ipc.KindStartFailed || job.Error.Kind == ipc.KindSignaled && job.Signal == "SIGKILL"
 }
 

@@ -14,6 +14,7 @@ import (
 // figures say what a round did.
 type figures struct {
 	kills, shimKills  int
+	hits              int // kills at a call, of those that were to be
 	locked            int // starts that found the lock of the last daemon taken
 	asks, refused     int
 	jobs, interrupted int
@@ -58,6 +59,7 @@ func (y *tally) add(t *testing.T, r *round) {
 	defer y.mu.Unlock()
 	g := r.figures
 	y.kills, y.shimKills, y.locked = y.kills+g.kills, y.shimKills+g.shimKills, y.locked+g.locked
+	y.hits += g.hits
 	y.asks, y.refused, y.jobs = y.asks+g.asks, y.refused+g.refused, y.jobs+g.jobs
 	y.interrupted, y.runs, y.cut = y.interrupted+g.interrupted, y.runs+g.runs, y.cut+g.cut
 	y.starts = append(y.starts, r.starts...)

@@ -19,7 +19,7 @@ type load struct {
 	box   *box
 	book  *book
 	pause time.Duration // longest between two asks of a caller
-	acks  chan struct{} // gets one for each answer, if somebody listens
+	told  chan struct{} // gets one for each answer, if somebody listens
 	wg    sync.WaitGroup
 }
 
@@ -110,8 +110,14 @@ func (c *caller) ask(a *ask) {
 		return
 	}
 	c.own = append(c.own, a)
+	c.tell()
+}
+
+// tell lets somebody who waits for it know that a caller was told something:
+// the worst moment for a crash.
+func (l *load) tell() {
 	select {
-	case c.acks <- struct{}{}:
+	case l.told <- struct{}{}:
 	default:
 	}
 }
@@ -171,6 +177,7 @@ func (c *caller) look(stop context.Context, a *ask) {
 	c.book.mu.Lock()
 	defer c.book.mu.Unlock()
 	c.book.seen = append(c.book.seen, seen{job.ID, job.State, job.Attempt})
+	c.tell()
 }
 
 func isKind(err error, k ipc.Kind) bool {

@@ -48,6 +48,7 @@ func plants() []plant {
 			{"daemon/launch.go", "\t\tlocks = append(locks, l.file)\n", "\t\t_ = l\n"},
 		}},
 		{"the queue forgets who holds a lock", []string{"lock"}, true, []patch{
+			{"daemon/launch.go", "\t\tlocks = append(locks, l.file)\n", "\t\t_ = l\n"},
 			{"daemon/launch.go", "\te.post(func() { e.spawned(r, p) })\n", "\te.post(func() { e.spawned(r, p); r.release() })\n"},
 			{"daemon/internal/queue/locks.go", "\t\tk.held[l.Name] = k.held[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
 		}},
@@ -68,7 +69,7 @@ func plants() []plant {
 		}},
 		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
-			{"daemon/perform.go", "\t\tgo e.launch(r)\n\t})\n", "\t})\n\tgo e.launch(r)\n"},
+			{"daemon/perform.go", "func(err error) { r.recorded <- err })\n", "func(error) {})\n\tr.recorded <- nil\n"},
 		}},
 		{"a run's marks go before its end is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),

@@ -40,7 +40,7 @@ func newRound(t *testing.T, program string, rules []rule, lane uint64, shims boo
 	if shims {
 		r.book.shims = map[string]bool{}
 	}
-	r.load = &load{box: r.box, book: &r.book, pause: 6 * time.Millisecond, acks: make(chan struct{})}
+	r.load = &load{box: r.box, book: &r.book, pause: 6 * time.Millisecond, told: make(chan struct{})}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	r.load.start(ctx, 6, lane)
@@ -71,7 +71,10 @@ func (r *round) settle() {
 	r.load.wg.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if s, err := r.client.Drain(ctx, true, patience/2); err != nil || s.Queued+s.Running > 0 {
+	s, err := r.client.Drain(ctx, true, patience/4)
+	for ; (err != nil || s.Queued+s.Running > 0) && ctx.Err() == nil; s, err = r.client.Drain(ctx, true, patience/4) {
+	}
+	if err != nil {
 		r.book.fault("not idle: %d queued, %d running, %v", s.Queued, s.Running, err)
 	}
 	r.finals(ctx)
@@ -80,7 +83,7 @@ func (r *round) settle() {
 		r.book.fault("the daemon ended by itself (%v):\n%s", l.cmd.ProcessState, l.said)
 	}
 	r.stuck("without a daemon")
-	if left := processes(r.dir); len(left) > 0 {
+	if left := r.left(); len(left) > 0 {
 		r.book.fault("left behind: %v", left)
 	}
 	if r.book.runs, err = readStamps(r.path("stamps")); err != nil {
@@ -123,6 +126,18 @@ func (r *round) stuck(when string) {
 			if err != nil {
 				r.book.fault("stuck lock %s %s: %v", filepath.Base(name), when, err)
 			}
+		}
+	}
+}
+
+// left lists what still runs when it should not. What was just killed needs a
+// moment to be gone.
+func (r *round) left() map[int]string {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(10 * time.Second); ; <-tick.C {
+		if left := processes(r.dir); len(left) == 0 || time.Now().After(end) {
+			return left
 		}
 	}
 }

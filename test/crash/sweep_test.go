@@ -81,7 +81,7 @@ func (r *round) pause(most time.Duration) {
 func (r *round) await(l *life) {
 	kind := r.rng.IntN(10)
 	if kind < 2 {
-		r.pause(25 * time.Millisecond)
+		r.pause(r.lastStart() * 5 / 4)
 		return
 	}
 	select {
@@ -97,7 +97,7 @@ func (r *round) await(l *life) {
 	enough := time.After(120 * time.Millisecond)
 	for range r.rng.IntN(12) {
 		select {
-		case <-r.load.acks:
+		case <-r.load.told:
 		case <-enough:
 			return
 		}
@@ -105,6 +105,14 @@ func (r *round) await(l *life) {
 	if kind < 8 {
 		r.pause(2 * time.Millisecond)
 	}
+}
+
+// lastStart is how long the last start took that came to its end.
+func (r *round) lastStart() time.Duration {
+	if len(r.starts) == 0 {
+		return 20 * time.Millisecond
+	}
+	return r.starts[len(r.starts)-1]
 }
 
 // excused says whether a daemon may have ended by itself: only if it found the
