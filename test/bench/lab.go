@@ -30,6 +30,9 @@ func (l *lab) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // another user's daemon runs from it
+		return err
+	}
 	l.dir = dir
 	if l.bin == "" {
 		l.bin = filepath.Join(dir, "bin")
@@ -81,15 +84,17 @@ func (l *lab) build(ctx context.Context) error {
 // program is the path of a built program.
 func (l *lab) program(name string) string { return filepath.Join(l.bin, name) }
 
-// serve starts a server program and returns when its socket is there.
-func (l *lab) serve(ctx context.Context, program, socket string, args ...string) (*server, error) {
+// serve starts a server program, as it is prepared, and returns when its socket
+// is there.
+func (l *lab) serve(ctx context.Context, program, socket string, prepare func(*exec.Cmd)) (*server, error) {
 	out, err := os.Create(socket + ".log")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = out.Close() }()
-	cmd := exec.Command(l.program(program), args...)
+	cmd := exec.Command(l.program(program))
 	cmd.Stdout, cmd.Stderr = out, out
+	prepare(cmd)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -100,6 +105,12 @@ func (l *lab) serve(ctx context.Context, program, socket string, args ...string)
 		return nil, fmt.Errorf("%s: %w\n%s", program, err, text)
 	}
 	return s, nil
+}
+
+// serveAt is serve for a floor, which is told its socket and no more.
+func (l *lab) serveAt(ctx context.Context, program, name string) (*server, error) {
+	socket := filepath.Join(l.dir, name)
+	return l.serve(ctx, program, socket, func(cmd *exec.Cmd) { cmd.Args = append(cmd.Args, socket) })
 }
 
 // machine is the processor's name.

@@ -45,7 +45,7 @@ func spend(ctx context.Context, program string, args ...string) (spent, error) {
 // measureNotify times the tiny client as a whole process.
 func measureNotify(ctx context.Context, l *lab) ([]figure, error) {
 	var cpu, wall series
-	floor, err := l.serve(ctx, "server", filepath.Join(l.dir, "floor.sock"), filepath.Join(l.dir, "floor.sock"))
+	floor, err := l.serveAt(ctx, "server", "floor.sock")
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -35,8 +34,7 @@ func measureTrip(ctx context.Context, l *lab) ([]figure, error) {
 	if l.c != "" {
 		return []figure{{name: "round trip", note: l.c}}, nil
 	}
-	socket := filepath.Join(l.dir, "echo.sock")
-	echo, err := l.serve(ctx, "echo", socket, socket)
+	echo, err := l.serveAt(ctx, "echo", "echo.sock")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"dispatchd/ipc/client"
+)
+
+// box is a daemon with directories of its own.
+type box struct {
+	*server
+	root, run string
+	client    *client.Client
+}
+
+// openBox writes settings and definitions and starts a daemon on them, all in
+// one private root.
+func (l *lab) openBox(ctx context.Context, settings string, files map[string]string) (*box, error) {
+	root, err := os.MkdirTemp(l.dir, "box-")
+	if err != nil {
+		return nil, err
+	}
+	b := &box{root: root, run: filepath.Join(root, "run")}
+	return b.open(ctx, l, root, settings, files, func(cmd *exec.Cmd) { cmd.Args = append(cmd.Args, "--root", root) })
+}
+
+// memory is where Linux keeps files that are on no disk.
+const memoryDir = "/dev/shm"
+
+// openInstalled is openBox with the directories as a system has them: what is
+// of this boot alone in memory, the rest on the disk. Only a daemon that is not
+// root's can be told so, so root's gets another user.
+func (l *lab) openInstalled(ctx context.Context, settings string, files map[string]string) (*box, error) {
+	root, err := os.MkdirTemp(l.dir, "box-")
+	if err != nil {
+		return nil, err
+	}
+	dir := memoryDir
+	if _, err := os.Stat(dir); err != nil {
+		dir = l.dir
+	}
+	runtime, err := os.MkdirTemp(dir, "bench-run-")
+	if err != nil {
+		return nil, err
+	}
+	b := &box{root: root, run: filepath.Join(runtime, "dispatchd")}
+	return b.open(ctx, l, filepath.Join(root, "dispatchd"), settings, files, func(cmd *exec.Cmd) {
+		cmd.Env = append(os.Environ(), "HOME="+root, "XDG_RUNTIME_DIR="+runtime, "XDG_CONFIG_HOME="+root,
+			"XDG_STATE_HOME="+root+"/state", "XDG_DATA_HOME="+root+"/data", "XDG_CACHE_HOME="+root+"/cache")
+		if os.Geteuid() == 0 {
+			const nobody = 65534
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			give(nobody, runtime, b.root)
+		}
+	})
+}
+
+// give makes directories, and what is in them, a user's. What fails shows in
+// the daemon that does not start.
+func give(user int, dirs ...string) {
+	for _, dir := range dirs {
+		_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, user, user)
+		})
+	}
+}
+
+// open writes the files below a directory and starts the daemon.
+func (b *box) open(ctx context.Context, l *lab, config, settings string, files map[string]string, prepare func(*exec.Cmd)) (*box, error) {
+	texts := map[string]string{"dispatchd.toml": settings}
+	for name, text := range files {
+		texts["dispatchers.d/"+name+".toml"] = text
+	}
+	for _, dir := range []string{b.run, filepath.Join(config, "dispatchers.d")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	for name, text := range texts {
+		if err := os.WriteFile(filepath.Join(config, name), []byte(text), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if b.server, err = l.serve(ctx, "daemon", filepath.Join(b.run, "control.sock"), prepare); err != nil {
+		return nil, err
+	}
+	b.client = &client.Client{Socket: b.socket}
+	if _, err := b.client.Health(ctx); err != nil {
+		b.close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// close ends the daemon and removes its directories.
+func (b *box) close() {
+	b.stop()
+	_ = os.RemoveAll(b.root)
+	if dir := filepath.Dir(b.run); strings.HasPrefix(dir, memoryDir+"/") {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// request is a notify on the wire, on a connection that is kept.
+func request(name, body string) []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "POST /v1/dispatchers/%s/notify HTTP/1.1\r\nHost: dispatchd\r\n", name)
+	fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return []byte(b.String())
+}
