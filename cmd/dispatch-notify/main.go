@@ -65,6 +65,11 @@ func (c *command) notify() (ipc.Notified, error) {
 	if err != nil {
 		return n, ipc.Lost(c.socket, err)
 	}
+	if !c.json && reply.Status < 400 && ipc.CheckAPI(reply.API) == nil {
+		if n, ok := notify.Plain(reply.Body); ok {
+			return n, nil
+		}
+	}
 	return n, read(reply, &n)
 }
 

@@ -5,12 +5,10 @@ package notify
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/textproto"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -39,11 +37,14 @@ const answerTime = 60 * time.Second
 // maxReply bounds what is read of an answer: a job with 1 MiB of arguments.
 const maxReply = 4 << 20
 
-// Dial connects to the socket.
-func Dial(socket string) (net.Conn, error) { return net.Dial("unix", socket) }
+// stream is what is needed of a connection.
+type stream interface {
+	io.ReadWriter
+	SetDeadline(time.Time) error
+}
 
 // Post sends the request over a connection and reads the answer.
-func Post(c net.Conn, r Request) (Reply, error) {
+func Post(c stream, r Request) (Reply, error) {
 	if strings.ContainsAny(r.Key, "\r\n") {
 		return Reply{}, errors.New("idempotency key: a line break is not allowed")
 	}
@@ -52,18 +53,18 @@ func Post(c net.Conn, r Request) (Reply, error) {
 
 // Await asks for a job over a fresh connection and reads the answer, which comes
 // when the job has ended, or after this time. 0 = whenever it ends.
-func Await(c net.Conn, id string, wait time.Duration) (Reply, error) {
+func Await(c stream, id string, wait time.Duration) (Reply, error) {
 	limit, text := time.Duration(0), "true"
 	if wait > 0 {
 		limit, text = wait+answerTime, wait.String()
 	}
-	path := "/v1/jobs/" + url.PathEscape(id) + "?wait=" + text
-	return exchange(c, fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n\r\n", path), limit)
+	path := "/v1/jobs/" + escape(id) + "?wait=" + text
+	return exchange(c, []byte("GET "+path+" HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n\r\n"), limit)
 }
 
 // exchange writes a request and reads its answer, within this time if it is
 // not 0.
-func exchange(c net.Conn, request []byte, limit time.Duration) (Reply, error) {
+func exchange(c stream, request []byte, limit time.Duration) (Reply, error) {
 	if limit > 0 {
 		if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 			return Reply{}, err
@@ -80,67 +81,124 @@ func exchange(c net.Conn, request []byte, limit time.Duration) (Reply, error) {
 
 // encode writes a notify.
 func encode(r Request) []byte {
-	var body []byte
+	size := 0
 	if len(r.Arguments) > 0 {
-		body = append(append([]byte(`{"arguments":`), r.Arguments...), '}')
+		size = len(before) + len(r.Arguments) + len(after)
 	}
-	b := fmt.Appendf(nil, "POST /v1/dispatchers/%s/notify HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n",
-		url.PathEscape(r.Name), len(body))
+	b := make([]byte, 0, 256+len(r.Name)+len(r.Key)+size)
+	b = append(b, "POST /v1/dispatchers/"+escape(r.Name)+"/notify HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n"...)
+	b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(size), 10), "\r\n"...)
 	if r.Key != "" {
-		b = fmt.Appendf(b, "Idempotency-Key: %s\r\n", r.Key)
+		b = append(b, "Idempotency-Key: "+r.Key+"\r\n"...)
 	}
-	return append(append(b, "\r\n"...), body...)
+	b = append(b, "\r\n"...)
+	if size > 0 {
+		b = append(append(append(b, before...), r.Arguments...), after...)
+	}
+	return b
 }
 
+// What stands around the arguments in a notify's body.
+const before, after = `{"arguments":`, `}`
+
+// escape makes a name a part of a path.
+func escape(name string) string {
+	const hex = "0123456789ABCDEF"
+	var b []byte
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+			b = append(b, c)
+		default:
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return string(b)
+}
+
+// maxHeader bounds the lines of an answer's header.
+const maxHeader = 100
+
 // read reads an answer with a length, in chunks, or up to the end.
-func read(br *bufio.Reader) (Reply, error) {
-	var r Reply
-	tp := textproto.NewReader(br)
-	line, err := tp.ReadLine()
+func read(br *bufio.Reader) (r Reply, err error) {
+	text, err := line(br)
 	if err != nil {
 		return r, fmt.Errorf("no answer: %w", err)
 	}
-	f := strings.SplitN(line, " ", 3)
-	if len(f) < 2 || !strings.HasPrefix(f[0], "HTTP/1.") {
-		return r, fmt.Errorf("not an HTTP answer: %.60q", line)
+	version, rest, _ := strings.Cut(text, " ")
+	status, _, _ := strings.Cut(rest, " ")
+	if r.Status, err = strconv.Atoi(status); err != nil || !strings.HasPrefix(version, "HTTP/1.") {
+		return r, fmt.Errorf("not an HTTP answer: %.60q", text)
 	}
-	if r.Status, err = strconv.Atoi(f[1]); err != nil {
-		return r, fmt.Errorf("not an HTTP answer: %.60q", line)
-	}
-	h, err := tp.ReadMIMEHeader()
-	if err != nil {
-		return r, fmt.Errorf("answer's header: %w", err)
-	}
-	r.API = h.Get(ipc.APIHeader)
-	r.RetryAfter, _ = strconv.Atoi(h.Get("Retry-After"))
-	switch {
-	case strings.EqualFold(h.Get("Transfer-Encoding"), "chunked"):
-		r.Body, err = chunks(tp, br)
-	case h.Get("Content-Length") != "":
-		n, bad := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
-		if bad != nil || n < 0 || n > maxReply {
-			return r, fmt.Errorf("answer's length: %q", h.Get("Content-Length"))
+	length, chunked := "", false
+	for n := 0; ; n++ {
+		text, err := line(br)
+		if err != nil || n > maxHeader {
+			return r, fmt.Errorf("answer's header: %w", cmp.Or(err, errLong))
 		}
-		r.Body = make([]byte, n)
-		_, err = io.ReadFull(br, r.Body)
-	default:
-		r.Body, err = io.ReadAll(io.LimitReader(br, maxReply))
+		if text == "" {
+			break
+		}
+		name, value, _ := strings.Cut(text, ":")
+		value = strings.TrimSpace(value)
+		switch {
+		case strings.EqualFold(name, ipc.APIHeader):
+			r.API = value
+		case strings.EqualFold(name, "Retry-After"):
+			r.RetryAfter, _ = strconv.Atoi(value)
+		case strings.EqualFold(name, "Content-Length"):
+			length = value
+		case strings.EqualFold(name, "Transfer-Encoding"):
+			chunked = strings.EqualFold(value, "chunked")
+		}
 	}
+	r.Body, err = body(br, length, chunked)
 	return r, err
 }
 
+// body reads what follows an answer's header.
+func body(br *bufio.Reader, length string, chunked bool) ([]byte, error) {
+	switch {
+	case chunked:
+		return chunks(br)
+	case length == "":
+		return io.ReadAll(io.LimitReader(br, maxReply))
+	}
+	n, err := strconv.ParseInt(length, 10, 64)
+	if err != nil || n < 0 || n > maxReply {
+		return nil, fmt.Errorf("answer's length: %.20q", length)
+	}
+	b := make([]byte, n)
+	_, err = io.ReadFull(br, b)
+	return b, err
+}
+
+// errLong is a header that no daemon of ours sends.
+var errLong = errors.New("too long")
+
+// line reads a line without its end.
+func line(br *bufio.Reader) (string, error) {
+	b, err := br.ReadSlice('\n')
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimRight(string(b), "\r\n"), nil
+}
+
 // chunks reads a chunked body.
-func chunks(tp *textproto.Reader, br *bufio.Reader) ([]byte, error) {
+func chunks(br *bufio.Reader) ([]byte, error) {
 	var body []byte
 	for {
-		line, err := tp.ReadLine()
+		text, err := line(br)
 		if err != nil {
 			return body, err
 		}
-		size, _, _ := strings.Cut(line, ";")
+		size, _, _ := strings.Cut(text, ";")
 		n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 32)
 		if err != nil || len(body)+int(n) > maxReply {
-			return body, fmt.Errorf("answer's chunk: %.20q", line)
+			return body, fmt.Errorf("answer's chunk: %.20q", text)
 		}
 		if n == 0 {
 			return body, nil
@@ -150,7 +208,7 @@ func chunks(tp *textproto.Reader, br *bufio.Reader) ([]byte, error) {
 		if _, err := io.ReadFull(br, body[at:]); err != nil {
 			return body, err
 		}
-		if _, err := tp.ReadLine(); err != nil {
+		if _, err := line(br); err != nil {
 			return body, err
 		}
 	}

@@ -49,6 +49,7 @@ func permits() []permit {
 		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
 		{"ipc/server", "net", "ListenUnix", "its own socket"},
 		{"ipc/server", "net/http", "*", "it is the server"},
+		{"ipc/notify", kernel, "Socket Connect SockaddrUnix Read Write Close SetsockoptTimeval NsecToTimeval", "the tiny client connects without net's poller and threads"},
 
 		// Programs end themselves, libraries do not.
 		{"cmd/dispatchd", "os", "Exit", "main"},

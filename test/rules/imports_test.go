@@ -100,7 +100,7 @@ func standard() []origin {
 		{"os/exec", "daemon/internal/proc", "processes are proc's; os/exec waits for pipes that grandchildren hold"},
 		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify daemon/internal/proc dispatchers", "signals belong to programs; the shim and a function's child are programs"},
 		{"plugin", nobody, "a definition is data"},
-		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
+		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc ipc/notify ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
 		{"unsafe", "daemon/internal/proc daemon/internal/store", "system calls of FreeBSD that have no wrapper"},
 	}
