@@ -101,15 +101,15 @@ func TestBrokenForm(t *testing.T) {
 		{"locks.exclusive = [[\"a\"]]", `2:19: locks.exclusive[0]: want a string, not a list`},
 	} {
 		c, root := load(t, map[string]string{"etc/a.toml": "command = [\"true\"]\n" + tc.text}, nil)
-		var got string
+		var got strings.Builder
 		for _, f := range c.Faults {
-			got += strings.TrimPrefix(f.Error(), filepath.Join(root, "etc/a.toml:"))
+			got.WriteString(strings.TrimPrefix(f.Error(), filepath.Join(root, "etc/a.toml:")))
 		}
-		if diff := cmp.Diff(tc.want, got); diff != "" {
+		if diff := cmp.Diff(tc.want, got.String()); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tc.text, diff)
 		}
 		if (c.Specs["a"] == nil) != (tc.want != ok) {
-			t.Errorf("%q: dispatcher %v beside %q", tc.text, c.Specs["a"], got)
+			t.Errorf("%q: dispatcher %v beside %q", tc.text, c.Specs["a"], got.String())
 		}
 	}
 }

@@ -87,8 +87,8 @@ func roundTrip(t *testing.T, s *Spec) {
 // plainSpec makes lists and tables without anything in them equal to none.
 func plainSpec(s Spec) Spec {
 	v := reflect.ValueOf(&s).Elem()
-	for i := range v.NumField() {
-		if f := v.Field(i); (f.Kind() == reflect.Slice || f.Kind() == reflect.Map) && f.Len() == 0 {
+	for _, f := range v.Fields() {
+		if (f.Kind() == reflect.Slice || f.Kind() == reflect.Map) && f.Len() == 0 {
 			f.SetZero()
 		}
 	}

@@ -19,7 +19,7 @@ func (l *lab) trips(ctx context.Context, socket string, req []byte, n int) (floa
 		return 0, fmt.Errorf("trip: %w: %s", err, wrong.String())
 	}
 	var took []float64
-	for _, field := range strings.Fields(string(out)) {
+	for field := range strings.FieldsSeq(string(out)) {
 		ns, err := strconv.ParseFloat(field, 64)
 		if err != nil {
 			return 0, err

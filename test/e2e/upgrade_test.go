@@ -84,7 +84,7 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	counts := map[string]int{}
-	for _, id := range strings.Fields(b.read("ran")) {
+	for id := range strings.FieldsSeq(b.read("ran")) {
 		counts[id]++
 	}
 	for _, id := range ids {

@@ -104,7 +104,7 @@ func (c *cgroup) signal(s syscall.Signal) {
 		return
 	}
 	text, _ := os.ReadFile(filepath.Join(c.dir, "cgroup.procs"))
-	for _, word := range strings.Fields(string(text)) {
+	for word := range strings.FieldsSeq(string(text)) {
 		if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
 			_ = unix.Kill(pid, s)
 		}

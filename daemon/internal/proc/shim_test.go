@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,11 +38,9 @@ func (u *updates) until(t *testing.T, fits func(Update) bool) {
 	t.Helper()
 	for {
 		u.mu.Lock()
-		for _, up := range u.said {
-			if fits(up) {
-				u.mu.Unlock()
-				return
-			}
+		if slices.ContainsFunc(u.said, fits) {
+			u.mu.Unlock()
+			return
 		}
 		u.mu.Unlock()
 		select {
@@ -279,7 +278,7 @@ func alive(t *testing.T, pids string) (left []int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range strings.Fields(string(text)) {
+	for word := range strings.FieldsSeq(string(text)) {
 		pid, err := strconv.Atoi(word)
 		if err == nil && IdentityOf(pid).Alive() {
 			left = append(left, pid)
