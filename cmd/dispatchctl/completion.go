@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,9 +98,10 @@ func (a *app) openIDsAndNames(cmd *cobra.Command, args []string, _ string) ([]st
 	return first(cmd, args, func(ctx context.Context) []string { return append(a.allNames(ctx), a.allOpen(ctx)...) })
 }
 
-// lockNames completes names of locks before the --, then as a shell does.
+// lockNames completes names of locks before the --, then as a shell does. The
+// words as they were typed have to say so: cobra parses a -- of its own too.
 func (a *app) lockNames(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if cmd.ArgsLenAtDash() >= 0 {
+	if slices.Contains(a.line, "--") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	return ask(cmd, func(ctx context.Context) []string {

@@ -23,6 +23,7 @@ func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // app is one run of the command.
 type app struct {
+	line     []string // the command line as it was typed
 	in       io.Reader
 	out, err io.Writer
 	socket   string
@@ -38,7 +39,7 @@ func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The errors of parsing are to be JSON too, so this flag is looked for before.
-	a := &app{in: in, out: out, err: errw, json: asksForJSON(args)}
+	a := &app{line: args, in: in, out: out, err: errw, json: asksForJSON(args)}
 	cmd := a.root()
 	cmd.SetArgs(args)
 	cmd.SetOut(out)

@@ -66,7 +66,7 @@ func hasLock(dir, name string) (bool, error) {
 	}
 	for _, info := range infos {
 		text, err := os.ReadFile(dir + "/fdinfo/" + info.Name())
-		if err == nil && strings.Contains(string(text), name) && strings.Contains(string(text), "FLOCK") {
+		if err == nil && strings.Contains(string(text), name+" ") && strings.Contains(string(text), "FLOCK") {
 			return true, nil
 		}
 	}
