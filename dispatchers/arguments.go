@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"dispatchd/ipc"
@@ -36,12 +39,42 @@ func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 		}
 		return nil, s.invalid("arguments are not one JSON value: %s", err)
 	}
+	if at := halfPair(compact.Bytes()); at >= 0 {
+		return nil, s.invalid("arguments: %s is half of a surrogate pair", compact.Bytes()[at:at+6])
+	}
 	dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
 	dec.UseNumber()
 	if err := checkValue(dec, "$", 0); err != nil {
 		return nil, s.invalid("arguments: %s", err)
 	}
 	return compact.Bytes(), nil
+}
+
+// halfPair finds an escape such as \ud800 without its other half, -1 if there is
+// none. It stands for no character: encoding/json makes all of them the same
+// one, and different arguments would be taken for equal.
+func halfPair(text []byte) int {
+	unit := func(at int) rune { // the code unit of an escape, 0 where there is none
+		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
+			return 0
+		}
+		n, _ := strconv.ParseUint(string(text[at+2:at+6]), 16, 16)
+		return rune(n)
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		switch r := unit(i); {
+		case !utf16.IsSurrogate(r):
+			i++ // the escaped character may be a backslash
+		case utf16.DecodeRune(r, unit(i+6)) == unicode.ReplacementChar:
+			return i
+		default:
+			i += 11
+		}
+	}
+	return -1
 }
 
 // invalid makes the error of bad arguments.
