@@ -134,13 +134,19 @@ func (p *Process) supervise() {
 		p.exit.Ended = time.Now()
 	}
 	p.judge(state, err)
-	p.notify.close()
 	p.rep.finish(p.progress)
 	p.exit.Result, p.exit.Progress = p.rep.last()
 	if p.all != nil {
 		p.all.close()
 	}
+	go p.tidy()
 	close(p.done)
+}
+
+// tidy gives back what only the child's life needed. Nobody waits for it.
+func (p *Process) tidy() {
+	p.notify.close()
+	_ = p.progress.Close()
 }
 
 // leave sees to what the dead child left running: nobody may be left where we

@@ -58,12 +58,15 @@ func (r *reporter) readPipe(f *os.File) {
 // finish takes what is still in the pipe, without waiting for its end, and
 // gives out the last word.
 func (r *reporter) finish(f *os.File) {
-	// A reader that waits holds the file's read lock: end its wait first.
-	_ = f.SetReadDeadline(time.Now())
-	<-r.piped
-	_ = f.SetReadDeadline(time.Time{})
-	r.drain(f)
-	_ = f.Close()
+	select {
+	case <-r.piped: // it has seen the end: nothing is left
+	default:
+		// A reader that waits holds the file's read lock: end its wait first.
+		_ = f.SetReadDeadline(time.Now())
+		<-r.piped
+		_ = f.SetReadDeadline(time.Time{})
+		r.drain(f)
+	}
 	r.mu.Lock()
 	if len(r.line) > 0 && !r.skip {
 		r.parse(r.line)
