@@ -296,7 +296,8 @@ func (b *Book) Prune(now time.Time) []ulid.ULID {
 	if n == 0 {
 		return nil
 	}
-	b.history = slices.Delete(b.history, 0, n)
+	clear(b.history[:n])
+	b.history = b.history[n:] // those that stay are moved when it grows, not at each end
 	b.pruneKeys(now)
 	return gone
 }
