@@ -18,7 +18,8 @@ type lab struct {
 	rest          time.Duration
 	dir, bin      string
 	log           io.Writer
-	c             string // why there are no C programs, "" = there are
+	c             string   // why there are no C programs, "" = there are
+	scratch       []string // directories elsewhere
 }
 
 //go:embed testdata/*.c
@@ -45,7 +46,11 @@ func (l *lab) open(ctx context.Context) error {
 }
 
 // close removes everything.
-func (l *lab) close() { _ = os.RemoveAll(l.dir) }
+func (l *lab) close() {
+	for _, dir := range append(l.scratch, l.dir) {
+		_ = os.RemoveAll(dir)
+	}
+}
 
 // scaled is a usual count at the scale that was asked for, at least one.
 func (l *lab) scaled(n int) int { return max(1, n*l.scale/100) }

@@ -17,11 +17,6 @@ const truth = "command = [\"/bin/true\"]\nmax_queue = 0\nqueue_timeout = 0\nsurv
 // directories are as a system has them: a file system on a disk, where inodes
 // that were just freed are not taken again, makes ten files a job slow.
 func measureQueue(ctx context.Context, l *lab) ([]figure, error) {
-	b, err := l.openInstalled(ctx, "durability = \"relaxed\"\nmax_outstanding = 0\n", map[string]string{"truth": truth})
-	if err != nil {
-		return nil, err
-	}
-	defer b.close()
 	n := l.scaled(2000)
 	var all, ahead series
 	for range l.rounds {
@@ -29,7 +24,7 @@ func measureQueue(ctx context.Context, l *lab) ([]figure, error) {
 		if err != nil {
 			return nil, err
 		}
-		whole, run, err := b.through(ctx, n)
+		whole, run, err := l.throughQueue(ctx, n)
 		if err != nil {
 			return nil, err
 		}
@@ -41,6 +36,16 @@ func measureQueue(ctx context.Context, l *lab) ([]figure, error) {
 		compare("from the first notify to the last end", all, rate, target{">=", 0.85}),
 		compare("queued before, until the last end", ahead, rate, target{}),
 	}, nil
+}
+
+// throughQueue does it with a new daemon.
+func (l *lab) throughQueue(ctx context.Context, n int) (whole, run time.Duration, err error) {
+	b, err := l.openInstalled(ctx, "durability = \"relaxed\"\nmax_outstanding = 0\n", map[string]string{"truth": truth})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer b.close()
+	return b.through(ctx, n)
 }
 
 // execLoop is the floor.
