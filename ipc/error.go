@@ -22,6 +22,7 @@ const (
 	KindArgumentsInvalid    Kind = "arguments_invalid"
 	KindBodyTooLarge        Kind = "body_too_large"
 	KindHeaderTooLarge      Kind = "header_too_large"
+	KindRequestTimeout      Kind = "request_timeout" // the request came too slowly
 	KindForbidden           Kind = "forbidden"
 	KindIdempotencyConflict Kind = "idempotency_conflict"
 	KindStateConflict       Kind = "state_conflict" // such as cancel of an ended job
@@ -47,6 +48,19 @@ const (
 	KindExpired     Kind = "expired"
 	KindInterrupted Kind = "interrupted"
 )
+
+// Kinds lists every kind: those of requests first, then those of jobs.
+func Kinds() []Kind {
+	return []Kind{
+		KindDispatcherUnknown, KindJobUnknown, KindJobAmbiguous, KindQueueFull, KindDraining,
+		KindPackageMissing, KindIncludeMissing, KindDispatcherDisabled, KindArgumentsInvalid,
+		KindBodyTooLarge, KindHeaderTooLarge, KindRequestTimeout, KindForbidden,
+		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
+		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable,
+		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindInternal,
+		KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted,
+	}
+}
 
 // Exit codes of the commands (SPEC section 8).
 const (
@@ -89,6 +103,8 @@ func codes(k Kind) (status, exit int) {
 		return 422, ExitBadArguments
 	case KindBadRequest:
 		return 400, ExitBadArguments
+	case KindRequestTimeout:
+		return 408, ExitBusy
 	case KindBodyTooLarge:
 		return 413, ExitBadArguments
 	case KindHeaderTooLarge:

@@ -73,6 +73,25 @@ type Status struct {
 	Directories Paths     `json:"directories" doc:"where the daemon keeps its files"`
 	History     int       `json:"history" doc:"ended jobs that can be asked for"`
 	Counters    Counters  `json:"counters"`
+	API         API       `json:"api" doc:"the socket's connections and what its bounds turned away"`
+}
+
+// API tells of the socket's connections.
+type API struct {
+	Connections    int64       `json:"connections" doc:"open now"`
+	MaxConnections int64       `json:"max_connections" doc:"with more open ones a request is refused"`
+	Refused        APIRefusals `json:"refused"`
+}
+
+// APIRefusals counts since the daemon's start what was turned away before it
+// reached a route.
+type APIRefusals struct {
+	Connections int64 `json:"connections" doc:"too many were open"`
+	Headers     int64 `json:"headers" doc:"the header was too large"`
+	Bodies      int64 `json:"bodies" doc:"the body was too large"`
+	Foreign     int64 `json:"foreign" doc:"foreign host or origin"`
+	Malformed   int64 `json:"malformed" doc:"not HTTP as it should be"`
+	Slow        int64 `json:"slow" doc:"sent too slowly, or did not read the answer"`
 }
 
 // Upgrade says what an upgrade in place is about to do. It is done when the
