@@ -103,6 +103,9 @@ func (c *command) await(n ipc.Notified) int {
 	case <-interrupt:
 		p := ipc.Errorf(ipc.KindInterrupted, "not waiting any longer; job %s goes on", n.ID)
 		p.Job, p.Suggestion = n.ID, "dispatchctl wait "+n.ID+" waits for it again"
+		if fi, err := os.Stderr.Stat(); err == nil && fi.Mode()&os.ModeCharDevice != 0 {
+			fmt.Fprintln(c.err) // behind the terminal's ^C
+		}
 		c.problem(p)
 		return ipc.ExitInterrupted
 	case err := <-ended:

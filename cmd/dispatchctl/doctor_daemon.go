@@ -76,7 +76,7 @@ func (d *doctor) dispatcher(v ipc.Dispatcher) {
 	}
 	switch v.LastState {
 	case ipc.Failed, ipc.TimedOut, ipc.Interrupted, ipc.Expired:
-		d.note("dispatchctl why "+v.LastJob, "the last job of %s is %s", v.Name, v.LastState)
+		d.note("dispatchctl why "+v.LastJob, "the last job of %s: %s", v.Name, v.LastState)
 	}
 }
 

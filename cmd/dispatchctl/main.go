@@ -62,6 +62,9 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 		if a.left == nil {
 			a.left = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered: it is not known whether it did what was asked")
 		}
+		if console.TerminalWidth(a.err) > 0 {
+			fmt.Fprintln(a.err) // behind the terminal's ^C
+		}
 		console.Report(a.err, "dispatchctl", a.json, a.left)
 		return ipc.ExitInterrupted
 	}
