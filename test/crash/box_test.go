@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds every wait for something that must come.
-const patience = 60 * time.Second
+const patience = 120 * time.Second
 
 // box is a private root with a daemon that dies often.
 type box struct {

@@ -21,6 +21,9 @@ type load struct {
 	pause time.Duration // longest between two asks of a caller
 	told  chan struct{} // gets one for each answer, if somebody listens
 	wg    sync.WaitGroup
+
+	last   context.Context // done when nobody waits for answers any more
+	giveUp context.CancelFunc
 }
 
 // start lets n callers ask until ctx is done; then each goes on until what it
@@ -135,9 +138,7 @@ func (c *caller) again(a *ask) {
 // send notifies until the daemon answers. No answer is in order only from one
 // that dies.
 func (c *caller) send(a *ask) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	for {
+	for ctx := c.last; ; {
 		l, err := c.box.usable(ctx)
 		if err != nil {
 			return "", fmt.Errorf("no daemon to ask: %w", err)

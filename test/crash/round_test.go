@@ -41,7 +41,8 @@ func newRound(t *testing.T, program string, rules []rule, lane uint64, shims boo
 		r.book.shims = map[string]bool{}
 	}
 	r.load = &load{box: r.box, book: &r.book, pause: 6 * time.Millisecond, told: make(chan struct{})}
-	ctx, stop := context.WithCancel(context.Background())
+	r.load.last, r.load.giveUp = context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(r.load.last)
 	r.stop = stop
 	r.load.start(ctx, 6, lane)
 	if shims {
@@ -61,14 +62,17 @@ func (r *round) judge() []finding {
 // settle starts the daemon once more where it is dead, lets the callers get their last answers
 // and the jobs their ends, and asks for the final states.
 func (r *round) settle() {
+	r.stop()
 	l, err := r.rise()
 	if err != nil {
 		r.book.fault("the last start: %v", err)
-		r.stop()
+		r.load.giveUp()
 		return
 	}
-	r.stop()
+	enough := time.AfterFunc(patience, r.load.giveUp)
 	r.load.wg.Wait()
+	enough.Stop()
+	r.load.giveUp()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s, err := r.client.Drain(ctx, true, patience/4)
