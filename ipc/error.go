@@ -57,7 +57,7 @@ func Kinds() []Kind {
 		KindBodyTooLarge, KindHeaderTooLarge, KindRequestTimeout, KindForbidden,
 		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
 		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable,
-		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindInternal,
+		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindUpgradeFailed, KindInternal,
 		KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted,
 	}
 }
