@@ -27,7 +27,8 @@ func good() *facts {
 		},
 		runs: []attempt{
 			run("one", "A", 1, "k1", 100, 110, 0), run("one", "B", 1, "k2", 110, 120, 1),
-			{dispatcher: "redo", job: "C", number: 1, key: "k3", from: 100, to: 105}, run("redo", "C", 2, "k3", 110, 120, 0),
+			{dispatcher: "redo", job: "C", number: 1, key: "k3", from: 100, to: 105},
+			run("redo", "C", 2, "k3", 110, 120, 0),
 			run("under", "D", 1, "k4", 120, 130, 0), run("merge", "E", 1, "-", 100, 110, 0),
 		},
 		finals: map[string]ipc.Job{

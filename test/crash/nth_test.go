@@ -20,8 +20,18 @@ type fileCall struct {
 // fileCalls are those by which the daemon and the shims change what lasts.
 func fileCalls() []fileCall {
 	return []fileCall{
-		{"write", 60}, {"openat", 80}, {"fdatasync", 12}, {"unlinkat", 24}, {"flock", 12}, {"ftruncate", 12},
-		{"fallocate", 2}, {"renameat", 3}, {"fsync", 2}, {"mknodat", 6}, {"pwrite64", 5}, {"fchmod", 4},
+		{"write", 60},
+		{"openat", 80},
+		{"fdatasync", 12},
+		{"unlinkat", 24},
+		{"flock", 12},
+		{"ftruncate", 12},
+		{"fallocate", 2},
+		{"renameat", 3},
+		{"fsync", 2},
+		{"mknodat", 6},
+		{"pwrite64", 5},
+		{"fchmod", 4},
 	}
 }
 
