@@ -1,96 +1,149 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"net"
 	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"dispatchd/ipc"
 )
 
-// conn is an accepted connection: it knows its peer, and it turns the plain
-// text with which net/http answers a request it cannot read into a problem.
+// conn is an accepted connection. It knows its peer, it gives up on a peer that
+// does not read, and it answers in problems where net/http by itself would
+// answer in plain text or not at all.
 type conn struct {
 	net.Conn
-	peer ipc.Peer
-	err  error
+	server *Server
+	peer   ipc.Peer
+	err    error // why the peer is not known
+	excess bool  // accepted beyond the limit: its requests are refused
+	closed sync.Once
+
+	// A request goes through two phases. Until the guard has it, what is
+	// written is net/http's own complaint; from then on it is the answer, and
+	// not a byte of it is touched.
+	heard    atomic.Bool // bytes of a request have come
+	answered atomic.Bool // the complaint was written here
+	handling atomic.Bool // the guard has it
 }
 
-// wrap makes the listener's connections conns.
-type wrap struct{ net.Listener }
+// wrap makes the listener's connections conns, and refuses those beyond all
+// bounds.
+type wrap struct {
+	net.Listener
+	server *Server
+}
 
 // Accept is net.Listener's. The credentials are read at once, while they are
 // certainly the peer's.
 func (l wrap) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		open := l.server.retire.opened()
+		w := &conn{Conn: c, server: l.server, excess: open > l.server.opts.MaxConns}
+		if open > l.server.mostConns() {
+			w.turnAway()
+			continue
+		}
+		if u, ok := c.(*net.UnixConn); ok {
+			w.peer, w.err = credentials(u)
+		} else {
+			w.err = errors.ErrUnsupported
+		}
+		return w, nil
 	}
-	w := &conn{Conn: c}
-	if u, ok := c.(*net.UnixConn); ok {
-		w.peer, w.err = credentials(u)
+}
+
+// turnAway answers a connection that nobody will read from.
+func (c *conn) turnAway() {
+	p := c.server.tooMany()
+	c.server.count(p.Kind)
+	_, _ = c.Write(raw(p))
+	_ = c.Close()
+}
+
+// Close is net.Conn's.
+func (c *conn) Close() error {
+	c.closed.Do(c.server.retire.closed)
+	return c.Conn.Close()
+}
+
+// Read is net.Conn's. A request whose header does not come to its end is
+// answered here: net/http only closes the connection.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.heard.Store(true)
 	}
-	return w, nil
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.heard.Load() && !c.handling.Load() && !c.answered.Swap(true) {
+		p := ipc.Errorf(ipc.KindRequestTimeout, "the request's header did not come to its end within %v", c.server.opts.Times.Header)
+		c.server.count(p.Kind)
+		_, _ = c.write(raw(p))
+	}
+	return n, err
 }
 
 // Write is net.Conn's.
 func (c *conn) Write(b []byte) (int, error) {
-	if kind, ok := plain(b); ok {
-		if _, err := c.Conn.Write(rewritten(kind)); err != nil {
-			return 0, err
-		}
+	if c.handling.Load() {
+		return c.write(b)
+	}
+	if c.answered.Swap(true) {
 		return len(b), nil
 	}
-	return c.Conn.Write(b)
+	out := b
+	if p := complaint(b); p != nil {
+		c.server.count(p.Kind)
+		out = raw(p)
+	}
+	if _, err := c.write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
-// plain recognizes net/http's own answers before any handler.
-func plain(b []byte) (ipc.Kind, bool) {
-	if !bytes.HasPrefix(b, []byte("HTTP/1.1 4")) || !bytes.Contains(b, []byte("\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n4")) {
-		return "", false
+// write bounds how long a peer may take to read.
+func (c *conn) write(b []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(c.server.opts.Times.Write))
+	n, err := c.Conn.Write(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.server.count(ipc.KindRequestTimeout)
 	}
-	if bytes.HasPrefix(b, []byte("HTTP/1.1 431 ")) {
-		return ipc.KindHeaderTooLarge, true
-	}
-	return ipc.KindBadRequest, true
-}
-
-// rewritten is the problem in their place.
-func rewritten(k ipc.Kind) []byte {
-	p := complete(ipc.Errorf(k, "the request is not HTTP as it should be"))
-	if k == ipc.KindHeaderTooLarge {
-		p.Detail = fmt.Sprintf("the request's header has more than %d bytes", maxHeader)
-	}
-	body, _ := json.Marshal(p)
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n%s: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
-		p.Status, p.Title, ipc.APIHeader, ipc.SpokenAPI(), len(body), body)
+	return n, err
 }
 
 type peerKey struct{}
 
 // connContext carries the connection to its requests.
-func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
+func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, c)
 }
 
-// connState counts the open connections.
-func (s *Server) connState(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.conns.Add(1)
-		s.retire.opened()
-	case http.StateClosed, http.StateHijacked:
-		s.conns.Add(-1)
-		s.retire.closed()
+// connState tells a connection that the next request may come.
+func connState(nc net.Conn, state http.ConnState) {
+	if c, ok := nc.(*conn); ok && state == http.StateIdle {
+		c.heard.Store(false)
+		c.handling.Store(false)
 	}
+}
+
+// connOf is a request's connection.
+func connOf(ctx context.Context) (*conn, bool) {
+	c, ok := ctx.Value(peerKey{}).(*conn)
+	return c, ok
 }
 
 // peerOf is who sent a request, an error where the kernel did not say.
 func peerOf(ctx context.Context) (ipc.Peer, error) {
-	c, ok := ctx.Value(peerKey{}).(*conn)
+	c, ok := connOf(ctx)
 	if !ok || c.err != nil {
 		return ipc.Peer{}, ipc.Errorf(ipc.KindForbidden, "the kernel does not say who you are")
 	}

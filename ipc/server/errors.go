@@ -1,9 +1,12 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,41 +28,66 @@ func (problem) ContentType(string) string { return "application/problem+json" }
 // MarshalJSON writes the error as it is.
 func (p problem) MarshalJSON() ([]byte, error) { return json.Marshal(p.cause) }
 
+// TransformSchema describes a problem as the *ipc.Error that it is on the wire.
+func (problem) TransformSchema(r huma.Registry, _ *huma.Schema) *huma.Schema {
+	return huma.SchemaFromType(r, reflect.TypeFor[ipc.Error]())
+}
+
 var errorsSet sync.Once
 
-// setErrors makes huma's own errors problems of ours, once for the process.
+// setErrors makes huma's own errors problems of ours, once for the process:
+// huma has one place for that.
 func setErrors() {
 	errorsSet.Do(func() {
 		huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+			var details []string
 			for _, err := range errs {
 				if err != nil {
-					msg += "; " + err.Error()
+					details = append(details, detail(err))
 				}
+			}
+			if len(details) > 0 {
+				msg = strings.Join(details, "; ")
 			}
 			return problem{complete(ipc.Errorf(kindOf(status), "%s", msg))}
 		}
 	})
 }
 
+// detail words one fault that huma found in a request.
+func detail(err error) string {
+	d, ok := err.(huma.ErrorDetailer)
+	if !ok {
+		return err.Error()
+	}
+	e := d.ErrorDetail()
+	if e.Value == nil || e.Value == "" {
+		return e.Location + ": " + e.Message
+	}
+	return fmt.Sprintf("%s %.80q: %s", e.Location, fmt.Sprint(e.Value), e.Message)
+}
+
 // kindOf is the kind of an error that huma found.
 func kindOf(status int) ipc.Kind {
-	switch status {
-	case http.StatusRequestEntityTooLarge:
-		return ipc.KindBodyTooLarge
-	case http.StatusNotFound:
-		return ipc.KindNotFound
-	}
 	if status >= 500 {
 		return ipc.KindInternal
 	}
 	return ipc.KindBadRequest
 }
 
-// complete fills in what follows from the kind.
+// defaultRetry is after how many seconds to ask again where nobody knows better.
+const defaultRetry = 5
+
+// complete fills in what follows from the kind. It works on a copy: the
+// backend may give the same error to many.
 func complete(e *ipc.Error) *ipc.Error {
-	e.Type, e.Status = "/problems/"+string(e.Kind), e.Kind.Status()
-	e.Title = http.StatusText(e.Status)
-	return e
+	c := *e
+	c.Type, c.Status = "/problems/"+string(c.Kind), c.Kind.Status()
+	c.Title = http.StatusText(c.Status)
+	if c.Status == http.StatusServiceUnavailable && c.RetryAfter == 0 {
+		c.RetryAfter = defaultRetry
+	}
+	return &c
 }
 
 // typed makes an *ipc.Error of any error.
@@ -67,8 +95,13 @@ func typed(err error) *ipc.Error {
 	if p, ok := errors.AsType[*ipc.Error](err); ok {
 		return complete(p)
 	}
-	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return complete(ipc.Errorf(ipc.KindBodyTooLarge, "the body is larger than %d bytes", large.Limit))
+	switch {
+	case errors.Is(err, context.Canceled):
+		p := ipc.Errorf(ipc.KindDraining, "the daemon is stopping")
+		p.Suggestion = "ask again when it has started; use the same Idempotency-Key if you are not sure it was accepted"
+		return complete(p)
+	case errors.Is(err, context.DeadlineExceeded):
+		return complete(ipc.Errorf(ipc.KindInternal, "the daemon did not answer in time"))
 	}
 	return complete(ipc.Errorf(ipc.KindInternal, "%s", strings.TrimSpace(err.Error())))
 }

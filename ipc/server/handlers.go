@@ -17,11 +17,11 @@ func (s *Server) health(ctx context.Context, _ ipc.Peer, _ *none) (*body[ipc.Hea
 }
 
 func (s *Server) status(ctx context.Context, _ ipc.Peer, _ *none) (*body[ipc.Status], error) {
-	return answer(s.backend.Status(ctx))
+	return answer(s.counted(s.backend.Status(ctx)))
 }
 
 func (s *Server) dispatchers(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Dispatcher], error) {
-	return answer(s.backend.Dispatchers(ctx))
+	return list(s.backend.Dispatchers(ctx))
 }
 
 func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
@@ -37,7 +37,7 @@ func (s *Server) resume(ctx context.Context, by ipc.Peer, in *Named) (*body[ipc.
 }
 
 func (s *Server) locks(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Lock], error) {
-	return answer(s.backend.Locks(ctx))
+	return list(s.backend.Locks(ctx))
 }
 
 func (s *Server) reload(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Reload], error) {
@@ -55,16 +55,18 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (*body[ipc.
 	if err != nil {
 		return nil, err
 	}
-	status, err := s.backend.Drain(ctx, by, true)
+	calling, done := s.steady(ctx)
+	defer done()
+	status, err := s.backend.Drain(calling, by, true)
 	if err != nil || !waits {
-		return answer(status, err)
+		return answer(s.counted(status, err))
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
 	if err := s.backend.AwaitIdle(waiting); err != nil && waiting.Err() == nil {
 		return nil, err
 	}
-	return answer(s.backend.Status(ctx))
+	return answer(s.counted(s.backend.Status(calling)))
 }
 
 func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Upgrade], error) {
@@ -72,7 +74,7 @@ func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.U
 }
 
 func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Status], error) {
-	return answer(s.backend.Drain(ctx, by, false))
+	return answer(s.counted(s.backend.Drain(ctx, by, false)))
 }
 
 // parseWait reads the wait parameter; a duration of 0 is without bound.

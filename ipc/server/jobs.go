@@ -36,14 +36,16 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn) (*notify
 	if err != nil {
 		return nil, err
 	}
-	if len(in.Key) > maxKey {
-		return nil, ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key has %d bytes, more than %d", len(in.Key), maxKey)
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
 	}
 	args, err := argumentsOf(in.RawBody)
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.backend.Notify(context.WithoutCancel(ctx), by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
+	calling, done := s.steady(ctx)
+	defer done()
+	n, err := s.backend.Notify(calling, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +69,14 @@ func (s *Server) notified(ctx context.Context, n ipc.Notified, limit time.Durati
 		out.Status, out.Body.Position = http.StatusOK, 0
 	}
 	return out, nil
+}
+
+// checkKey bounds an idempotency key.
+func checkKey(key string) error {
+	if len(key) > maxKey {
+		return ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key has %d bytes, more than %d", len(key), maxKey)
+	}
+	return nil
 }
 
 // argumentsOf takes {"arguments": …} apart; an empty body has none.
@@ -116,7 +126,7 @@ type jobsIn struct {
 }
 
 func (s *Server) jobs(ctx context.Context, _ ipc.Peer, in *jobsIn) (*body[[]ipc.Job], error) {
-	return answer(s.backend.Jobs(ctx, ipc.JobFilter{
+	return list(s.backend.Jobs(ctx, ipc.JobFilter{
 		Dispatcher: in.Dispatcher, State: ipc.State(in.State), Since: in.Since, Limit: in.Limit, Before: in.Before,
 	}))
 }
@@ -138,7 +148,9 @@ func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (*body[ipc.Jo
 		return nil, err
 	}
 	if !waits {
-		return answer(s.backend.Job(ctx, in.ID))
+		calling, done := s.steady(ctx)
+		defer done()
+		return answer(s.backend.Job(calling, in.ID))
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
@@ -152,10 +164,13 @@ func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (*body[
 // retryIn names a job to be asked for again.
 type retryIn struct {
 	JobRef
-	Key string `header:"Idempotency-Key" maxLength:"128"`
+	Key string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
 }
 
 func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn) (*notifyOut, error) {
+	if err := checkKey(in.Key); err != nil {
+		return nil, err
+	}
 	n, err := s.backend.Retry(ctx, by, in.ID, in.Key)
 	if err != nil {
 		return nil, err
@@ -170,8 +185,11 @@ type logIn struct {
 	From   int64 `query:"from" minimum:"0" doc:"the byte to start at"`
 }
 
-// log streams a job's output as text. A reader that does not read is cut off.
+// log streams a job's output as text.
 func (s *Server) log(ctx context.Context, _ ipc.Peer, in *logIn) (*huma.StreamResponse, error) {
+	if !in.Follow {
+		ctx = context.WithoutCancel(ctx)
+	}
 	src, err := s.backend.Log(ctx, in.ID, in.From, in.Follow)
 	if err != nil {
 		return nil, err
@@ -181,21 +199,29 @@ func (s *Server) log(ctx context.Context, _ ipc.Peer, in *logIn) (*huma.StreamRe
 		_, w := humago.Unwrap(hc)
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		control := http.NewResponseController(w)
-		_ = control.Flush()
-		buf := make([]byte, 32<<10)
-		for {
-			n, err := src.Read(buf)
-			if n > 0 {
-				_ = control.SetWriteDeadline(time.Now().Add(writeTime))
-				if _, werr := w.Write(buf[:n]); werr != nil {
-					return
-				}
-				_ = control.Flush()
-			}
-			if err != nil {
-				return
-			}
+		if !stream(w, src) || ctx.Err() != nil {
+			// Not the output's end: the connection breaks off, so that the
+			// reader does not take it for one. net/http's own way to do so.
+			panic(http.ErrAbortHandler)
 		}
 	}}, nil
+}
+
+// stream copies as the output comes, and reports whether it came to its end. A
+// reader that does not read is cut off by the connection.
+func stream(w http.ResponseWriter, src io.Reader) bool {
+	control := http.NewResponseController(w)
+	buf := make([]byte, 32<<10)
+	for control.Flush() == nil {
+		n, err := src.Read(buf)
+		if n > 0 {
+			if _, werr := w.Write(buf[:n]); werr != nil {
+				return false
+			}
+		}
+		if err != nil {
+			return err == io.EOF
+		}
+	}
+	return false
 }

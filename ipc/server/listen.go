@@ -1,10 +1,13 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -23,20 +26,10 @@ func pathMax() int {
 // Listen makes the socket with this mode, and this group if it is not "". A
 // stale one is removed: the caller holds the instance's lock, so nobody uses it.
 func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
-	if len(path) > pathMax() {
-		p := ipc.Errorf(ipc.KindConfiguration, "socket path %s: %d bytes, the system allows %d", path, len(path), pathMax())
-		p.Suggestion = "use a shorter --root"
-		return nil, p
+	if err := makeRoom(path); err != nil {
+		return nil, err
 	}
-	if fi, err := os.Lstat(path); err == nil {
-		if fi.Mode().Type() != os.ModeSocket {
-			return nil, ipc.Errorf(ipc.KindConfiguration, "%s: in the way, and not a socket; remove it", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("stale socket: %w", err)
-		}
-	}
-	old := syscall.Umask(0o117) // 0660 without a window
+	old := syscall.Umask(int(^mode & 0o777)) // no window in which it is wider
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	syscall.Umask(old)
 	if err != nil {
@@ -44,16 +37,44 @@ func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	}
 	l.SetUnlinkOnClose(false)
 	if group != "" {
-		if err := giveTo(path, group); err != nil {
-			_ = l.Close()
-			return nil, err
-		}
+		err = giveTo(path, group)
 	}
-	if err := os.Chmod(path, mode); err != nil {
+	if err == nil {
+		err = os.Chmod(path, mode) // a default ACL of the directory overrides the umask
+	}
+	if err != nil {
 		_ = l.Close()
+		_ = os.Remove(path)
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	return l, nil
+}
+
+// makeRoom checks the path and takes a stale socket away.
+func makeRoom(path string) error {
+	if len(path) > pathMax() {
+		p := ipc.Errorf(ipc.KindConfiguration, "socket path %s: %d bytes, the system allows %d", path, len(path), pathMax())
+		p.Suggestion = "use a shorter --root"
+		return p
+	}
+	if !filepath.IsAbs(path) {
+		// Go takes a leading @ for a name that every user may take.
+		return ipc.Errorf(ipc.KindConfiguration, "socket path %q: not absolute", path)
+	}
+	fi, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	if fi.Mode().Type() != os.ModeSocket {
+		return ipc.Errorf(ipc.KindConfiguration, "%s: in the way, and not a socket; remove it", path)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("stale socket: %w", err)
+	}
+	return nil
 }
 
 // giveTo sets the socket's group.

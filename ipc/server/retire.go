@@ -42,11 +42,18 @@ func (r *retirement) served() bool {
 	return r.retired
 }
 
-// opened and closed count the connections.
-func (r *retirement) opened() {
+// opened and closed count the connections, count gives how many are open.
+func (r *retirement) opened() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open++
+	return r.open
+}
+
+func (r *retirement) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open
 }
 
 func (r *retirement) closed() {

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/ipc"
+)
+
+// Bounds of a request. A larger one is refused with a typed error.
+const (
+	maxBody   = 1 << 20
+	maxHeader = 3 << 10 // all header lines together
+	maxKey    = 128
+	maxDrain  = 16 << 20 // how much of a too large body is read, so that the peer gets to the answer
+)
+
+// Times bound how slow a peer may be. A field that is 0 has its default.
+type Times struct {
+	Header time.Duration // from a request's first byte to its header's end; 5 s
+	Body   time.Duration // for the whole body; 10 s
+	Write  time.Duration // for the peer to take one piece of an answer; 30 s
+	Idle   time.Duration // between two requests; 2 min
+	Call   time.Duration // for the backend, where it is not asked to wait; 1 min
+}
+
+// orDefault fills in what was left open.
+func (t Times) orDefault() Times {
+	set := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	set(&t.Header, 5*time.Second)
+	set(&t.Body, 10*time.Second)
+	set(&t.Write, 30*time.Second)
+	set(&t.Idle, 2*time.Minute)
+	set(&t.Call, time.Minute)
+	return t
+}
+
+// defaultConns is the bound of open connections without a setting.
+const defaultConns = 512
+
+// connLimit is how many connections may be open: as many as are wanted, but
+// never more than half of the descriptors that the process may have. The other
+// half is for jobs, their output and their locks.
+func connLimit(want int) int {
+	if want <= 0 {
+		want = defaultConns
+	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return want
+	}
+	if half := uint64(files.Cur) / 2; half < uint64(want) {
+		return max(1, int(half))
+	}
+	return want
+}
+
+// mostConns is where connections are no longer read from. The ones between
+// this and the limit get their refusal as the answer to a request, which every
+// client understands.
+func (s *Server) mostConns() int {
+	return s.opts.MaxConns + max(4, min(64, s.opts.MaxConns/8))
+}
+
+// tooMany refuses because of the connections that are open.
+func (s *Server) tooMany() *ipc.Error {
+	p := ipc.Errorf(ipc.KindTooManyConnections, "more than %d connections are open", s.opts.MaxConns)
+	p.RetryAfter = 1
+	return p
+}
+
+// refusals counts what the bounds turned away.
+type refusals struct {
+	connections, headers, bodies, foreign, malformed, slow atomic.Int64
+}
+
+// count notes one refusal.
+func (s *Server) count(k ipc.Kind) {
+	switch k {
+	case ipc.KindTooManyConnections:
+		s.refused.connections.Add(1)
+	case ipc.KindHeaderTooLarge:
+		s.refused.headers.Add(1)
+	case ipc.KindBodyTooLarge:
+		s.refused.bodies.Add(1)
+	case ipc.KindForbidden:
+		s.refused.foreign.Add(1)
+	case ipc.KindRequestTimeout:
+		s.refused.slow.Add(1)
+	default:
+		s.refused.malformed.Add(1)
+	}
+}
+
+// counted adds the socket's own figures to the daemon's status.
+func (s *Server) counted(st ipc.Status, err error) (ipc.Status, error) {
+	st.API = ipc.API{
+		Connections: int64(s.retire.count()), MaxConnections: int64(s.opts.MaxConns),
+		Refused: ipc.APIRefusals{
+			Connections: s.refused.connections.Load(), Headers: s.refused.headers.Load(), Bodies: s.refused.bodies.Load(),
+			Foreign: s.refused.foreign.Load(), Malformed: s.refused.malformed.Load(), Slow: s.refused.slow.Load(),
+		},
+	}
+	return st, err
+}
