@@ -1,0 +1,100 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+)
+
+// Log reads a job's output from a byte on; with follow until the job has ended,
+// also where the daemon goes down meanwhile: the next one is asked for what is
+// missing. Of output that is longer than what is kept, the note on what was
+// left out may then come twice.
+func (c *Client) Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	o := &output{ctx: ctx, cancel: cancel, client: c, id: id, at: from, follow: follow}
+	if err := o.open(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return o, nil
+}
+
+// output is a job's output as it comes.
+type output struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	client *Client
+	id     string
+	follow bool
+	at     int64
+	pauses pauses
+
+	mu   sync.Mutex // Close may be called while Read waits
+	body io.ReadCloser
+}
+
+// open asks for the output from where we are.
+func (o *output) open() error {
+	path := fmt.Sprintf("%s/log?from=%d&follow=%t", jobPath(o.id), o.at, o.follow)
+	resp, err := o.client.send(o.ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.body = resp.Body
+	return nil
+}
+
+// current is the answer that is being read.
+func (o *output) current() io.ReadCloser {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.body
+}
+
+// Read is io.Reader's.
+func (o *output) Read(b []byte) (int, error) {
+	for {
+		n, err := o.current().Read(b)
+		o.at += int64(n)
+		if n > 0 {
+			o.pauses = pauses{}
+		}
+		switch {
+		case err == nil || err == io.EOF:
+			return n, err
+		case o.ctx.Err() != nil:
+			return n, o.ctx.Err()
+		case !o.follow:
+			return n, o.client.unreachable(o.ctx, err)
+		case n > 0:
+			return n, nil // the next Read finds it broken still
+		}
+		if err := o.reopen(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// reopen goes on with another daemon, as soon as there is one.
+func (o *output) reopen() error {
+	_ = o.current().Close()
+	for {
+		if err := o.pauses.wait(o.ctx); err != nil {
+			return err
+		}
+		if err := o.open(); err == nil || !o.client.passes(err) {
+			return err
+		}
+	}
+}
+
+// Close is io.Closer's.
+func (o *output) Close() error {
+	o.cancel()
+	return o.current().Close()
+}

@@ -1,0 +1,125 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"dispatchd/ipc"
+)
+
+const (
+	waitPiece     = 30 * time.Second // how long one request of a longer wait lasts
+	firstPause    = 50 * time.Millisecond
+	longestPause  = time.Second
+	notifyRetries = 15 * time.Second // how long a notify is asked again for
+)
+
+// pauses grow from one try to the next.
+type pauses struct{ next time.Duration }
+
+// wait lets one pause go by, or ends with ctx.
+func (p *pauses) wait(ctx context.Context) error {
+	p.next = min(max(2*p.next, firstPause), longestPause)
+	timer := time.NewTimer(p.next)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// passes reports whether an error is due to a daemon that goes down or comes
+// up: one that this client has reached before, or that says so.
+func (c *Client) passes(err error) bool {
+	p, ok := errors.AsType[*ipc.Error](err)
+	if !ok {
+		return false
+	}
+	switch p.Kind {
+	case ipc.KindUnavailable:
+		return c.reached.Load()
+	case ipc.KindDraining, ipc.KindTooManyConnections:
+		return true
+	}
+	return false
+}
+
+// Await waits for a job's end, in pieces, until ctx is done; then its error is
+// ctx's. Where the daemon goes down meanwhile, it is asked again as soon as one
+// answers. A daemon that was never reached is an error at once.
+func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
+	var p pauses
+	for {
+		asked := time.Now()
+		job, err := get[ipc.Job](ctx, c, jobPath(id)+"?wait="+waitPiece.String())
+		switch {
+		case err == nil && job.State.Final():
+			return job, nil
+		case err == nil && time.Since(asked) >= longestPause:
+			p = pauses{} // a piece of the wait is over, all is well
+			continue
+		case err != nil && !c.passes(err):
+			return job, err
+		}
+		if err := p.wait(ctx); err != nil {
+			return job, err
+		}
+	}
+}
+
+// repeat asks again for what has a key, where the connection broke off and it
+// is not known whether the daemon did it: the key makes that harmless. Without
+// a key nothing is ever asked for twice.
+func repeat[T any](ctx context.Context, c *Client, key string, ask func() (T, error)) (T, error) {
+	if strings.ContainsFunc(key, unicode.IsControl) {
+		var none T
+		return none, ipc.Errorf(ipc.KindBadRequest, "idempotency key %.130q: control characters are not allowed", key)
+	}
+	v, err := ask()
+	if key == "" {
+		return v, err
+	}
+	pausing, cancel := context.WithTimeout(ctx, notifyRetries)
+	defer cancel()
+	var p pauses
+	for {
+		e, ok := errors.AsType[*ipc.Error](err)
+		if !ok || e.Kind != ipc.KindUnavailable || !c.reached.Load() || p.wait(pausing) != nil {
+			return v, err
+		}
+		v, err = ask()
+	}
+}
+
+// keyed is a header with an idempotency key, nil without one.
+func keyed(key string) http.Header {
+	if key == "" {
+		return nil
+	}
+	return http.Header{"Idempotency-Key": {key}}
+}
+
+// Notify asks for a run of a dispatcher. With an idempotency key it is asked
+// again where the connection broke off before the answer.
+func (c *Client) Notify(ctx context.Context, req ipc.NotifyRequest) (ipc.Notified, error) {
+	var body []byte
+	if len(req.Arguments) > 0 {
+		body = append(append([]byte(`{"arguments":`), req.Arguments...), '}')
+	}
+	return repeat(ctx, c, req.IdempotencyKey, func() (ipc.Notified, error) {
+		return call[ipc.Notified](ctx, c, http.MethodPost, dispatcherPath(req.Dispatcher)+"/notify", body, keyed(req.IdempotencyKey))
+	})
+}
+
+// Retry asks for a new job like an ended one; with a key as Notify does.
+func (c *Client) Retry(ctx context.Context, id, key string) (ipc.Notified, error) {
+	return repeat(ctx, c, key, func() (ipc.Notified, error) {
+		return call[ipc.Notified](ctx, c, http.MethodPost, jobPath(id)+"/retry", nil, keyed(key))
+	})
+}
