@@ -127,10 +127,8 @@ func read(br *bufio.Reader) (r Reply, err error) {
 	if err != nil {
 		return r, fmt.Errorf("no answer: %w", err)
 	}
-	version, rest, _ := strings.Cut(text, " ")
-	status, _, _ := strings.Cut(rest, " ")
-	if r.Status, err = strconv.Atoi(status); err != nil || !strings.HasPrefix(version, "HTTP/1.") {
-		return r, fmt.Errorf("not an HTTP answer: %.60q", text)
+	if r.Status, err = status(text); err != nil {
+		return r, err
 	}
 	length, chunked := "", false
 	for n := 0; ; n++ {
@@ -147,7 +145,8 @@ func read(br *bufio.Reader) (r Reply, err error) {
 		case strings.EqualFold(name, ipc.APIHeader):
 			r.API = value
 		case strings.EqualFold(name, "Retry-After"):
-			r.RetryAfter, _ = strconv.Atoi(value)
+			n, _ := strconv.ParseUint(value, 10, 31)
+			r.RetryAfter = int(n)
 		case strings.EqualFold(name, "Content-Length"):
 			length = value
 		case strings.EqualFold(name, "Transfer-Encoding"):
@@ -156,6 +155,17 @@ func read(br *bufio.Reader) (r Reply, err error) {
 	}
 	r.Body, err = body(br, length, chunked)
 	return r, err
+}
+
+// status takes the code out of an answer's first line.
+func status(text string) (int, error) {
+	version, rest, _ := strings.Cut(text, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(code, 10, 16)
+	if err != nil || len(code) != 3 || n < 200 || !strings.HasPrefix(version, "HTTP/1.") {
+		return 0, fmt.Errorf("not an HTTP answer: %.60q", text)
+	}
+	return int(n), nil
 }
 
 // body reads what follows an answer's header.
@@ -196,8 +206,8 @@ func chunks(br *bufio.Reader) ([]byte, error) {
 			return body, err
 		}
 		size, _, _ := strings.Cut(text, ";")
-		n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 32)
-		if err != nil || len(body)+int(n) > maxReply {
+		n, err := strconv.ParseUint(strings.TrimSpace(size), 16, 31)
+		if err != nil || n > maxReply || len(body)+int(n) > maxReply {
 			return body, fmt.Errorf("answer's chunk: %.20q", text)
 		}
 		if n == 0 {
@@ -208,8 +218,8 @@ func chunks(br *bufio.Reader) ([]byte, error) {
 		if _, err := io.ReadFull(br, body[at:]); err != nil {
 			return body, err
 		}
-		if _, err := line(br); err != nil {
-			return body, err
+		if end, err := line(br); err != nil || end != "" {
+			return body, fmt.Errorf("answer's chunk: %w", cmp.Or(err, errLong))
 		}
 	}
 }
