@@ -23,8 +23,8 @@ func kernelName(f *os.File) string {
 }
 
 // kernelHolder finds the process that holds the flock on f's file: the pid in
-// /proc/locks is who took it, which may be dead and the lock inherited; then
-// /proc/PID/fdinfo tells who has it.
+// /proc/locks is who took it, which may be dead, or have closed the file, and the
+// lock inherited; then /proc/PID/fdinfo tells who has it.
 func kernelHolder(f *os.File) int {
 	name := kernelName(f)
 	locks, err := os.ReadFile("/proc/locks")
@@ -37,7 +37,7 @@ func kernelHolder(f *os.File) int {
 			continue
 		}
 		pid, _ := strconv.Atoi(fields[4])
-		if _, err := os.Stat("/proc/" + fields[4]); err == nil && pid > 0 {
+		if has, seen := holds(pid, f); has || !seen {
 			return pid
 		}
 		return inherited(name)
@@ -73,12 +73,12 @@ func hasLock(dir, name string) (bool, error) {
 	return false, nil
 }
 
-// holds reports whether a process that a lock's file names has the lock. Of
-// another user's process that cannot be told: it is believed while it lives.
-func holds(pid int, f *os.File) bool {
+// holds reports whether a process has the lock, and whether that could be seen:
+// another user's descriptors cannot.
+func holds(pid int, f *os.File) (has, seen bool) {
 	if pid <= 0 {
-		return false
+		return false, true
 	}
 	has, err := hasLock(fmt.Sprintf("/proc/%d", pid), kernelName(f))
-	return has || errors.Is(err, fs.ErrPermission)
+	return has, !errors.Is(err, fs.ErrPermission)
 }

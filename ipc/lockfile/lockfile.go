@@ -137,15 +137,35 @@ func write(f *os.File, h Holder) {
 }
 
 // whoHolds finds the holder: by the kernel where it tells, else by the text.
-// The kernel names who took the lock; who inherited it may be named by the text.
 func whoHolds(f *os.File) Holder {
+	return settle(f, described(f), kernelHolder(f))
+}
+
+// described is what the file's text says of its holder.
+func described(f *os.File) Holder {
 	var h Holder
 	text, _ := io.ReadAll(io.LimitReader(f, 4096))
 	_ = json.Unmarshal(text, &h)
-	if pid := kernelHolder(f); pid != 0 && pid != h.PID && !holds(h.PID, f) {
-		return Holder{PID: pid}
-	}
 	return h
+}
+
+// settle decides between the text and the kernel, who names another process.
+// The kernel names who took the lock; who inherited it may be named by the
+// text. A process of another user cannot be looked into: the text about it is
+// believed unless the one that the kernel names is seen to have the lock.
+func settle(f *os.File, text Holder, kernel int) Holder {
+	if kernel == 0 || kernel == text.PID {
+		return text
+	}
+	has, seen := holds(text.PID, f)
+	if !has && !seen {
+		taker, _ := holds(kernel, f)
+		has = !taker
+	}
+	if has {
+		return text
+	}
+	return Holder{PID: kernel}
 }
 
 // waitStep is how often a waiting command tries again.

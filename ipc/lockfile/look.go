@@ -1,8 +1,6 @@
 package lockfile
 
 import (
-	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -22,15 +20,11 @@ func Look(dir, name string) (Holder, bool) {
 		return Holder{}, false
 	}
 	defer func() { _ = f.Close() }()
-	var h Holder
-	text, _ := io.ReadAll(io.LimitReader(f, 4096))
-	_ = json.Unmarshal(text, &h)
+	h := described(f)
 	pid, told := kernelTells(f)
-	switch {
-	case told && pid == 0:
+	if told && pid == 0 {
 		return Holder{}, false
-	case told && pid != h.PID && !holds(h.PID, f):
-		return Holder{PID: pid}, true
 	}
+	h = settle(f, h, pid)
 	return h, h.PID != 0
 }
