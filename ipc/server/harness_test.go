@@ -245,12 +245,13 @@ func (h *harness) refusedSoFar() ipc.APIRefusals {
 
 // request is a whole plain request.
 func request(method, path, body string, headers ...string) string {
-	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path)
+	var head strings.Builder
+	head.WriteString(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path))
 	for _, line := range headers {
-		head += line + "\r\n"
+		head.WriteString(line + "\r\n")
 	}
 	if body != "" {
-		head += fmt.Sprintf("Content-Length: %d\r\n", len(body))
+		head.WriteString(fmt.Sprintf("Content-Length: %d\r\n", len(body)))
 	}
-	return head + "\r\n" + body
+	return head.String() + "\r\n" + body
 }

@@ -4,6 +4,7 @@ package crash
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -75,9 +76,7 @@ func (s line) submit(r rule, c call, out reply) (bool, any) {
 // keyed is the state with one more key.
 func (s line) keyed(key, job string) line {
 	next := line{queued: s.queued, running: s.running, keys: map[string]string{key: job}}
-	for k, v := range s.keys {
-		next.keys[k] = v
-	}
+	maps.Copy(next.keys, s.keys)
 	return next
 }
 
