@@ -22,16 +22,33 @@ type box struct {
 // openBox writes settings and definitions and starts a daemon on them, all in
 // one private root.
 func (l *lab) openBox(ctx context.Context, settings string, files map[string]string) (*box, error) {
-	root, err := os.MkdirTemp(l.dir, "box-")
+	return l.openBoxIn(ctx, l.dir, settings, files)
+}
+
+// openInMemory is openBox with nothing on the disk, where the system allows it.
+func (l *lab) openInMemory(ctx context.Context, settings string, files map[string]string) (*box, error) {
+	return l.openBoxIn(ctx, l.memory(), settings, files)
+}
+
+// openBoxIn is openBox below a directory.
+func (l *lab) openBoxIn(ctx context.Context, dir, settings string, files map[string]string) (*box, error) {
+	root, err := os.MkdirTemp(dir, "bench-box-")
 	if err != nil {
 		return nil, err
 	}
+	l.scratch = append(l.scratch, root)
 	b := &box{root: root, run: filepath.Join(root, "run")}
 	return b.open(ctx, l, root, settings, files, func(cmd *exec.Cmd) { cmd.Args = append(cmd.Args, "--root", root) })
 }
 
-// memory is where Linux keeps files that are on no disk.
-const memoryDir = "/dev/shm"
+// memory is where the system keeps files that are on no disk, else the disk.
+func (l *lab) memory() string {
+	const shm = "/dev/shm"
+	if _, err := os.Stat(shm); err != nil {
+		return l.dir
+	}
+	return shm
+}
 
 // openInstalled is openBox with the directories as a system has them: what is
 // of this boot alone in memory, the rest on the disk. Only a daemon that is not
@@ -41,11 +58,7 @@ func (l *lab) openInstalled(ctx context.Context, settings string, files map[stri
 	if err != nil {
 		return nil, err
 	}
-	dir := memoryDir
-	if _, err := os.Stat(dir); err != nil {
-		dir = l.dir
-	}
-	runtime, err := os.MkdirTemp(dir, "bench-run-")
+	runtime, err := os.MkdirTemp(l.memory(), "bench-run-")
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +109,22 @@ func (b *box) open(ctx context.Context, l *lab, config, settings string, files m
 		return nil, err
 	}
 	b.client = &client.Client{Socket: b.socket}
-	if _, err := b.client.Health(ctx); err != nil {
+	if err := b.healthy(); err != nil {
 		b.close()
 		return nil, err
 	}
 	return b, nil
+}
+
+// healthy asks over a connection that is closed again: an idle daemon has none.
+func (b *box) healthy() error {
+	conn, err := dial(b.socket)
+	if err != nil {
+		return err
+	}
+	defer conn.close()
+	_, err = conn.ask([]byte("GET /v1/health HTTP/1.1\r\nHost: dispatchd\r\n\r\n"))
+	return err
 }
 
 // close ends the daemon. Its files stay until the lab is closed: ext4 makes new
