@@ -43,12 +43,15 @@ func listenNotify(path string, cred *Credential) (*notifySocket, error) {
 	return s, nil
 }
 
+// maxDatagram is what is read of a datagram: as much as systemd reads.
+const maxDatagram = 4096
+
 // read hands each datagram's words to the reporter.
 func (s *notifySocket) read(r *reporter) {
 	if s == nil {
 		return
 	}
-	buf := make([]byte, 8192)
+	buf := make([]byte, maxDatagram)
 	for {
 		n, err := s.conn.Read(buf)
 		if err != nil {

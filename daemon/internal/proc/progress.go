@@ -45,7 +45,7 @@ func newReporter(onUpdate func(Update), extend chan<- time.Duration) *reporter {
 // readPipe reads descriptor 3 until its end or until finish closes it.
 func (r *reporter) readPipe(f *os.File) {
 	defer close(r.piped)
-	buf := make([]byte, 4096)
+	buf := make([]byte, 1024) // one for each job: most say little
 	for {
 		n, err := f.Read(buf)
 		r.feed(buf[:n])
