@@ -21,7 +21,7 @@ func TestAll(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s\n%s", code, wrong.String(), out.String())
 	}
-	for _, row := range []string{"processor time", "durable", "round trip", "last end", "resident bytes", "status at", "wake-ups", "PSS"} {
+	for _, row := range []string{"processor time", "durable", "round trip", "last end", "resident bytes", "status at", "wake-ups", "PSS", "latency added", "PSS of a shim"} {
 		if !strings.Contains(out.String(), row) {
 			t.Errorf("the table has no row %q:\n%s", row, out.String())
 		}

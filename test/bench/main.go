@@ -44,6 +44,7 @@ func benchmarks() []benchmark {
 		{"queue", "runs of /bin/true through one queue, against os/exec in a loop", measureQueue},
 		{"depth", "100,000 queued jobs", measureDepth},
 		{"idle", "an idle daemon", measureIdle},
+		{"shim", "what it costs that a job outlives its daemon", measureShim},
 	}
 }
 
