@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -98,7 +99,7 @@ func TestCheckAPI(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("%q: %v", header, err)
 		}
-		if p, typed := err.(*Error); err != nil && (!typed || p.Kind.ExitCode() != ExitVersion || p.Suggestion == "") {
+		if p, typed := errors.AsType[*Error](err); err != nil && (!typed || p.Kind.ExitCode() != ExitVersion || p.Suggestion == "") {
 			t.Errorf("%q: %+v", header, err)
 		}
 	}
@@ -121,7 +122,7 @@ func TestReadArguments(t *testing.T) {
 		{name: "large input", word: "-", stdin: big, kind: KindBodyTooLarge},
 	} {
 		got, err := ReadArguments(c.word, strings.NewReader(c.stdin))
-		p, _ := err.(*Error)
+		p, _ := errors.AsType[*Error](err)
 		if c.kind == "" && (err != nil || string(got) != c.want) {
 			t.Errorf("%s: %q, %v", c.name, got, err)
 		}
