@@ -31,8 +31,10 @@ func TestCalls(t *testing.T) {
 		call answered
 		want seen
 	}{
-		"Notify": {func(c *Client) (any, error) { return c.Notify(ctx, ipc.NotifyRequest{Dispatcher: "d"}) },
-			seen{Line: "POST /v1/dispatchers/d/notify"}},
+		"Notify": {
+			func(c *Client) (any, error) { return c.Notify(ctx, ipc.NotifyRequest{Dispatcher: "d"}) },
+			seen{Line: "POST /v1/dispatchers/d/notify"},
+		},
 		"Notify with all": {func(c *Client) (any, error) {
 			return c.Notify(ctx, ipc.NotifyRequest{Dispatcher: "../a b", Arguments: json.RawMessage(`{"x":[1]}`), IdempotencyKey: "k"})
 		}, seen{"POST /v1/dispatchers/..%2Fa%20b/notify", "k", "application/json", `{"arguments":{"x":[1]}}`}},

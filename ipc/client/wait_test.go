@@ -13,10 +13,8 @@ import (
 	"dispatchd/ipc"
 )
 
-var (
-	running   = ipc.Job{ID: "01J", State: ipc.Running}
-	succeeded = ipc.Job{ID: "01J", State: ipc.Succeeded}
-)
+func running() ipc.Job   { return ipc.Job{ID: "01J", State: ipc.Running} }
+func succeeded() ipc.Job { return ipc.Job{ID: "01J", State: ipc.Succeeded} }
 
 // dialed tells a test of each try to connect, with its error.
 func dialed(c *Client, path string) <-chan error {
@@ -68,7 +66,7 @@ func TestAwaitOutlivesARestart(t *testing.T) {
 	}
 	stopping := ipc.Errorf(ipc.KindDraining, "stopping")
 	busy := ipc.Errorf(ipc.KindTooManyConnections, "busy")
-	d.start(inTurn(says(503, stopping), says(503, busy), breaks, says(200, running), says(200, succeeded)))
+	d.start(inTurn(says(503, stopping), says(503, busy), breaks, says(200, running()), says(200, succeeded())))
 	if r := next(t, got, "the end"); r.err != nil || r.job.State != ipc.Succeeded {
 		t.Errorf("%+v, %v", r.job, r.err)
 	}
@@ -88,7 +86,7 @@ func TestAwaitWithoutADaemon(t *testing.T) {
 
 // What does not pass ends a wait.
 func TestAwaitEndsWithAnError(t *testing.T) {
-	d, c := newDaemon(t, inTurn(says(200, running), says(404, ipc.Errorf(ipc.KindJobUnknown, "gone"))))
+	d, c := newDaemon(t, inTurn(says(200, running()), says(404, ipc.Errorf(ipc.KindJobUnknown, "gone"))))
 	_, err := c.Await(ask(t), "01J")
 	wantKind(t, err, ipc.KindJobUnknown, "gone")
 	if n := len(d.requests()); n != 2 {
@@ -98,7 +96,7 @@ func TestAwaitEndsWithAnError(t *testing.T) {
 
 // The context ends a wait, also between two tries.
 func TestAwaitEndsWithItsContext(t *testing.T) {
-	d, c := newDaemon(t, says(200, running))
+	d, c := newDaemon(t, says(200, running()))
 	if _, err := c.Job(ask(t), "01J"); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +111,7 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 // A daemon that answers at once, though asked to wait, is not asked without
 // pause.
 func TestAwaitDoesNotSpin(t *testing.T) {
-	d, c := newDaemon(t, says(200, running))
+	d, c := newDaemon(t, says(200, running()))
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
 	if _, err := c.Await(ctx, "01J"); !errors.Is(err, context.DeadlineExceeded) {
@@ -126,7 +124,7 @@ func TestAwaitDoesNotSpin(t *testing.T) {
 
 // A notify whose answer was lost is repeated, with the same key and body.
 func TestNotifyIsRepeatedWithAKey(t *testing.T) {
-	d, c := newDaemon(t, inTurn(breaks, breaks, says(202, ipc.Notified{Job: running})))
+	d, c := newDaemon(t, inTurn(breaks, breaks, says(202, ipc.Notified{Job: running()})))
 	n, err := c.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d", Arguments: []byte("1"), IdempotencyKey: "k"})
 	if err != nil || n.ID != "01J" {
 		t.Fatalf("%+v, %v", n, err)

@@ -84,7 +84,7 @@ func complete(e *ipc.Error) *ipc.Error {
 	c := *e
 	c.Type, c.Status = "/problems/"+string(c.Kind), c.Kind.Status()
 	c.Title = http.StatusText(c.Status)
-	if c.Status == http.StatusServiceUnavailable && c.RetryAfter == 0 {
+	if c.Status == ipc.KindDraining.Status() && c.RetryAfter == 0 {
 		c.RetryAfter = defaultRetry
 	}
 	return &c

@@ -45,6 +45,7 @@ func permits() []permit {
 
 		// The socket.
 		{"ipc/server", kernel, "Umask", "0660 without a window"},
+		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},
 		{"ipc/server", kernel, "GetsockoptUcred GetsockoptXucred", "who is at the other end"},
 		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
 		{"ipc/server", "net", "ListenUnix", "its own socket"},
