@@ -11,7 +11,9 @@ import (
 )
 
 // hold keeps the journal's writer from its work until the channel is closed.
+// What is on its way to it gets there first: a start as well.
 func (s *stage) hold() chan struct{} {
+	synctest.Wait()
 	gate := make(chan struct{})
 	s.journal.Append(store.Record{Op: store.OpResume, Dispatcher: "nobody"}, store.Relaxed, true, func(error) { <-gate })
 	synctest.Wait()
