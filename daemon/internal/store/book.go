@@ -58,6 +58,7 @@ type Book struct {
 	bytes   int64
 	paused  map[string]bool
 	keys    map[Key]keyed
+	keysAt  time.Time // when to look for old keys again
 }
 
 // NewBook makes an empty book.
@@ -69,8 +70,6 @@ func NewBook(keep Retention) *Book {
 // the job as it is now.
 func (b *Book) Apply(r Record) (*Job, error) {
 	switch r.Op {
-	case opHead:
-		return nil, nil
 	case OpPause:
 		b.paused[r.Dispatcher] = true
 		return nil, nil
@@ -83,9 +82,12 @@ func (b *Book) Apply(r Record) (*Job, error) {
 	case OpAccept, opDone:
 		return b.add(r)
 	}
+	if !r.Op.ofJob() {
+		return nil, fmt.Errorf("%w %q", errNewerOp, r.Op)
+	}
 	j := b.open[r.ID]
 	if j == nil {
-		return nil, fmt.Errorf("%s of job %s: not an open job", r.Op, r.ID)
+		return nil, fmt.Errorf("%s of job %s: %w", r.Op, r.ID, errOrphan)
 	}
 	next, err := j.with(r)
 	if err != nil {
@@ -105,6 +107,9 @@ func (b *Book) Apply(r Record) (*Job, error) {
 func (b *Book) add(r Record) (*Job, error) {
 	if r.Job == nil {
 		return nil, fmt.Errorf("%s: without a job", r.Op)
+	}
+	if _, known := b.Job(r.Job.ID); known {
+		return nil, fmt.Errorf("%s of job %s: %w", r.Op, r.Job.ID, errTwice)
 	}
 	if r.Op == opDone {
 		b.file(r.Job)
@@ -240,9 +245,13 @@ func (b *Book) Key(k Key) (ulid.ULID, string, bool) {
 	return v.id, v.hash, ok
 }
 
-// Forget withdraws an accepted job.
+// Forget withdraws an accepted job, also one that was canceled meanwhile.
 func (b *Book) Forget(id ulid.ULID) {
 	delete(b.open, id)
+	if i, found := b.place(id); found {
+		b.bytes -= int64(len(b.history[i].raw))
+		b.history = slices.Delete(b.history, i, i+1)
+	}
 	maps.DeleteFunc(b.keys, func(_ Key, v keyed) bool { return v.id == id })
 }
 
@@ -302,8 +311,15 @@ func (b *Book) Prune(now time.Time) []ulid.ULID {
 	return gone
 }
 
+// keysEvery is how often old keys are looked for: all are looked at.
+const keysEvery = 10 * time.Minute
+
 // pruneKeys forgets keys that are old and whose job is gone.
 func (b *Book) pruneKeys(now time.Time) {
+	if now.Before(b.keysAt) {
+		return
+	}
+	b.keysAt = now.Add(keysEvery)
 	old := now.Add(-keyLife).UnixNano()
 	maps.DeleteFunc(b.keys, func(_ Key, v keyed) bool {
 		if v.at >= old {
@@ -312,41 +328,4 @@ func (b *Book) pruneKeys(now time.Time) {
 		_, known := b.Job(v.id)
 		return !known
 	})
-}
-
-// Snapshot is the book at one moment, to be encoded by somebody else.
-type Snapshot struct {
-	open    []*Job
-	history []ended
-	paused  []string
-	keys    map[Key]keyed
-}
-
-// Snapshot copies pointers only.
-func (b *Book) Snapshot() Snapshot {
-	return Snapshot{open: b.Open(), history: slices.Clone(b.history), paused: b.Paused(), keys: maps.Clone(b.keys)}
-}
-
-// records gives the snapshot as records, in the order of a journal.
-func (s *Snapshot) records(yield func(Record) bool) {
-	for i := range s.history {
-		if !yield(Record{Op: opDone, ID: s.history[i].id, Job: s.history[i].job()}) {
-			return
-		}
-	}
-	for _, name := range s.paused {
-		if !yield(Record{Op: OpPause, Dispatcher: name}) {
-			return
-		}
-	}
-	for k, v := range s.keys {
-		if !yield(Record{Op: opKey, ID: v.id, At: v.at, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.hash}) {
-			return
-		}
-	}
-	for _, j := range s.open {
-		if !yield(Record{Op: OpAccept, ID: j.ID, At: j.CreatedAt, Job: j}) {
-			return
-		}
-	}
 }

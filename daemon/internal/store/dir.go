@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -42,7 +44,7 @@ func Open(path string, o Options) (*Dir, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(filepath.Join(path, "logs"), 0o700); err != nil {
+	if err := makeDir(filepath.Join(path, "logs"), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
 	bridge := o.Bridge
@@ -53,14 +55,8 @@ func Open(path string, o Options) (*Dir, error) {
 		}
 	}
 	defer func() { _ = bridge.Close() }()
-	lock := flock.New(filepath.Join(path, "lock"), flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
-	// A child that a killed daemon was just forking has its descriptors, and so
-	// its lock, until it executes its program. On a busy machine that was one
-	// start in twenty that came right after a kill.
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	got, err := lock.TryLockContext(ctx, lockStep)
-	if err != nil && ctx.Err() == nil {
+	lock, got, err := tryLock(filepath.Join(path, "lock"))
+	if err != nil {
 		return nil, fmt.Errorf("state directory lock: %w", err)
 	}
 	if !got {
@@ -86,6 +82,9 @@ func inUse(path string) error {
 // the program has let go of the directory's lock and the next does not have it.
 func takeBridge(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, "lock.start"), os.O_CREATE|os.O_RDWR, 0o600)
+	if errors.Is(err, syscall.EROFS) {
+		f, err = os.Open(filepath.Join(path, "lock.start"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state directory lock: %w", err)
 	}
@@ -103,15 +102,22 @@ func (d *Dir) Bridge() (*os.File, error) { return takeBridge(d.path) }
 // Close gives the lock back.
 func (d *Dir) Close() error { return d.lock.Close() }
 
-// file is a path below the directory.
-func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
-
-// syncDir makes a rename or a new file durable.
-func (d *Dir) syncDir() error {
-	f, err := os.Open(d.path)
-	if err != nil {
-		return err
+// tryLock takes the lock file.
+//
+// A child that a killed daemon was just forking has its descriptors, and so
+// its lock, until it executes its program. On a busy machine that was one start
+// in twenty that came right after a kill: so it waits a moment.
+func tryLock(path string) (*flock.Flock, bool, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	lock := flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_CREATE|os.O_RDWR))
+	got, err := lock.TryLockContext(ctx, lockStep)
+	if errors.Is(err, syscall.EROFS) { // what is there can still be asked for
+		lock = flock.New(path, flock.SetFlag(os.O_RDONLY))
+		got, err = lock.TryLockContext(ctx, lockStep)
 	}
-	defer func() { _ = f.Close() }()
-	return f.Sync()
+	if ctx.Err() != nil {
+		err = nil
+	}
+	return lock, got, err
 }

@@ -11,8 +11,8 @@ import (
 // sync makes the data durable.
 func (f diskFile) sync() error { return f.Sync() }
 
-// allocate does nothing: ZFS writes anew whatever was allocated.
-func (f diskFile) allocate(int64) error { return nil }
+// allocate gives the file its size only: ZFS writes anew whatever was allocated.
+func (f diskFile) allocate(size int64) error { return f.Truncate(size) }
 
 // fspacectl(2) of FreeBSD 14, which x/sys does not have.
 const (

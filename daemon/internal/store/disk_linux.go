@@ -12,11 +12,11 @@ import (
 func (f diskFile) sync() error { return unix.Fdatasync(int(f.Fd())) }
 
 // allocate reserves the file up to size, as zeros. Where the file system
-// cannot, the file grows as it is written.
+// cannot, it only gets that size, and a full disk shows when it is written.
 func (f diskFile) allocate(size int64) error {
 	err := unix.Fallocate(int(f.Fd()), 0, 0, size)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return nil
+		return f.Truncate(size)
 	}
 	return err
 }

@@ -20,6 +20,7 @@ type Job struct {
 	Notifiers  []ipc.Notifier  `json:"by,omitempty"`
 	CreatedAt  int64           `json:"at"`             // Unix nanoseconds, as all times here
 	Seq        uint64          `json:"-"`              // order of acceptance
+	Volatile   bool            `json:"-"`              // accepted with durability "memory": never written while it is open
 	Up         int64           `json:"up,omitempty"`   // time since boot when it was accepted
 	Boot       string          `json:"boot,omitempty"` // which boot that was
 	NotBefore  int64           `json:"nb,omitempty"`

@@ -20,25 +20,23 @@ const (
 	Memory  Durability = "memory"  // nothing is written
 )
 
-// ErrUnavailable answers an Append while the journal is broken.
-var ErrUnavailable = errors.New("the journal cannot be written")
+// The reasons why an Append did not work.
+var (
+	// ErrUnavailable: the journal cannot be written, and nothing of the record was.
+	ErrUnavailable = errors.New("the journal cannot be written")
+	// ErrInDoubt: the write or its sync failed, so a crash may bring the record back.
+	ErrInDoubt = errors.New("the write failed half way")
+)
 
 const (
-	ahead       = 256 << 10              // bytes allocated at once
+	allocAhead  = 256 << 10              // bytes allocated at once
+	perJob      = 512                    // bytes that a job's start and end may take
 	lazySync    = 100 * time.Millisecond // for what nobody waits for
 	relaxedSync = time.Second
+	probeEvery  = 250 * time.Millisecond // how often a full disk is asked for space
 	compactMin  = 4 << 20
 	format      = 1
 )
-
-// file is what the journal needs of a file; tests put a failing one there.
-type file interface {
-	Write([]byte) (int, error)
-	Close() error
-	sync() error
-	allocate(size int64) error
-	truncate(size int64) error
-}
 
 // entry is one record on its way.
 type entry struct {
@@ -50,40 +48,53 @@ type entry struct {
 
 // rewrite is a snapshot on its way.
 type rewrite struct {
-	snap Snapshot
-	done func(error)
+	snap   Snapshot
+	behind int  // entries that were queued before it: they are in the snapshot
+	cure   bool // of a broken journal
+	done   func(error)
 }
 
 // Journal is the append-only log. Append may be called from any goroutine; the
 // file belongs to one writer.
 type Journal struct {
-	dir    *Dir
-	id     string // the store's
-	create func() (file, error)
+	dir  *Dir
+	disk disk
+	id   string // the store's
 
 	mu        sync.Mutex
 	pending   []entry
 	rewriting *rewrite
 	wake      chan struct{}
 	closing   bool
-	failed    error
+	failed    error // the file is broken: only a rewrite helps
+	full      error // no space for what needs space of its own
 	onFail    func(error)
-	size      int64 // written
-	base      int64 // size of the last snapshot
-	due       bool  // a compaction was asked for and is not done
+	onFull    func(error)
+	memory    map[ulid.ULID]bool // open jobs that are not written
+	size      int64              // written
+	base      int64              // size of the last snapshot
+	compactAt time.Time          // not before
 
 	// The writer's own.
 	f         file
-	batch     uint64
+	ahead     int64 // bytes allocated at once
+	damaged   bool  // what is called "journal" must be kept before it is replaced
+	number    uint64
+	batch     uint64 // number of the batch's first line
+	opened    int    // open jobs that are written
 	allocated int64
-	syncAt    time.Time // when what is written must be synced, zero = it is
+	safe      int64              // as much of it as is synced
+	denied    map[ulid.ULID]bool // jobs that were refused
+	probeAt   time.Time          // when to look for space again, zero = there is
+	syncAt    time.Time          // when what is written must be synced, zero = it is
 	ended     chan struct{}
 }
 
-// OpenJournal replays the journal into the book and opens it for writing.
+// OpenJournal replays the journal into the book and opens it for writing. A
+// journal that cannot be written now is open all the same: SetOnFail's function
+// is told, and a Rewrite is the cure.
 func (d *Dir) OpenJournal(_ Durability, b *Book) (*Journal, Report, error) {
-	j := &Journal{dir: d, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	j.create = j.createFile
+	j := newJournal(d, osDisk{d.path})
 	report, err := j.open(b)
 	if err != nil {
 		return nil, report, err
@@ -92,77 +103,185 @@ func (d *Dir) OpenJournal(_ Durability, b *Book) (*Journal, Report, error) {
 	return j, report, nil
 }
 
-// open reads what is there and starts a new file, or goes on with the old one.
-func (j *Journal) open(b *Book) (Report, error) {
-	known, _ := os.ReadFile(j.dir.file("id"))
-	j.id = string(known)
-	text, err := os.ReadFile(j.dir.file("journal"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return Report{}, err
+func newJournal(d *Dir, on disk) *Journal {
+	return &Journal{
+		dir: d, disk: on, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		memory: map[ulid.ULID]bool{}, denied: map[ulid.ULID]bool{}, ahead: allocAhead,
 	}
-	report := replay(text, b)
-	j.batch = report.batch
-	report.Fresh = len(text) == 0 && j.id == ""
-	if j.id == "" {
-		j.id = report.store
-	}
-	switch {
-	case report.Fresh:
-	case report.store == "" && report.Records == 0 && !report.Damaged:
-		report.Damaged = true
-		report.Lost = append(report.Lost, "the journal is missing or empty; jobs and history before this start are lost")
-	case report.store != j.id:
-		report.Damaged = true
-		report.Lost = append(report.Lost, "the journal's first line is not readable or of another store")
-	}
-	if report.Damaged && len(text) > 0 {
-		name := j.dir.file("journal.damaged-" + time.Now().UTC().Format("20060102T150405.000"))
-		if err := os.WriteFile(name, text, 0o600); err != nil {
-			return report, fmt.Errorf("keep the damaged journal aside: %w", err)
-		}
-		report.KeptAs = name
-	}
-	if j.id == "" {
-		j.id = ulid.Make().String()
-	}
-	// A start always begins a new file: it is compact, and no doubt about the
-	// end of the old one remains.
-	if err := j.replace(b.Snapshot()); err != nil {
-		return report, err
-	}
-	return report, os.WriteFile(j.dir.file("id"), []byte(j.id), 0o600)
 }
 
-// SetOnFail says who is told, once, when the journal breaks.
+// open reads what is there and begins a new file. So it is compact, and no
+// doubt about the end of the old one remains.
+func (j *Journal) open(b *Book) (Report, error) {
+	report, size, err := j.replay(b)
+	if err != nil {
+		return report, err
+	}
+	j.number = report.number
+	known := j.readID()
+	j.identify(&report, known, size)
+	if report.Damaged && size > 0 {
+		j.damaged = true
+		report.KeptAs, err = j.keep()
+	}
+	if err == nil {
+		err = j.replace(b.Snapshot())
+	}
+	if err == nil && j.id != known {
+		err = j.writeID()
+	}
+	j.failed = err
+	return report, nil
+}
+
+// keep gives a damaged journal a name that stays, before it is replaced.
+func (j *Journal) keep() (string, error) {
+	if !j.damaged {
+		return "", nil
+	}
+	name, err := j.disk.keep("journal")
+	if err != nil {
+		return "", fmt.Errorf("keep the damaged journal: %w", err)
+	}
+	j.damaged = false
+	return name, nil
+}
+
+// identify compares the journal with the id that is kept beside it, so that an
+// empty or missing one is not taken for a fresh start.
+func (j *Journal) identify(r *Report, known string, size int64) {
+	say := func(text string) { r.Damaged, r.Lost = true, append(r.Lost, text) }
+	switch {
+	case size == 0 && known == "":
+		r.Fresh = true
+	case size == 0:
+		say("it is missing or empty; jobs and history before this start are lost")
+	case r.store != "" && known != "" && known != unreadable && r.store != known:
+		say("it belongs to another store than the file id says")
+	}
+	j.id = known
+	if r.store != "" {
+		j.id = r.store
+	}
+	if _, err := ulid.ParseStrict(j.id); err != nil {
+		j.id = ulid.Make().String()
+	}
+}
+
+// replay reads the journal.
+func (j *Journal) replay(b *Book) (Report, int64, error) {
+	var report Report
+	f, err := j.disk.open("journal")
+	if errors.Is(err, os.ErrNotExist) {
+		return report, 0, nil
+	}
+	if err != nil {
+		return report, 0, err
+	}
+	defer func() { _ = f.Close() }()
+	size, err := f.size()
+	if err != nil {
+		return report, 0, err
+	}
+	r := replay{book: b, report: &report}
+	r.run(f, size)
+	return report, size, nil
+}
+
+// unreadable stands for an id that is there and cannot be read. The journal's
+// own is taken then, and written anew.
+const unreadable = "?"
+
+// readID reads the store's id, "" where there is none.
+func (j *Journal) readID() string {
+	f, err := j.disk.open("id")
+	if errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	if err != nil {
+		return unreadable
+	}
+	defer func() { _ = f.Close() }()
+	text := make([]byte, ulid.EncodedSize)
+	if n, _ := f.ReadAt(text, 0); n < len(text) {
+		return unreadable
+	}
+	return string(text)
+}
+
+// writeID puts the store's id beside the journal.
+func (j *Journal) writeID() error {
+	f, err := j.disk.create("id.new")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte(j.id))
+	if err = errors.Join(err, f.sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := j.disk.rename("id.new", "id"); err != nil {
+		return err
+	}
+	return j.disk.sync()
+}
+
+// SetOnFail says who is told when the journal breaks, or that it was broken
+// already. Only a Rewrite cures it.
 func (j *Journal) SetOnFail(fn func(error)) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	j.onFail = fn
+	failed := j.failed
+	j.mu.Unlock()
+	if failed != nil {
+		fn(failed)
+	}
+}
+
+// SetOnFull says who is told when there is no space to accept jobs, and with
+// nil when there is again. Starts and ends of those accepted go on meanwhile:
+// their space was set aside.
+func (j *Journal) SetOnFull(fn func(error)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.onFull = fn
 }
 
 // Append queues a record and never blocks. done is called on the writer's
 // goroutine when the record is as durable as asked, or with the reason why it
 // is not. What is not urgent may wait up to 100 ms for a sync.
 func (j *Journal) Append(rec Record, dur Durability, urgent bool, done func(error)) {
-	if dur == Memory {
-		done(nil)
-		return
-	}
 	j.mu.Lock()
-	switch {
-	case j.failed != nil:
-		err := j.failed
+	if j.closing {
 		j.mu.Unlock()
-		done(fmt.Errorf("%w: %w", ErrUnavailable, err))
-		return
-	case j.closing:
-		j.mu.Unlock()
-		done(ErrUnavailable)
+		go done(ErrUnavailable)
 		return
 	}
-	j.pending = append(j.pending, entry{rec, dur, urgent, done})
+	j.pending = append(j.pending, entry{rec, j.level(rec, dur), urgent, done})
 	j.mu.Unlock()
 	j.poke()
+}
+
+// level is the durability that holds for a record. A job stays in memory, or
+// stays written, as it was accepted, whatever its definition says by now: else
+// a start would find no job, or a job that has ended would run again.
+func (j *Journal) level(rec Record, dur Durability) Durability {
+	switch {
+	case rec.ID.IsZero():
+		return dur
+	case rec.Op == OpAccept:
+		if dur == Memory {
+			j.memory[rec.ID] = true
+		}
+		return dur
+	case j.memory[rec.ID]:
+		if rec.Op == OpEnd {
+			delete(j.memory, rec.ID)
+		}
+		return Memory
+	case dur == Memory:
+		return Relaxed
+	}
+	return dur
 }
 
 // Rewrite writes the snapshot to a new file, which replaces the journal: as a
@@ -172,10 +291,10 @@ func (j *Journal) Rewrite(s Snapshot, done func(error)) {
 	j.mu.Lock()
 	if j.closing || j.rewriting != nil {
 		j.mu.Unlock()
-		done(ErrUnavailable)
+		go done(ErrUnavailable)
 		return
 	}
-	j.rewriting, j.due = &rewrite{s, done}, true
+	j.rewriting = &rewrite{snap: s, done: done, cure: j.failed != nil, behind: len(j.pending)}
 	j.mu.Unlock()
 	j.poke()
 }
@@ -192,7 +311,8 @@ func (j *Journal) poke() {
 func (j *Journal) CompactDue() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return !j.due && j.failed == nil && j.size > compactMin && j.size > 4*j.base
+	return j.rewriting == nil && j.failed == nil && j.full == nil &&
+		j.size > compactMin && j.size > 4*j.base && time.Now().After(j.compactAt)
 }
 
 // Size is the length of what is written.
@@ -209,9 +329,11 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	j.poke()
 	<-j.ended
-	if j.failed != nil {
-		_ = j.f.Close()
+	if j.f == nil {
 		return j.failed
 	}
-	return errors.Join(j.f.truncate(j.size), j.f.sync(), j.f.Close())
+	if j.failed != nil {
+		return errors.Join(j.failed, j.f.Close())
+	}
+	return errors.Join(j.seal(), j.f.Close())
 }

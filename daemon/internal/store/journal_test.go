@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -95,111 +96,12 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// A journal cut at any byte loses only what was behind the cut, and calls it
-// torn, never damaged.
-func TestTornAtEveryByte(t *testing.T) {
-	dir, _ := written(t)
-	text, err := os.ReadFile(filepath.Join(dir, "journal"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range text {
-		b := NewBook(Retention{})
-		report := replay(text[:n], b)
-		if report.Damaged {
-			t.Fatalf("cut at %d: damaged: %v", n, report.Lost)
-		}
-		if n > 0 && text[n-1] != '\n' && report.Torn == 0 {
-			t.Fatalf("cut at %d: not torn", n)
-		}
-	}
-}
-
-// Each flipped bit is reported, as damage or as a torn end, and never changes
-// what a job was asked to do.
-func TestEveryBit(t *testing.T) {
-	dir, ids := written(t)
-	text, err := os.ReadFile(filepath.Join(dir, "journal"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for bit := range len(text) * 8 {
-		text[bit/8] ^= 1 << (bit % 8)
-		b := NewBook(Retention{})
-		report := replay(text, b)
-		if !report.Damaged && report.Torn == 0 {
-			t.Fatalf("bit %d: not noticed", bit)
-		}
-		for _, id := range ids {
-			if job, ok := b.Job(id); ok && string(job.Arguments) != `{"a":1}` {
-				t.Fatalf("bit %d: arguments %s", bit, job.Arguments)
-			}
-		}
-		text[bit/8] ^= 1 << (bit % 8)
-	}
-}
-
-// broken is a file whose syncs fail while the disk is full.
-type broken struct {
-	file
-	full *bool
-}
-
-func (b broken) sync() error {
-	if *b.full {
-		return errors.New("no space left on device")
-	}
-	return b.file.sync()
-}
-
-// A failed sync tells who waits, breaks the journal, and a rewrite heals it.
-func TestFailedSync(t *testing.T) {
-	dir := t.TempDir()
-	d, err := Open(dir, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	full := false
-	book := NewBook(Retention{})
-	j := &Journal{dir: d, wake: make(chan struct{}, 1), ended: make(chan struct{})}
-	j.create = func() (file, error) {
-		f, err := j.createFile()
-		return broken{f, &full}, err
-	}
-	if _, err := j.open(book); err != nil {
-		t.Fatal(err)
-	}
-	told := make(chan error, 1)
-	j.SetOnFail(func(err error) { told <- err })
-	full = true
-	go j.write()
-	recs, ids := sample()
-	if append1(t, j, recs[0]) == nil || <-told == nil {
-		t.Fatal("a failed sync was not told")
-	}
-	if err := append1(t, j, recs[1]); !errors.Is(err, ErrUnavailable) {
-		t.Fatalf("append to a broken journal: %v", err)
-	}
-	rewritten := make(chan error, 1)
-	j.Rewrite(book.Snapshot(), func(err error) { rewritten <- err })
-	if <-rewritten == nil {
-		t.Fatal("rewrite on a full disk worked")
-	}
-	full = false
-	j.Rewrite(book.Snapshot(), func(err error) { rewritten <- err })
-	if err := <-rewritten; err != nil {
-		t.Fatal(err)
-	}
-	if err := append1(t, j, recs[1]); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(j.Close(), d.Close()); err != nil {
-		t.Fatal(err)
-	}
-	b, report := reopen(t, dir)
-	if _, there := b.Job(ids[0]); there || report.Damaged || b.OpenCount() != 1 {
-		t.Errorf("after the cure: %+v, %d open", report, b.OpenCount())
-	}
+// replayed replays a journal's text.
+func replayed(text []byte, b *Book) Report {
+	var report Report
+	r := replay{book: b, report: &report}
+	r.run(bytes.NewReader(text), int64(len(text)))
+	return report
 }
 
 // A journal that vanished beside a known store is said loudly.
@@ -244,4 +146,30 @@ func FuzzDecodeLine(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// A damaged journal stays under another name, and what is intact goes on in a
+// new one. The next start finds nothing wrong.
+func TestKeptAside(t *testing.T) {
+	dir, ids := written(t)
+	path := filepath.Join(dir, "journal")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[bytes.Index(text, []byte(ids[2].String()))] ^= 1 // of the queued job
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, report := reopen(t, dir)
+	kept, err := os.ReadFile(report.KeptAs)
+	if err != nil || !bytes.Equal(kept, text) {
+		t.Errorf("kept as %q: %v", report.KeptAs, err)
+	}
+	if !report.Damaged || b.OpenCount() != 1 || b.History() != 1 {
+		t.Errorf("%+v: %d open, %d ended", report, b.OpenCount(), b.History())
+	}
+	if _, again := reopen(t, dir); again.Damaged || again.Torn > 0 {
+		t.Errorf("the start after: %+v", again)
+	}
 }

@@ -21,6 +21,10 @@ func appendLine(buf []byte, r Record) ([]byte, error) {
 	if err != nil {
 		return buf, err
 	}
+	if r.raw != nil { // its job is encoded already
+		text = append(text[:len(text)-1], `,"job":`...)
+		text = append(append(text, r.raw...), '}')
+	}
 	buf = fmt.Appendf(buf, "%08x ", checksum(text))
 	return append(append(buf, text...), '\n'), nil
 }

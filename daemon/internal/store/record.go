@@ -1,6 +1,8 @@
 package store
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -21,14 +23,20 @@ const (
 	OpEnd     Op = "end"
 	OpPause   Op = "pause"
 	OpResume  Op = "resume"
-	opHead    Op = "head" // first line of a file
-	opDone    Op = "done" // an ended job in a snapshot
-	opKey     Op = "key"  // an idempotency key in a snapshot
+	opHead    Op = "head"  // first line of a file
+	opDone    Op = "done"  // an ended job in a snapshot
+	opKey     Op = "key"   // an idempotency key in a snapshot
+	opBase    Op = "base"  // the snapshot at the file's beginning is whole
+	opClose   Op = "close" // the file was closed in order and ends here
 )
 
-// Record is one change, one line of the journal.
+// Record is one change, one line of the journal. Lines are numbered without a
+// gap, so that one that is missing or there twice is noticed. A batch is what
+// may be on its way to the disk together: a new one begins only after all of
+// the last one was synced.
 type Record struct {
-	Batch      uint64        `json:"b"`
+	Batch      uint64        `json:"b"`           // number of the batch's first line
+	Index      uint64        `json:"i,omitempty"` // place in the batch
 	Op         Op            `json:"op"`
 	ID         ulid.ULID     `json:"id,omitzero"`
 	At         int64         `json:"at,omitempty"`
@@ -45,11 +53,29 @@ type Record struct {
 	ArgHash    string        `json:"hash,omitempty"`
 	Format     int           `json:"format,omitempty"`
 	Store      string        `json:"store,omitempty"`
+	Base       uint64        `json:"base,omitempty"` // in the head: number of the line that ends the snapshot
+
+	raw json.RawMessage // the job of opDone, as it is kept
 }
 
 // maxNotifiers bounds who is remembered of a job that thousands joined; the
 // count goes on.
 const maxNotifiers = 64
+
+// ofJob reports whether it changes an open job.
+func (op Op) ofJob() bool {
+	return op == OpJoin || op == OpStart || op == OpRequeue || op == OpEnd
+}
+
+// number is the line's own.
+func (r Record) number() uint64 { return r.Batch + r.Index }
+
+// The reasons why a good record does not fit into the book.
+var (
+	errOrphan  = errors.New("not an open job")
+	errTwice   = errors.New("accepted twice")
+	errNewerOp = errors.New("unknown operation")
+)
 
 // with gives the job after a change.
 func (j *Job) with(r Record) (*Job, error) {
@@ -69,7 +95,7 @@ func (j *Job) with(r Record) (*Job, error) {
 	case OpEnd:
 		next.State, next.Run = r.State, r.Run
 	default:
-		return nil, fmt.Errorf("operation %q: unknown", r.Op)
+		return nil, fmt.Errorf("%w %q", errNewerOp, r.Op)
 	}
 	return &next, nil
 }

@@ -1,88 +1,200 @@
 package store
 
 import (
-	"bytes"
-	"fmt"
+	"cmp"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
 )
 
 // Report says what a replay found.
 type Report struct {
-	Records int
-	Fresh   bool     // there was no journal, and none was expected
-	Torn    int64    // bytes of an unfinished last write
-	Damaged bool     // something that had been written is not readable
-	KeptAs  string   // where the damaged file is kept
-	Lost    []string // what to tell people
-	end     int64    // where the good part ends
-	batch   uint64   // the last batch
-	store   string   // the store's id in the head
+	Records  int
+	Fresh    bool        // there was no journal, and none was expected
+	Torn     int64       // bytes of an unfinished last write, which were cut
+	Damaged  bool        // something that had been written is not readable
+	KeptAs   string      // where the damaged file is kept
+	Lost     []string    // what to tell people
+	Suspects []ulid.ULID // queued jobs whose start may be what was lost
+	number   uint64      // of the last line
+	store    string      // the store's id in the head
 }
 
-// replay folds a journal's text into the book.
-func replay(text []byte, b *Book) Report {
-	var r Report
-	firstBad := int64(-1)
-	var bad []int64
-	for at := int64(0); at < int64(len(text)); {
-		line, next := cut(text, at)
-		if line == nil { // allocated ahead, nothing written
-			at = next
+// replay folds a journal into the book.
+//
+// Lines that are not readable or not there are a hole. What they were is known
+// only by what follows: a good line of a later batch was written after the
+// hole had been synced, so the hole is damage. If none follows, the hole is in
+// the last batch, which a crash may leave in any state: a torn tail, which is
+// cut with everything behind it. Until then good lines are held back.
+type replay struct {
+	book   *Book
+	report *Report
+	next   uint64   // number of the next line, 0 = none was read
+	base   uint64   // number of the snapshot's last line, 0 = not known
+	hole   *hole    // not judged yet
+	held   []Record // good lines behind it
+	good   int64    // where the good part ends
+	last   Op       // of the last good line
+	padded int64    // zeros at the end
+	mixed  bool     // lines are there twice, or not in their order
+	losses losses
+}
+
+// run reads all pieces and judges what was found.
+func (r *replay) run(from io.ReaderAt, size int64) {
+	r.read(from, size, r.line)
+	r.finish(size)
+	if r.mixed {
+		r.sort(from, size)
+		r.finish(size)
+	}
+	r.losses.judge(r.book, r.report, r.good)
+}
+
+// read cuts the file into pieces, and gives the good lines to take.
+func (r *replay) read(from io.ReaderAt, size int64, take func(Record, piece)) {
+	r.padded = 0
+	s := &scanner{r: &pages{r: from, size: size}}
+	for {
+		p, more := s.next()
+		if !more {
+			return
+		}
+		if p.text == nil {
+			r.padded = p.end - p.at
 			continue
 		}
-		rec, err := decodeLine(line)
-		if err != nil || next == at+int64(len(line)) {
-			if firstBad < 0 {
-				firstBad = at
-			}
-			bad = append(bad, at)
-			at = next
+		if r.padded > 0 { // zeros, but not at the end
+			r.open(p.at - r.padded).zeros = true
+			r.padded = 0
+		}
+		rec, err := decodeLine(p.text)
+		if err != nil || !p.whole {
+			h := r.open(p.at)
+			h.lines++
+			h.text(p.text)
 			continue
 		}
-		r.take(rec, b, len(bad) > 0)
-		r.end = next
-		at = next
+		r.report.number = max(r.report.number, rec.number())
+		take(rec, p)
 	}
-	r.judge(firstBad, len(bad), int64(len(bytes.TrimRight(text, "\x00"))))
-	return r
 }
 
-// cut gives the line at an offset and where the next one starts; a nil line is
-// a run of zeros.
-func cut(text []byte, at int64) ([]byte, int64) {
-	rest := text[at:]
-	if rest[0] == 0 {
-		n := len(rest) - len(bytes.TrimLeft(rest, "\x00"))
-		return nil, at + int64(n)
+// open begins a hole, or goes on with the one that is open.
+func (r *replay) open(at int64) *hole {
+	if r.hole == nil {
+		r.hole = &hole{at: at}
 	}
-	if i := bytes.IndexByte(rest, '\n'); i >= 0 {
-		return rest[:i], at + int64(i) + 1
-	}
-	return rest, at + int64(len(rest))
+	return r.hole
 }
 
-// take applies one good line. One that does not fit, behind damage, is what is
-// left of a job whose acceptance was lost.
-func (r *Report) take(rec Record, b *Book, damaged bool) {
-	r.Records++
-	if rec.Op == opHead {
-		r.store = rec.Store
+// line takes a good line.
+func (r *replay) line(rec Record, p piece) {
+	r.report.Records++
+	if rec.number() < r.next {
+		r.mixed = true
+		return
 	}
-	r.batch = max(r.batch, rec.Batch)
-	if _, err := b.Apply(rec); err != nil {
-		r.Damaged = true
-		r.Lost = append(r.Lost, fmt.Sprintf("a record could not be used: %v", err))
+	if r.hole == nil && r.next > 0 && rec.number() > r.next {
+		r.open(p.at)
 	}
-	_ = damaged
+	if r.hole != nil {
+		later := rec.Batch > r.next || (rec.Batch == r.next && rec.Index == 0)
+		if !later {
+			r.held = append(r.held, rec)
+			return
+		}
+		r.damage()
+	}
+	r.apply(rec)
+	r.good = p.end
 }
 
-// judge tells a torn tail from damage: it is torn if nothing good follows.
-func (r *Report) judge(firstBad int64, bad int, length int64) {
+// damage judges the hole: what was in it had been synced. The number of the
+// line behind it says how many records that were, unless it is the first.
+func (r *replay) damage() {
+	if r.next == 0 {
+		r.losses.missing += r.hole.guess()
+	}
+	r.losses.add(r.hole, r.book.seq)
+	held := r.held
+	r.hole, r.held = nil, nil
+	for _, rec := range held {
+		r.apply(rec)
+	}
+}
+
+// apply folds one line into the book, and notes what does not fit.
+func (r *replay) apply(rec Record) {
 	switch {
-	case firstBad < 0:
-	case firstBad >= r.end:
-		r.Torn = length - r.end
+	case r.next == 0 && rec.Op != opHead:
+		r.losses.headless = true
+	case r.next > 0 && rec.number() < r.next:
+		r.mixed = true
+		return
+	case r.next > 0:
+		r.losses.missing += int(rec.number() - r.next)
+	}
+	r.next, r.last = rec.number()+1, rec.Op
+	switch rec.Op {
+	case opHead:
+		r.report.store, r.base = rec.Store, rec.Base
+		r.losses.newer = rec.Format > format
+		return
+	case opBase, opClose:
+		return
+	}
+	_, err := r.book.Apply(rec)
+	switch {
+	case err == nil:
+	case errors.Is(err, errOrphan):
+		r.losses.lose(rec.ID)
 	default:
-		r.Damaged = true
-		r.Lost = append(r.Lost, fmt.Sprintf("%d lines are not readable, the first at byte %d; the changes in them are lost", bad, firstBad))
+		r.losses.strange(err)
+	}
+}
+
+// sort reads a journal whose lines are not in their order once more: all good
+// lines, in the order of their numbers, each once. Nothing of it counts as torn.
+func (r *replay) sort(from io.ReaderAt, size int64) {
+	*r.book, r.report.Torn = *NewBook(r.book.keep), 0
+	*r = replay{book: r.book, report: r.report, good: r.good}
+	var all []Record
+	r.read(from, size, func(rec Record, _ piece) { all = append(all, rec) })
+	slices.SortStableFunc(all, func(a, b Record) int { return cmp.Compare(a.number(), b.number()) })
+	if head := slices.IndexFunc(all, func(rec Record) bool { return rec.Op == opHead }); head > 0 {
+		all = all[head:] // what is older is not of this journal
+	}
+	for i, rec := range all {
+		if i == 0 || rec.number() != all[i-1].number() {
+			r.apply(rec)
+		}
+	}
+	r.losses.mixed = true
+	r.losses.add(r.open(0), r.book.seq)
+	r.hole = nil
+}
+
+// finish judges the end of the file. A journal that is in use ends in zeros
+// that were allocated ahead, and its length is a multiple of a page; one that
+// was closed in order ends with that line. Any other end was cut off. Once
+// there is damage, a torn tail is no more believed in.
+func (r *replay) finish(size int64) {
+	closed := r.last == opClose && r.hole == nil
+	padded := r.padded > 0 && size%page == 0
+	switch {
+	case size == 0:
+	case !closed && !padded, r.next < r.base: // the snapshot was whole when the file got its name
+		r.losses.short = true
+		r.open(size)
+		r.damage()
+	case r.hole != nil && r.losses.holes > 0:
+		r.losses.missing += r.hole.guess()
+		r.damage()
+	case r.hole != nil:
+		r.report.Torn = size - r.padded - r.hole.at
 	}
 }

@@ -1,7 +1,7 @@
 package store
 
 import (
-	"os"
+	"fmt"
 	"time"
 )
 
@@ -29,200 +29,173 @@ func (j *Journal) write() {
 	}
 }
 
-// take empties the queue. A rewrite goes behind what was queued before it.
+// take empties the queue. A rewrite goes behind what was queued before it, and
+// what came after it waits for the new file.
 func (j *Journal) take() ([]entry, *rewrite, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	batch, rw := j.pending, j.rewriting
-	j.pending, j.rewriting = nil, nil
+	j.pending = nil
+	if rw != nil {
+		batch, j.pending = batch[:rw.behind], batch[rw.behind:]
+	}
 	return batch, rw, j.closing
 }
 
-// rest waits for work, or for the time of a sync that can be put off.
+// rest waits for work, for the time of a sync that can be put off, or for the
+// time to look for space again.
 func (j *Journal) rest(timer *time.Timer) {
-	if j.syncAt.IsZero() {
+	due := j.syncAt
+	if at := j.probeAt; !at.IsZero() && (due.IsZero() || at.Before(due)) {
+		due = at
+	}
+	if due.IsZero() {
 		<-j.wake
 		return
 	}
-	timer.Reset(max(0, time.Until(j.syncAt)))
+	timer.Reset(max(0, time.Until(due)))
 	select {
 	case <-j.wake:
+		return
 	case <-timer.C:
-		if err := j.f.sync(); err != nil {
-			j.fail(err, nil)
-			return
-		}
-		j.syncAt = time.Time{}
 	}
+	now := time.Now()
+	if at := j.syncAt; !at.IsZero() && !now.Before(at) {
+		if err := j.sync(); err != nil {
+			j.fail(err, nil)
+		}
+	}
+	if at := j.probeAt; !at.IsZero() && !now.Before(at) {
+		j.probe()
+	}
+}
+
+// sync makes all that is written durable. What comes next is a new batch.
+func (j *Journal) sync() error {
+	if err := j.f.sync(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInDoubt, err)
+	}
+	j.syncAt, j.safe = time.Time{}, j.allocated
+	return nil
+}
+
+// lines is a batch that is ready to be written.
+type lines struct {
+	entries []entry
+	text    []byte
+	number  uint64        // of the last line
+	opened  int           // open jobs after it
+	urgent  bool          // somebody waits for the disk
+	wait    time.Duration // how long a sync may be put off
 }
 
 // commit writes a batch, and syncs it when one of its records cannot wait.
 func (j *Journal) commit(batch []entry) {
-	j.mu.Lock()
-	failed := j.failed
-	j.mu.Unlock()
-	if failed != nil {
-		tell(batch, failed)
+	if err := j.broken(); err != nil {
+		j.tell(batch, fmt.Errorf("%w: %w", ErrUnavailable, err))
 		return
 	}
-	j.batch++
-	var buf []byte
-	urgent, wait := false, relaxedSync
-	for i := range batch {
-		batch[i].rec.Batch = j.batch
-		line, err := appendLine(buf, batch[i].rec)
-		if err != nil {
-			batch[i].done(err)
-			batch[i].done = func(error) {}
+	out, err := j.admit(batch)
+	if err == nil && len(out.text) > 0 {
+		err = j.put(out)
+	}
+	if err != nil {
+		j.fail(err, out.entries)
+		return
+	}
+	j.tell(out.entries, nil) // what waits for the disk was urgent
+}
+
+// encode makes the lines of a batch. What is refused is told so, and left out.
+func (j *Journal) encode(batch []entry, full error) lines {
+	if j.syncAt.IsZero() { // all before it is synced
+		j.batch = j.number + 1
+	}
+	out := lines{number: j.number, opened: j.opened, wait: relaxedSync}
+	for _, e := range batch {
+		if e.dur == Memory {
+			out.entries = append(out.entries, e)
 			continue
 		}
-		buf = line
-		if batch[i].dur == Disk {
-			urgent = urgent || batch[i].urgent
-			wait = lazySync
+		e.rec.Batch, e.rec.Index = j.batch, out.number+1-j.batch
+		err := j.refuse(e.rec, full)
+		if err == nil {
+			out.text, err = appendLine(out.text, e.rec)
 		}
+		if err != nil {
+			j.tell([]entry{e}, err)
+			continue
+		}
+		out.count(e)
 	}
-	if err := j.put(buf); err != nil {
-		j.fail(err, batch)
-		return
-	}
-	if !urgent {
-		j.later(wait)
-		tell(batch, nil) // what waits for the disk was urgent
-		return
-	}
-	if err := j.f.sync(); err != nil {
-		j.fail(err, batch)
-		return
-	}
-	j.syncAt = time.Time{}
-	tell(batch, nil)
+	return out
 }
 
-// later plans a sync, unless an earlier one is planned.
-func (j *Journal) later(wait time.Duration) {
-	if at := time.Now().Add(wait); j.syncAt.IsZero() || at.Before(j.syncAt) {
+// count takes in an encoded entry.
+func (out *lines) count(e entry) {
+	out.entries = append(out.entries, e)
+	out.number++
+	switch e.rec.Op {
+	case OpAccept:
+		out.opened++
+	case OpEnd:
+		out.opened--
+	}
+	if e.dur == Disk {
+		out.urgent = out.urgent || e.urgent
+		out.wait = lazySync
+	}
+}
+
+// put writes behind what is written, and syncs it where that cannot wait.
+func (j *Journal) put(out lines) error {
+	if at := time.Now().Add(out.wait); j.syncAt.IsZero() || at.Before(j.syncAt) {
 		j.syncAt = at
 	}
+	if _, err := j.f.Write(out.text); err != nil {
+		return fmt.Errorf("%w: %w", ErrInDoubt, err)
+	}
+	j.number, j.opened = out.number, out.opened
+	j.mu.Lock()
+	j.size += int64(len(out.text))
+	j.mu.Unlock()
+	if !out.urgent {
+		return nil
+	}
+	return j.sync()
 }
 
-// put writes behind what is written, allocating ahead.
-func (j *Journal) put(buf []byte) error {
-	j.mu.Lock()
-	end := j.size + int64(len(buf))
-	j.mu.Unlock()
-	if end > j.allocated {
-		j.allocated = end + ahead
-		if err := j.f.allocate(j.allocated); err != nil {
-			return err
-		}
-	}
-	if _, err := j.f.Write(buf); err != nil {
-		return err
-	}
-	j.mu.Lock()
-	j.size = end
-	j.mu.Unlock()
-	return nil
-}
-
-// tell answers every record of a batch.
-func tell(batch []entry, err error) {
+// tell answers every record of a batch. What is kept in memory cannot fail.
+func (j *Journal) tell(batch []entry, err error) {
 	for i := range batch {
+		switch e := &batch[i]; {
+		case e.dur == Memory:
+			e.done(nil)
+			continue
+		case err != nil && e.rec.Op == OpAccept:
+			j.deny(e.rec.ID)
+		}
 		batch[i].done(err)
 	}
 }
 
-// fail breaks the journal: this file is never synced again.
+// broken is why the file cannot be written any more.
+func (j *Journal) broken() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
+}
+
+// fail breaks the journal: this file is never written or synced again. Who
+// waits is told first, so that the owner knows all when it hears of it.
 func (j *Journal) fail(err error, batch []entry) {
 	j.mu.Lock()
-	j.failed = err
+	j.failed, j.full = err, nil
 	onFail := j.onFail
 	j.mu.Unlock()
-	j.syncAt = time.Time{}
-	tell(batch, err)
+	j.syncAt, j.probeAt = time.Time{}, time.Time{}
+	j.tell(batch, err)
 	if onFail != nil {
 		onFail(err)
 	}
 }
-
-// rewrite replaces the file by a snapshot.
-func (j *Journal) rewrite(rw *rewrite) {
-	err := j.replace(rw.snap)
-	j.mu.Lock()
-	j.due = false
-	if err == nil {
-		j.failed = nil
-	}
-	j.mu.Unlock()
-	rw.done(err)
-}
-
-// replace writes a snapshot to a new file, syncs it, and puts it in the
-// journal's place. On an error the old one stays in use.
-func (j *Journal) replace(s Snapshot) error {
-	f, err := j.create()
-	if err != nil {
-		return err
-	}
-	size, err := j.writeSnapshot(f, s)
-	if err == nil {
-		err = f.sync()
-	}
-	if err == nil {
-		err = os.Rename(j.dir.file("journal.new"), j.dir.file("journal"))
-	}
-	if err == nil {
-		err = j.dir.syncDir()
-	}
-	if err != nil {
-		_ = f.Close()
-		return err
-	}
-	if j.f != nil {
-		_ = j.f.Close()
-	}
-	j.mu.Lock()
-	j.size, j.base = size, size
-	j.mu.Unlock()
-	j.f, j.allocated, j.syncAt = f, size, time.Time{}
-	return nil
-}
-
-// writeSnapshot writes head and records in pieces, and gives their length.
-func (j *Journal) writeSnapshot(f file, s Snapshot) (int64, error) {
-	j.batch++
-	var size int64
-	buf, err := appendLine(nil, Record{Batch: j.batch, Op: opHead, Format: format, Store: j.id, At: time.Now().UnixNano()})
-	flush := func(least int) {
-		if err == nil && len(buf) > least {
-			_, err = f.Write(buf)
-			size += int64(len(buf))
-			buf = buf[:0]
-		}
-	}
-	for rec := range s.records {
-		if err != nil {
-			break
-		}
-		rec.Batch = j.batch
-		buf, err = appendLine(buf, rec)
-		flush(1 << 20)
-	}
-	flush(0)
-	return size, err
-}
-
-// diskFile is a journal's file on disk.
-type diskFile struct{ *os.File }
-
-// createFile makes the new file beside the old one.
-func (j *Journal) createFile() (file, error) {
-	f, err := os.OpenFile(j.dir.file("journal.new"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return diskFile{f}, nil
-}
-
-func (f diskFile) truncate(size int64) error { return f.Truncate(size) }

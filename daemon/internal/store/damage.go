@@ -1,0 +1,223 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
+)
+
+const (
+	nameAtMost = 20    // jobs that one message names
+	readAtMost = 1_000 // bad lines that are looked into
+)
+
+// hole is a place in the journal with lines that are not readable or missing.
+type hole struct {
+	at    int64
+	lines int  // bad ones
+	zeros bool // and nothing at all in between
+	said  []clue
+}
+
+// guess is how many records were in it, where nothing says how many. Of zeros
+// nobody knows: they count as one that no clue explains.
+func (h *hole) guess() int {
+	if h.zeros {
+		return h.lines + 1
+	}
+	return h.lines
+}
+
+// clue is what a bad line still tells.
+type clue struct {
+	id       string // of the job, "" = not readable
+	accept   bool   // it held a whole job
+	harmless bool   // it could not have hidden that a job has run
+}
+
+// clueID finds a line's job: what stands where its id does, with a bad bit in
+// it or not, else the first that looks like an id.
+var clueID = regexp.MustCompile(`.id.:.(.{26}).|([0-9A-HJKMNP-TV-Z]{26})`)
+
+// text looks for clues in a bad line. Where a newline is damaged, it is several.
+func (h *hole) text(line []byte) {
+	parts := bytes.Split(line, []byte(` {"b":`))
+	if len(parts) > 1 {
+		parts = parts[1:] // the first is a checksum
+	}
+	for _, part := range parts {
+		if len(h.said) >= readAtMost {
+			return
+		}
+		has := func(s string) bool { return bytes.Contains(part, []byte(s)) }
+		c := clue{accept: has(`"op":"accept"`) || has(`"job":`)}
+		if m := clueID.FindSubmatch(part); m != nil {
+			c.id = string(m[1]) + string(m[2])
+		}
+		for _, op := range []Op{OpJoin, OpPause, OpResume, opKey, opHead, opBase, opClose} {
+			c.harmless = c.harmless || has(`"op":"`+string(op)+`"`)
+		}
+		h.said = append(h.said, c)
+	}
+}
+
+// losses adds up what is wrong with a journal.
+type losses struct {
+	first    int64 // where the first hole is
+	lines    int   // bad ones
+	missing  int   // records, by their numbers
+	mixed    bool  // lines are there twice, or not in their order
+	headless bool
+	short    bool
+	newer    bool
+	unknown  []string // operations of a newer version
+	gone     []string // jobs whose acceptance is lost
+	clues    []clue
+	holes    int
+	before   uint64 // jobs accepted until the last hole
+}
+
+// add takes a hole that is damage. Only jobs that were accepted before it can
+// have started in it.
+func (l *losses) add(h *hole, accepted uint64) {
+	if l.holes == 0 {
+		l.first = h.at
+	}
+	l.holes++
+	l.lines += h.lines
+	l.clues = append(l.clues, h.said...)
+	l.before = accepted
+}
+
+// lose notes a job that later records speak of and nobody knows.
+func (l *losses) lose(id ulid.ULID) {
+	if s := id.String(); !slices.Contains(l.gone, s) && len(l.gone) < readAtMost {
+		l.gone = append(l.gone, s)
+	}
+}
+
+// strange notes a record that is whole and that this version does not know.
+func (l *losses) strange(err error) {
+	if s := err.Error(); !slices.Contains(l.unknown, s) && len(l.unknown) < nameAtMost {
+		l.unknown = append(l.unknown, s)
+	}
+}
+
+// judge writes the report.
+func (l *losses) judge(b *Book, r *Report, good int64) {
+	say := func(format string, args ...any) { r.Lost = append(r.Lost, fmt.Sprintf(format, args...)) }
+	if l.lines > 0 || l.missing > 0 {
+		say("from byte %d on, %d lines are not readable and %d records are missing", l.first, l.lines, l.missing)
+	}
+	if l.short {
+		say("its end is missing, from byte %d on", good)
+	}
+	if l.headless {
+		say("its first line is not readable")
+	}
+	if l.mixed {
+		say("lines are there twice or not in their order; each was taken once, in its order")
+	}
+	if l.newer {
+		say("it was written by a newer version; what this one does not know is lost to it")
+	}
+	for _, op := range l.unknown {
+		say("records were left out: %s", op)
+	}
+	l.suspect(b, r)
+	if len(l.gone) > 0 {
+		say("jobs that were accepted and are lost: %s", names(l.gone))
+	}
+	if len(r.Suspects) > 0 {
+		var list []string
+		for _, id := range r.Suspects {
+			list = append(list, id.String())
+		}
+		say("queued jobs that may have run: %s", names(list))
+	}
+	r.Damaged = len(r.Lost) > 0
+}
+
+// suspect finds the queued jobs whose start may be among what was lost. Where
+// the bad lines do not say whose each lost record was, that is every one.
+func (l *losses) suspect(b *Book, r *Report) {
+	some := map[ulid.ULID]bool{}
+	explained := 0
+	for _, c := range l.clues {
+		switch {
+		case c.harmless:
+			explained++
+		case c.accept && l.acceptLost(b, c):
+			explained++
+		default:
+			found := b.resembling(c.id)
+			for _, id := range found {
+				some[id] = true
+			}
+			explained += min(1, len(found))
+		}
+	}
+	all := l.short || explained < l.missing
+	for _, j := range b.Open() {
+		if j.State == ipc.Queued && (some[j.ID] || (all && j.Seq <= l.before)) {
+			r.Suspects = append(r.Suspects, j.ID)
+		}
+	}
+}
+
+// acceptLost notes the job of an unreadable acceptance.
+func (l *losses) acceptLost(b *Book, c clue) bool {
+	id, err := ulid.ParseStrict(c.id)
+	if err != nil {
+		return false
+	}
+	if _, known := b.Job(id); !known {
+		l.lose(id)
+	}
+	return true
+}
+
+// resembling finds the known job whose id is text, or the open ones whose id
+// it may have been before a bit was flipped in it.
+func (b *Book) resembling(text string) []ulid.ULID {
+	if len(text) != ulid.EncodedSize {
+		return nil
+	}
+	if id, err := ulid.ParseStrict(text); err == nil {
+		if _, known := b.Job(id); known {
+			return []ulid.ULID{id}
+		}
+	}
+	var near []ulid.ULID
+	for id := range b.open {
+		if other := id.String(); differ(other, text) <= 1 {
+			near = append(near, id)
+		}
+	}
+	return near
+}
+
+// differ counts the places at which two strings of one length differ.
+func differ(a, b string) int {
+	n := 0
+	for i := range len(a) {
+		if a[i] != b[i] {
+			n++
+		}
+	}
+	return n
+}
+
+// names lists some of many.
+func names(list []string) string {
+	if more := len(list) - nameAtMost; more > 0 {
+		return strings.Join(list[:nameAtMost], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(list, ", ")
+}

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"bytes"
+	"io"
+)
+
+const (
+	chunk   = 64 << 10 // read at once
+	maxLine = 16 << 20 // more than the longest record; what is longer is damage
+
+	readTries = 3 // of a page, before it is given up
+)
+
+// pages reads a file to its end. A page that the disk does not give back
+// counts as damage of what was in it, not of the whole file.
+type pages struct {
+	r        io.ReaderAt
+	size, at int64
+}
+
+// Read is io.Reader's.
+func (p *pages) Read(b []byte) (int, error) {
+	b = b[:min(int64(len(b)), max(0, p.size-p.at))]
+	if len(b) == 0 {
+		return 0, io.EOF
+	}
+	n, err := 0, error(nil)
+	for range readTries {
+		if n, err = p.r.ReadAt(b, p.at); n > 0 || err == io.EOF {
+			break
+		}
+	}
+	if n == 0 && err != io.EOF {
+		n = int(min(int64(len(b)), page-p.at%page))
+		for i := range b[:n] {
+			b[i] = '?'
+		}
+	}
+	p.at += int64(n)
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// piece is a line without its newline, or a run of zeros.
+type piece struct {
+	at, end int64
+	text    []byte // nil = zeros
+	whole   bool   // the newline was there
+}
+
+// scanner cuts a journal into pieces. It holds one line at a time.
+type scanner struct {
+	r      io.Reader
+	buf    []byte
+	lo, hi int   // what of buf is not cut yet
+	at     int64 // offset of buf[lo]
+	eof    bool
+}
+
+// next gives the next piece; its text is good until the next call.
+func (s *scanner) next() (piece, bool) {
+	if s.lo == s.hi && !s.fill() {
+		return piece{}, false
+	}
+	if s.buf[s.lo] == 0 {
+		return s.zeros(), true
+	}
+	for from := s.lo; ; {
+		if n := lineEnd(s.buf[from:s.hi]); n >= 0 {
+			return s.cut(from + n), true
+		}
+		length := s.hi - s.lo
+		if length > maxLine || !s.fill() {
+			return s.cut(s.hi), true
+		}
+		from = s.lo + length
+	}
+}
+
+// lineEnd is where a line ends: at its newline, or where nothing was written.
+func lineEnd(b []byte) int {
+	n := bytes.IndexByte(b, '\n')
+	if n >= 0 {
+		b = b[:n]
+	}
+	if zero := bytes.IndexByte(b, 0); zero >= 0 {
+		return zero
+	}
+	return n
+}
+
+// cut takes the line that ends before i.
+func (s *scanner) cut(i int) piece {
+	p := piece{at: s.at, text: s.buf[s.lo:i], end: s.at + int64(i-s.lo)}
+	if i < s.hi && s.buf[i] == '\n' {
+		p.whole = true
+		p.end++
+		i++
+	}
+	s.lo, s.at = i, p.end
+	return p
+}
+
+// zeros takes all zeros that follow.
+func (s *scanner) zeros() piece {
+	p := piece{at: s.at}
+	for {
+		rest := bytes.TrimLeft(s.buf[s.lo:s.hi], "\x00")
+		s.at += int64(s.hi - s.lo - len(rest))
+		s.lo = s.hi - len(rest)
+		if len(rest) > 0 || !s.fill() {
+			p.end = s.at
+			return p
+		}
+	}
+}
+
+// fill reads more behind what is there. It reports whether there was more.
+func (s *scanner) fill() bool {
+	if s.lo > 0 {
+		s.hi = copy(s.buf, s.buf[s.lo:s.hi])
+		s.lo = 0
+	}
+	if len(s.buf)-s.hi < chunk {
+		s.buf = append(s.buf, make([]byte, max(chunk, len(s.buf)))...)
+	}
+	for !s.eof {
+		n, err := s.r.Read(s.buf[s.hi:])
+		s.hi += n
+		s.eof = err != nil
+		if n > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,370 @@
+package store
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
+)
+
+// opened opens a journal on a disk in memory and starts its writer.
+func opened(t *testing.T, d *memDisk, b *Book) (*Journal, Report) {
+	t.Helper()
+	j := newJournal(&Dir{}, d)
+	j.ahead = 2 * page
+	report, err := j.open(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go j.write()
+	return j, report
+}
+
+// must appends and wants it done.
+func must(t *testing.T, j *Journal, b *Book, r Record) {
+	t.Helper()
+	if _, err := b.Apply(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := append1(t, j, r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func accept(id ulid.ULID) Record {
+	return Record{Op: OpAccept, ID: id, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued}}
+}
+
+// On a full disk nothing is accepted, and all that was accepted starts and ends
+// in the space that was set aside. With space again, jobs are accepted again.
+func TestFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := newMemDisk(), NewBook(Retention{})
+		j, _ := opened(t, d, b)
+		var full []error
+		j.SetOnFull(func(err error) { full = append(full, err) })
+		j.SetOnFail(func(err error) { t.Errorf("broken: %v", err) })
+		var ids []ulid.ULID
+		for range 300 {
+			ids = append(ids, ulid.Make())
+			must(t, j, b, accept(ids[len(ids)-1]))
+		}
+		d.full = true
+		var err error
+		for err == nil { // what is left of what was allocated ahead
+			id := ulid.Make()
+			if err = append1(t, j, accept(id)); err == nil {
+				ids = append(ids, id)
+				_, _ = b.Apply(accept(id))
+			}
+		}
+		if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInDoubt) {
+			t.Fatalf("accept on a full disk: %v", err)
+		}
+		for _, id := range ids {
+			must(t, j, b, Record{Op: OpStart, ID: id, At: time.Now().UnixNano(), Attempt: 1})
+			run := &Run{StartedAt: time.Now().UnixNano(), EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 1"}}
+			must(t, j, b, Record{Op: OpEnd, ID: id, At: time.Now().UnixNano(), State: ipc.Failed, Run: run})
+		}
+		if err := append1(t, j, Record{Op: OpPause, Dispatcher: "op"}); err == nil {
+			t.Fatal("a full disk took a pause")
+		}
+		d.full = false
+		time.Sleep(2 * time.Second)
+		must(t, j, b, accept(ulid.Make()))
+		if len(full) != 2 || full[0] == nil || full[1] != nil {
+			t.Errorf("said of the space: %v", full)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := NewBook(Retention{})
+		if r := replayed(d.names["journal"].data, again); r.Damaged || again.History() != len(ids) || again.OpenCount() != 1 {
+			t.Errorf("%+v: %d ended of %d, %d open", r, again.History(), len(ids), again.OpenCount())
+		}
+	})
+}
+
+// calls notes the calls of a disk, and fails some.
+type calls struct {
+	mu   sync.Mutex
+	list []string
+	fail func(op string) error
+}
+
+func (c *calls) asked(op string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, op)
+	return c.fail(op)
+}
+
+// A file whose sync failed is never written or synced again, whatever comes;
+// who waits is told that nobody knows, and a rewrite is the cure.
+func TestFailedSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := newMemDisk(), NewBook(Retention{})
+		j, _ := opened(t, d, b)
+		must(t, j, b, accept(ulid.Make()))
+		broken := 0
+		j.SetOnFail(func(error) { broken++ })
+		c := &calls{fail: func(op string) error {
+			if op == "sync" {
+				return syscall.EIO
+			}
+			return nil
+		}}
+		d.asked = c.asked
+		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrInDoubt) {
+			t.Fatalf("failed sync: %v", err)
+		}
+		c.fail, c.list = func(string) error { return nil }, nil
+		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("append to a broken journal: %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		if len(c.list) > 0 || broken != 1 {
+			t.Fatalf("calls on a broken file: %v; told %d times", c.list, broken)
+		}
+		if err := rewrite1(j, b); err != nil {
+			t.Fatal(err)
+		}
+		if c.list[0] == "sync" || c.list[0] == "write" || !slices.Contains(c.list, "create") {
+			t.Fatalf("the cure: %v", c.list)
+		}
+		must(t, j, b, accept(ulid.Make()))
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if r := replayed(d.names["journal"].data, NewBook(Retention{})); r.Damaged {
+			t.Errorf("after the cure: %+v", r)
+		}
+	})
+}
+
+func rewrite1(j *Journal, b *Book) error {
+	done := make(chan error, 1)
+	j.Rewrite(b.Snapshot(), func(err error) { done <- err })
+	return <-done
+}
+
+// When the directory cannot be synced after a rewrite, the new file may vanish
+// with the power and the old one has lost its name: neither takes a record.
+func TestRewriteNotDurable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := newMemDisk(), NewBook(Retention{})
+		j, _ := opened(t, d, b)
+		must(t, j, b, accept(ulid.Make()))
+		d.asked = func(op string) error {
+			if op == "syncdir" {
+				return syscall.EIO
+			}
+			return nil
+		}
+		if rewrite1(j, b) == nil {
+			t.Fatal("a rewrite without a durable name worked")
+		}
+		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrUnavailable) {
+			t.Fatalf("accepted without a durable file: %v", err)
+		}
+		d.asked = func(string) error { return nil }
+		if err := rewrite1(j, b); err != nil {
+			t.Fatal(err)
+		}
+		must(t, j, b, accept(ulid.Make()))
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A rewrite that fails leaves nothing behind on a disk that may be full, and
+// the old file in use.
+func TestRewriteFails(t *testing.T) {
+	for _, op := range []string{"create", "write", "allocate", "sync", "rename"} {
+		synctest.Test(t, func(t *testing.T) {
+			d, b := newMemDisk(), NewBook(Retention{})
+			j, _ := opened(t, d, b)
+			must(t, j, b, accept(ulid.Make()))
+			d.asked = func(called string) error {
+				if op == called {
+					return syscall.ENOSPC
+				}
+				return nil
+			}
+			if rewrite1(j, b) == nil {
+				t.Fatalf("%s fails, the rewrite works", op)
+			}
+			d.asked = func(string) error { return nil }
+			if d.names["journal.new"] != nil {
+				t.Errorf("%s fails, and its file stays", op)
+			}
+			must(t, j, b, accept(ulid.Make()))
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			again := NewBook(Retention{})
+			if r := replayed(d.names["journal"].data, again); r.Damaged || again.OpenCount() != 2 {
+				t.Errorf("%s: %+v, %d open", op, r, again.OpenCount())
+			}
+		})
+	}
+}
+
+// A journal that cannot be written at the start is open all the same: what it
+// holds is known, and a rewrite makes it whole. A damaged one is kept first.
+func TestUnwritableStart(t *testing.T) {
+	for _, op := range []string{"keep", "create", "write", "allocate", "sync", "rename", "syncdir"} {
+		synctest.Test(t, func(t *testing.T) {
+			d, b := newMemDisk(), NewBook(Retention{})
+			j, _ := opened(t, d, b)
+			must(t, j, b, accept(ulid.Make()))
+			must(t, j, b, accept(ulid.Make()))
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			text := d.names["journal"].data
+			text[len(text)/2] ^= 1
+			d.asked = func(called string) error {
+				if op == called {
+					return syscall.ENOSPC
+				}
+				return nil
+			}
+			b = NewBook(Retention{})
+			j, report := opened(t, d, b)
+			var told error
+			j.SetOnFail(func(err error) { told = err })
+			if !report.Damaged || told == nil || b.OpenCount() != 1 {
+				t.Errorf("%s: %+v, told %v, %d open", op, report, told, b.OpenCount())
+			}
+			if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s: accepted: %v", op, err)
+			}
+			d.asked = func(string) error { return nil }
+			if err := rewrite1(j, b); err != nil {
+				t.Errorf("%s: the cure: %v", op, err)
+			}
+			must(t, j, b, accept(ulid.Make()))
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			kept := 0
+			for name, n := range d.names {
+				if name != "journal" && name != "id" && slices.Equal(n.data, text) {
+					kept++
+				}
+			}
+			if kept == 0 {
+				t.Errorf("%s: the damaged file was not kept", op)
+			}
+		})
+	}
+}
+
+// done is never called by Append itself: who appends may hold what done wants.
+func TestAppendNeverCallsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, _ := opened(t, newMemDisk(), NewBook(Retention{}))
+		var mu sync.Mutex
+		for _, dur := range []Durability{Disk, Relaxed, Memory} {
+			told := make(chan error, 1)
+			mu.Lock()
+			j.Append(accept(ulid.Make()), dur, true, func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				told <- err
+			})
+			mu.Unlock()
+			if err := <-told; err != nil {
+				t.Error(dur, err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		told := make(chan error, 1)
+		mu.Lock()
+		j.Append(accept(ulid.Make()), Disk, true, func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			told <- err
+		})
+		mu.Unlock()
+		if err := <-told; !errors.Is(err, ErrUnavailable) {
+			t.Error("append to a closed journal:", err)
+		}
+	})
+}
+
+// A job keeps the level it was accepted with: its records are all there, or
+// none is.
+func TestLevels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := newMemDisk(), NewBook(Retention{})
+		j, _ := opened(t, d, b)
+		memory, disk := ulid.Make(), ulid.Make()
+		for _, step := range []struct {
+			id    ulid.ULID
+			op    Op
+			level Durability
+		}{
+			{memory, OpAccept, Memory}, {disk, OpAccept, Disk},
+			{memory, OpStart, Disk}, {disk, OpStart, Memory}, // as if the definition had changed
+			{memory, OpEnd, Disk}, {disk, OpEnd, Memory},
+		} {
+			r := Record{Op: step.op, ID: step.id, State: ipc.Succeeded, Attempt: 1}
+			if step.op == OpAccept {
+				r = accept(step.id)
+			}
+			done := make(chan error, 1)
+			j.Append(r, step.level, true, func(err error) { done <- err })
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := NewBook(Retention{})
+		r := replayed(d.names["journal"].data, again)
+		if _, there := again.Job(memory); there || r.Damaged || again.History() != 1 {
+			t.Errorf("%+v, %d ended", r, again.History())
+		}
+	})
+}
+
+// A relaxed record is on the disk within a second, an end nobody waits for
+// within 100 ms.
+func TestSyncedLater(t *testing.T) {
+	for dur, within := range map[Durability]time.Duration{Relaxed: relaxedSync, Disk: lazySync} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newMemDisk()
+			j, _ := opened(t, d, NewBook(Retention{}))
+			synced := time.Time{}
+			d.asked = func(op string) error {
+				if op == "sync" {
+					synced = time.Now()
+				}
+				return nil
+			}
+			start := time.Now()
+			j.Append(accept(ulid.Make()), dur, false, func(error) {})
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			if took := synced.Sub(start); took != within {
+				t.Errorf("%s: synced after %s", dur, took)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
