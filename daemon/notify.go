@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"strings"
@@ -136,7 +137,7 @@ func (e *engine) submit(s submission, reply chan<- answer) {
 		rec.Job = &store.Job{
 			ID: id, Dispatcher: s.spec.Name, State: ipc.Queued, Origin: s.origin,
 			Arguments: s.args, Notifiers: []ipc.Notifier{s.by}, CreatedAt: at.UnixNano(),
-			Up: int64(proc.Uptime()), Boot: e.boot,
+			Up: int64(proc.Uptime()), Boot: e.boot, Volatile: e.durability(s.spec) == store.Memory,
 		}
 		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
 	}
@@ -299,6 +300,10 @@ func (e *engine) unavailable(cause error) *ipc.Error {
 	p := ipc.Errorf(ipc.KindJournalUnavailable, "journal in %s: %v", e.cfg.Paths.State, cause)
 	p.RetryAfter = 5
 	p.Suggestion = "free space on that disk; jobs are accepted again by themselves"
+	if errors.Is(cause, store.ErrInDoubt) {
+		p.Detail += "; nobody knows whether the job was written"
+		p.Suggestion = "ask again with the same Idempotency-Key; jobs are accepted again by themselves"
+	}
 	return p
 }
 

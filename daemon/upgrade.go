@@ -147,7 +147,7 @@ func (e *engine) goOn(srv *server.Server) error {
 // saveAll writes the whole book: jobs of durability "memory" are nowhere else.
 func (e *engine) saveAll(ctx context.Context) {
 	saved := make(chan error, 1)
-	if e.do(ctx, func() { e.journal.Rewrite(e.book.Snapshot(), func(err error) { saved <- err }) }) != nil {
+	if e.do(ctx, func() { e.journal.Rewrite(e.book.Whole(), func(err error) { saved <- err }) }) != nil {
 		return
 	}
 	if err := <-saved; err != nil {
