@@ -102,9 +102,10 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 	}
 	e.journal = journal
 	journal.SetOnFail(func(err error) { e.post(func() { e.journalFailed(err) }) })
+	journal.SetOnFull(func(err error) { e.post(func() { e.journalFull(err) }) })
 	e.sayReport(report)
 	e.load()
-	e.restore()
+	e.restore(report.Suspects)
 	if given != nil {
 		e.draining, e.total = given.Draining, given.Counters
 		e.core.Drain(e.draining)
@@ -183,11 +184,25 @@ func (e *engine) stop(srv *server.Server, l *net.UnixListener) error {
 	_ = l.Close()
 	_ = os.Remove(e.cfg.Paths.Socket())
 	<-e.ended
+	e.saveEnds()
 	if err := e.journal.Close(); err != nil {
 		return fmt.Errorf("journal close: %w", err)
 	}
 	e.log.Info("stopped")
 	return nil
+}
+
+// saveEnds tries once more to write what a broken journal could not take: ends
+// that are in the book only.
+func (e *engine) saveEnds() {
+	if e.journalErr == nil {
+		return
+	}
+	saved := make(chan error, 1)
+	e.journal.Rewrite(e.book.Snapshot(), func(err error) { saved <- err })
+	if err := <-saved; err != nil {
+		e.log.Error("journal: what ended since it broke is lost", "error", err)
+	}
 }
 
 // makeRunDir makes the directories of socket and locks, ours and 0755, so that
@@ -245,7 +260,7 @@ func ownedDir(path string) error {
 // sayReport tells loudly what the journal's replay found.
 func (e *engine) sayReport(r store.Report) {
 	if r.Torn > 0 {
-		e.log.Info("journal: an unfinished last write was cut", "bytes", r.Torn)
+		e.log.Warn("journal: an unfinished last write was cut; nobody was answered for it", "bytes", r.Torn)
 	}
 	if r.Damaged {
 		e.log.Error("journal: DAMAGED; everything readable was kept", "damaged_file", r.KeptAs)

@@ -385,6 +385,27 @@ func (e *engine) journalFailed(err error) {
 	e.heal()
 }
 
+// journalFull is told when the disk has no space for new jobs, and with nil when
+// it has again. What was accepted starts and ends meanwhile.
+func (e *engine) journalFull(err error) {
+	if err != nil {
+		e.log.Error("journal: no space; nothing is accepted until there is", "error", err)
+		e.journalErr = err
+		return
+	}
+	e.log.Info("journal: there is space again; jobs are accepted again")
+	e.journalWorks()
+}
+
+// journalWorks resumes acceptance and starts.
+func (e *engine) journalWorks() {
+	e.journalErr = nil
+	if !e.stopping && !e.leaving {
+		e.core.Freeze(false)
+	}
+	e.perform(e.core.Tick(e.now()))
+}
+
 // healEvery is how often a broken journal is tried again.
 const healEvery = 500 * time.Millisecond
 
@@ -409,9 +430,5 @@ func (e *engine) healed(err error, stale []string) {
 	}
 	e.log.Info("journal: written anew; jobs are accepted again")
 	removeAll(stale)
-	e.journalErr = nil
-	if !e.stopping && !e.leaving {
-		e.core.Freeze(false)
-	}
-	e.perform(e.core.Tick(e.now()))
+	e.journalWorks()
 }

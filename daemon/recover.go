@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
@@ -13,7 +15,8 @@ import (
 
 // restore brings the jobs of the journal back into the queue. It runs before
 // the loop does, so nothing starts before everything is known.
-func (e *engine) restore() {
+func (e *engine) restore(suspects []ulid.ULID) {
+	doubtful := e.resolve(suspects)
 	var queued, adopted, interrupted int
 	for _, name := range e.book.Paused() {
 		e.core.Hold(e.now(), name, true)
@@ -22,6 +25,9 @@ func (e *engine) restore() {
 	removeAll(e.staleMarks())  // before anything ends: the book is the journal now
 	for _, job := range e.book.Open() {
 		switch {
+		case doubtful[job.ID]:
+			interrupted++
+			e.interrupted(job, "the journal was damaged where it may say that it started, and its end is not known")
 		case job.State == ipc.Queued:
 			queued++
 			e.requeueRestored(job, job.Attempt > 0)
@@ -29,13 +35,40 @@ func (e *engine) restore() {
 			adopted++
 		default:
 			interrupted++
-			e.interrupted(job)
+			e.interrupted(job, "the daemon went down while it ran, and its end is not known")
 		}
 	}
 	proc.SweepCgroups()
 	if queued+adopted+interrupted > 0 {
 		e.log.Info("jobs restored", "queued", queued, "running_or_ended_meanwhile", adopted, "interrupted", interrupted)
 	}
+}
+
+// resolve finds out what became of queued jobs whose start may be among what a
+// damaged journal lost. Where there are marks, the start is noted anew, and the
+// run is taken over as any other. It gives those that left no trace: they may
+// have run and ended, and are not run twice.
+func (e *engine) resolve(suspects []ulid.ULID) map[ulid.ULID]bool {
+	doubtful := map[ulid.ULID]bool{}
+	for _, id := range suspects {
+		job, ok := e.book.Job(id)
+		if !ok {
+			continue
+		}
+		spec := e.specOf(job.Dispatcher)
+		rec := store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: job.Attempt + 1, Epoch: e.epochID}
+		switch {
+		case e.marks(id, int(rec.Attempt)).Began():
+			if _, err := e.book.Apply(rec); err != nil {
+				e.log.Error("book: start found by its marks", "job", id.String(), "error", err)
+				continue
+			}
+			e.journal.Append(rec, e.durability(spec), true, func(error) {})
+		case spec == nil || spec.OnInterrupt != "rerun":
+			doubtful[id] = true
+		}
+	}
+	return doubtful
 }
 
 // adopt takes over a run of the last daemon that has, or had, a shim, or that
@@ -131,7 +164,7 @@ func (e *engine) requeueRestored(job *store.Job, started bool) {
 // interrupted deals with a job that ran when the last daemon went down. Its
 // child is no child of ours any more: what is left of it is killed, so that no
 // second run can overlap it.
-func (e *engine) interrupted(job *store.Job) {
+func (e *engine) interrupted(job *store.Job, why string) {
 	marks := e.marks(job.ID, int(job.Attempt))
 	forget := func(err error) {
 		if err == nil {
@@ -148,7 +181,7 @@ func (e *engine) interrupted(job *store.Job) {
 	}
 	size := e.dir.LogSize(job.ID)
 	out.Output.Bytes = size
-	out.Error = &ipc.JobError{Kind: ipc.KindInterrupted, Message: "the daemon went down while it ran, and its end is not known"}
+	out.Error = &ipc.JobError{Kind: ipc.KindInterrupted, Message: why}
 	if spec == nil || spec.OnInterrupt != "rerun" {
 		e.endThen(job, ipc.Interrupted, out, forget)
 		return
