@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"strings"
@@ -117,7 +118,7 @@ func (e *engine) submit(s submission, reply chan<- answer) {
 		return
 	}
 	if e.journalErr != nil && e.durability(s.spec) != store.Memory {
-		reply <- answer{err: e.unavailable(e.journalErr)}
+		reply <- answer{err: e.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, e.journalErr.Error()))}
 		return
 	}
 	at := s.by.At

@@ -54,11 +54,11 @@ func makeSpecimen(t *testing.T, jobs int, closed bool) *specimen {
 			job := &Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1, Arguments: fmt.Appendf(nil, `{"a":%d}`, i)}
 			add(Record{Op: OpAccept, ID: id, Job: job})
 			s.want[id] = ipc.Queued
-			switch {
-			case i%3 == 1:
+			switch i % 3 {
+			case 1:
 				add(Record{Op: OpStart, ID: ids[i], Attempt: 1}, Record{Op: OpJoin, ID: ids[i-1]})
 				s.want[id] = ipc.Running
-			case i%3 == 2:
+			case 2:
 				add(Record{Op: OpStart, ID: id, Attempt: 1}, Record{Op: OpEnd, ID: id, State: ipc.Succeeded, Run: &Run{EndedAt: 3}}, Record{Op: OpPause, Dispatcher: "op"})
 				s.want[id] = ipc.Succeeded
 			}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -27,11 +28,11 @@ func (p *pages) Read(b []byte) (int, error) {
 	}
 	n, err := 0, error(nil)
 	for range readTries {
-		if n, err = p.r.ReadAt(b, p.at); n > 0 || err == io.EOF {
+		if n, err = p.r.ReadAt(b, p.at); n > 0 || errors.Is(err, io.EOF) {
 			break
 		}
 	}
-	if n == 0 && err != io.EOF {
+	if n == 0 && !errors.Is(err, io.EOF) {
 		n = int(min(int64(len(b)), page-p.at%page))
 		for i := range b[:n] {
 			b[i] = '?'

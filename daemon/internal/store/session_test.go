@@ -233,7 +233,7 @@ func (s *session) drain() error {
 	}
 	s.o.settle()
 	if s.o.broken || s.o.full {
-		return fmt.Errorf("the journal did not heal within 2 s: broken %v (%v), full %v", s.o.broken, s.o.j.broken(), s.o.full)
+		return fmt.Errorf("the journal did not heal within 2 s: broken %v, full %v", s.o.broken, s.o.full)
 	}
 	for range 200 {
 		s.o.finish(0)

@@ -92,7 +92,7 @@ type lines struct {
 // commit writes a batch, and syncs it when one of its records cannot wait.
 func (j *Journal) commit(batch []entry) {
 	if err := j.broken(); err != nil {
-		j.tell(batch, fmt.Errorf("%w: %w", ErrUnavailable, err))
+		j.tell(batch, fmt.Errorf("%w: %s", ErrUnavailable, err.Error())) // not in doubt itself
 		return
 	}
 	out, err := j.admit(batch)
