@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -119,9 +120,7 @@ func (d *memDisk) sync() error {
 
 func cloneNames(m map[string]*inode) map[string]*inode {
 	c := map[string]*inode{}
-	for name, n := range m {
-		c[name] = n
-	}
+	maps.Copy(c, m)
 	return c
 }
 

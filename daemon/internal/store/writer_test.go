@@ -316,9 +316,12 @@ func TestLevels(t *testing.T) {
 			op    Op
 			level Durability
 		}{
-			{memory, OpAccept, Memory}, {disk, OpAccept, Disk},
-			{memory, OpStart, Disk}, {disk, OpStart, Memory}, // as if the definition had changed
-			{memory, OpEnd, Disk}, {disk, OpEnd, Memory},
+			{memory, OpAccept, Memory},
+			{disk, OpAccept, Disk},
+			{memory, OpStart, Disk},
+			{disk, OpStart, Memory}, // as if the definition had changed
+			{memory, OpEnd, Disk},
+			{disk, OpEnd, Memory},
 		} {
 			r := Record{Op: step.op, ID: step.id, State: ipc.Succeeded, Attempt: 1}
 			if step.op == OpAccept {
