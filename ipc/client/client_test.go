@@ -124,7 +124,7 @@ func TestErrorsAreTyped(t *testing.T) {
 	} {
 		_, client := newDaemon(t, c.answer)
 		_, err := client.Cancel(ask(t), "01J")
-		if wantKind(t, err, c.kind, c.says); t.Failed() {
+		if _ = wantKind(t, err, c.kind, c.says); t.Failed() {
 			t.Fatal(name)
 		}
 	}
@@ -139,14 +139,14 @@ func TestErrorsAreTyped(t *testing.T) {
 		return resets{ours}, nil
 	}}
 	_, err = reset.Status(ask(t))
-	wantKind(t, err, ipc.KindUnavailable, "broke before")
+	_ = wantKind(t, err, ipc.KindUnavailable, "broke before")
 	denied := &Client{Socket: "/s", Dial: func(context.Context) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "unix", Err: &os.SyscallError{Syscall: "connect", Err: fs.ErrPermission}}
 	}}
 	_, err = denied.Status(ask(t))
-	wantKind(t, err, ipc.KindForbidden, "/s")
+	_ = wantKind(t, err, ipc.KindForbidden, "/s")
 	_, err = denied.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d", IdempotencyKey: "a\nb"})
-	wantKind(t, err, ipc.KindBadRequest, "key")
+	_ = wantKind(t, err, ipc.KindBadRequest, "key")
 }
 
 // resets is a connection that its peer closed with our request unread.
@@ -177,7 +177,7 @@ func TestConnectionIsKept(t *testing.T) {
 	}
 	for range 20 {
 		if _, err := c.Jobs(ask(t), ipc.JobFilter{}); err != nil {
-			wantKind(t, err, ipc.KindJobUnknown, "x")
+			_ = wantKind(t, err, ipc.KindJobUnknown, "x")
 		}
 	}
 	if n := dials.Load(); n != 1 {

@@ -39,7 +39,7 @@ type output struct {
 // open asks for the output from where we are.
 func (o *output) open() error {
 	path := fmt.Sprintf("%s/log?from=%d&follow=%t", jobPath(o.id), o.at, o.follow)
-	resp, err := o.client.send(o.ctx, http.MethodGet, path, nil, nil)
+	resp, err := o.client.send(o.ctx, http.MethodGet, path, nil, nil) //nolint:bodyclose // Close does it, and whoever opens anew
 	if err != nil {
 		return err
 	}

@@ -81,14 +81,14 @@ func TestAwaitOutlivesARestart(t *testing.T) {
 func TestAwaitWithoutADaemon(t *testing.T) {
 	c := &Client{Socket: filepath.Join(t.TempDir(), "none")}
 	_, err := c.Await(ask(t), "01J")
-	wantKind(t, err, ipc.KindUnavailable, "no daemon")
+	_ = wantKind(t, err, ipc.KindUnavailable, "no daemon")
 }
 
 // What does not pass ends a wait.
 func TestAwaitEndsWithAnError(t *testing.T) {
 	d, c := newDaemon(t, inTurn(says(200, running()), says(404, ipc.Errorf(ipc.KindJobUnknown, "gone"))))
 	_, err := c.Await(ask(t), "01J")
-	wantKind(t, err, ipc.KindJobUnknown, "gone")
+	_ = wantKind(t, err, ipc.KindJobUnknown, "gone")
 	if n := len(d.requests()); n != 2 {
 		t.Errorf("%d requests", n)
 	}
@@ -144,9 +144,9 @@ func TestNotifyIsRepeatedWithAKey(t *testing.T) {
 func TestNotifyIsNotRepeatedWithoutAKey(t *testing.T) {
 	d, c := newDaemon(t, breaks)
 	_, err := c.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d"})
-	wantKind(t, err, ipc.KindUnavailable, "broke before")
+	_ = wantKind(t, err, ipc.KindUnavailable, "broke before")
 	_, err = c.Retry(ask(t), "01J", "")
-	wantKind(t, err, ipc.KindUnavailable, "broke before")
+	_ = wantKind(t, err, ipc.KindUnavailable, "broke before")
 	if all := d.requests(); len(all) != 2 {
 		t.Errorf("requests %v", all)
 	}
@@ -157,7 +157,7 @@ func TestRefusedNotifyIsNotRepeated(t *testing.T) {
 	for _, k := range []ipc.Kind{ipc.KindQueueFull, ipc.KindDraining, ipc.KindJournalUnavailable, ipc.KindBadRequest} {
 		d, c := newDaemon(t, says(k.Status(), ipc.Errorf(k, "no")))
 		_, err := c.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d", IdempotencyKey: "k"})
-		wantKind(t, err, k, "no")
+		_ = wantKind(t, err, k, "no")
 		if n := len(d.requests()); n != 1 {
 			t.Errorf("%s: %d requests", k, n)
 		}
@@ -169,7 +169,7 @@ func TestNotifyWithoutADaemon(t *testing.T) {
 	c := &Client{}
 	tries := dialed(c, filepath.Join(t.TempDir(), "none"))
 	_, err := c.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d", IdempotencyKey: "k"})
-	wantKind(t, err, ipc.KindUnavailable, "no daemon")
+	_ = wantKind(t, err, ipc.KindUnavailable, "no daemon")
 	if n := len(tries); n != 1 {
 		t.Errorf("%d tries to connect", n)
 	}
@@ -214,20 +214,20 @@ func TestLogEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = io.ReadAll(log)
-	wantKind(t, err, ipc.KindUnavailable, "broke before") // not followed: no second request
+	_ = wantKind(t, err, ipc.KindUnavailable, "broke before") // not followed: no second request
 	_ = log.Close()
 	log, err = c.Log(ask(t), "01J", 0, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(log)
-	wantKind(t, err, ipc.KindJobUnknown, "gone")
+	_ = wantKind(t, err, ipc.KindJobUnknown, "gone")
 	if string(text) != "abc" {
 		t.Errorf("%q", text)
 	}
 	_ = log.Close()
 	_, err = c.Log(ask(t), "01J", 0, true)
-	wantKind(t, err, ipc.KindJobUnknown, "gone")
+	_ = wantKind(t, err, ipc.KindJobUnknown, "gone")
 }
 
 // Close ends a Read that waits.

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -79,10 +80,10 @@ func (c *Conn) call(option int, name string, fn func() (int, error)) (int, error
 			}
 		}
 		n, err := fn()
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			return n, nil
-		case syscall.EINTR, syscall.EAGAIN: // EAGAIN: the time is over, as the next turn finds
+		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN): // EAGAIN: the time is over, as the next turn finds
 		default:
 			return 0, os.NewSyscallError(name, err)
 		}

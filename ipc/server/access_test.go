@@ -60,7 +60,7 @@ func TestEveryRouteIsAuthorized(t *testing.T) {
 		return s
 	})
 	for id, got := range requestsOf(h) {
-		if wantProblem(t, got, ipc.KindForbidden); t.Failed() {
+		if _ = wantProblem(t, got, ipc.KindForbidden); t.Failed() {
 			t.Fatalf("route %s", id)
 		}
 	}
@@ -77,7 +77,7 @@ func TestUnknownPeerReachesNothing(t *testing.T) {
 	}
 	h := serve(t, l, newMemory(), func(b Backend) *Server { return New(b, Options{}) })
 	for id, got := range requestsOf(h) {
-		if wantProblem(t, got, ipc.KindForbidden); t.Failed() {
+		if _ = wantProblem(t, got, ipc.KindForbidden); t.Failed() {
 			t.Fatalf("route %s", id)
 		}
 	}

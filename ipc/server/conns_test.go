@@ -25,6 +25,7 @@ func (h *harness) keep() (net.Conn, reply) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	defer func() { _ = resp.Body.Close() }()
 	all, err := io.ReadAll(resp.Body)
 	if err != nil {
 		h.t.Fatal(err)
@@ -51,7 +52,7 @@ func TestConnectionLimit(t *testing.T) {
 	for range h.server.mostConns() - 3 {
 		open = append(open, h.dial()) // says nothing: is not refused yet
 	}
-	wantProblem(t, parse(t, h.say("", false)), ipc.KindTooManyConnections)
+	_ = wantProblem(t, parse(t, h.say("", false)), ipc.KindTooManyConnections)
 	_, _ = io.WriteString(open[0], request("GET", "/v1/health", ""))
 	if all, _ := io.ReadAll(open[0]); !strings.HasPrefix(string(all), "HTTP/1.1 200") {
 		t.Errorf("an open connection was told %.60q", all)

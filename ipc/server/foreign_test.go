@@ -30,7 +30,7 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 		path := strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
 		for _, headers := range foreign {
 			got := h.do(r.method, path, "", headers...)
-			wantProblem(t, got, ipc.KindForbidden)
+			_ = wantProblem(t, got, ipc.KindForbidden)
 			if n++; t.Failed() {
 				t.Fatalf("%s with %q", r.id, headers)
 			}
@@ -62,5 +62,5 @@ func TestOwnRequestsPass(t *testing.T) {
 func TestRefusedRequestIsNotWaitedFor(t *testing.T) {
 	h := start(t, Options{Times: Times{Body: shortTime}})
 	text := h.say("POST /v1/reload HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 100\r\n\r\nabc", false)
-	wantProblem(t, parse(t, text), ipc.KindForbidden)
+	_ = wantProblem(t, parse(t, text), ipc.KindForbidden)
 }

@@ -138,6 +138,7 @@ func FuzzConnection(f *testing.F) {
 				break
 			}
 			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
 			if err != nil {
 				break
 			}

@@ -158,6 +158,7 @@ func parse(t *testing.T, text string) reply {
 	if err != nil {
 		t.Fatalf("not an answer: %v\n%q", err, text)
 	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatalf("not a whole answer: %v\n%q", err, text)
@@ -189,8 +190,8 @@ func wantProblem(t *testing.T, r reply, kind ipc.Kind) *ipc.Error {
 	if p.Status != r.status || p.Type != "/problems/"+string(p.Kind) || p.Title != http.StatusText(r.status) || p.Detail == "" {
 		t.Errorf("type %q, title %q, status %d, detail %q do not fit HTTP status %d", p.Type, p.Title, p.Status, p.Detail, r.status)
 	}
-	if want := ""; p.RetryAfter > 0 {
-		want = strconv.Itoa(p.RetryAfter)
+	if p.RetryAfter > 0 {
+		want := strconv.Itoa(p.RetryAfter)
 		if got := r.header.Get("Retry-After"); got != want {
 			t.Errorf("Retry-After is %q, want %q", got, want)
 		}
@@ -246,12 +247,12 @@ func (h *harness) refusedSoFar() ipc.APIRefusals {
 // request is a whole plain request.
 func request(method, path, body string, headers ...string) string {
 	var head strings.Builder
-	head.WriteString(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path))
+	_, _ = fmt.Fprintf(&head, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", method, path)
 	for _, line := range headers {
 		head.WriteString(line + "\r\n")
 	}
 	if body != "" {
-		head.WriteString(fmt.Sprintf("Content-Length: %d\r\n", len(body)))
+		_, _ = fmt.Fprintf(&head, "Content-Length: %d\r\n", len(body))
 	}
 	return head.String() + "\r\n" + body
 }

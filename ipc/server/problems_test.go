@@ -148,7 +148,7 @@ func TestProblemOnAKeptConnection(t *testing.T) {
 			t.Fatalf("answers %q", text)
 		}
 		r := parse(t, text[i:])
-		wantProblem(t, r, map[int]ipc.Kind{400: ipc.KindBadRequest, 431: ipc.KindHeaderTooLarge}[r.status])
+		_ = wantProblem(t, r, map[int]ipc.Kind{400: ipc.KindBadRequest, 431: ipc.KindHeaderTooLarge}[r.status])
 	}
 }
 
@@ -195,7 +195,7 @@ func TestEveryRouteFails(t *testing.T) {
 			continue
 		}
 		path := strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
-		wantProblem(t, h.do(r.method, path, ""), ipc.KindJournalUnavailable)
+		_ = wantProblem(t, h.do(r.method, path, ""), ipc.KindJournalUnavailable)
 	}
 }
 
@@ -236,5 +236,5 @@ func TestNaiveClientReadsItsRefusal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantProblem(t, parse(t, string(all)), ipc.KindBodyTooLarge)
+	_ = wantProblem(t, parse(t, string(all)), ipc.KindBodyTooLarge)
 }

@@ -143,9 +143,9 @@ func TestIdempotencyKeyBounds(t *testing.T) {
 			}
 		}
 		for _, key := range []string{strings.Repeat("k", 129), strings.Repeat("ü", 65)} {
-			wantProblem(t, h.do("POST", path, "", "Idempotency-Key: "+key), ipc.KindBadRequest)
+			_ = wantProblem(t, h.do("POST", path, "", "Idempotency-Key: "+key), ipc.KindBadRequest)
 		}
-		wantProblem(t, h.do("POST", path, "", "Idempotency-Key: a", "Idempotency-Key: b"), ipc.KindBadRequest)
+		_ = wantProblem(t, h.do("POST", path, "", "Idempotency-Key: a", "Idempotency-Key: b"), ipc.KindBadRequest)
 	}
 }
 
@@ -159,7 +159,7 @@ func TestBodyLimit(t *testing.T) {
 	if got := h.do("POST", "/v1/dispatchers/d/notify", fill(maxBody)); got.status != 202 {
 		t.Errorf("%d bytes: status %d\n%.200s", maxBody, got.status, got.body)
 	}
-	wantProblem(t, h.do("POST", "/v1/dispatchers/d/notify", fill(maxBody+1)), ipc.KindBodyTooLarge)
+	_ = wantProblem(t, h.do("POST", "/v1/dispatchers/d/notify", fill(maxBody+1)), ipc.KindBodyTooLarge)
 }
 
 func TestStatusCountsConnections(t *testing.T) {

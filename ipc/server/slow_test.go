@@ -34,23 +34,24 @@ func TestSecondHeaderThatNeverEnds(t *testing.T) {
 	br := bufio.NewReader(c)
 	_, _ = io.WriteString(c, "GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	resp, err := http.ReadResponse(br, nil)
-	if err != nil || resp.StatusCode != 200 {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("first answer: %v %v", resp, err)
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
 	_, _ = io.WriteString(c, "GET /v1/health HTTP/1.1\r\nHost: lo")
 	rest, err := io.ReadAll(br)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantProblem(t, parse(t, string(rest)), ipc.KindRequestTimeout)
+	_ = wantProblem(t, parse(t, string(rest)), ipc.KindRequestTimeout)
 }
 
 func TestBodyThatNeverEnds(t *testing.T) {
 	h := start(t, Options{Times: Times{Body: shortTime}})
 	head := "POST /v1/dispatchers/d/notify HTTP/1.1\r\nHost: localhost\r\n"
 	for _, text := range []string{head + "Content-Length: 5\r\n\r\n{", head + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"} {
-		wantProblem(t, parse(t, h.say(text, false)), ipc.KindRequestTimeout)
+		_ = wantProblem(t, parse(t, h.say(text, false)), ipc.KindRequestTimeout)
 	}
 	if h.back.called("Notify") {
 		t.Error("half a body reached the backend")
@@ -116,6 +117,6 @@ func TestLongWaitIsNotCut(t *testing.T) {
 func TestBackendThatHangs(t *testing.T) {
 	hung := &hanging{newMemory()}
 	h := startServer(t, hung.memory, func(Backend) *Server { return New(hung, Options{Times: Times{Call: shortTime}}) })
-	wantProblem(t, h.do("POST", "/v1/reload", ""), ipc.KindInternal)
-	wantProblem(t, h.do("POST", "/v1/dispatchers/d/notify", ""), ipc.KindInternal)
+	_ = wantProblem(t, h.do("POST", "/v1/reload", ""), ipc.KindInternal)
+	_ = wantProblem(t, h.do("POST", "/v1/dispatchers/d/notify", ""), ipc.KindInternal)
 }

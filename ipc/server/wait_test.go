@@ -229,7 +229,7 @@ func TestRequestDuringShutdown(t *testing.T) {
 	h.back.add(ipc.Running)
 	decode[ipc.Status](t, h.do("GET", "/v1/status", ""), 200)
 	decode[ipc.Notified](t, h.do("POST", "/v1/dispatchers/d/notify", ""), 202)
-	wantProblem(t, h.do("GET", "/v1/jobs/J1/log?follow", ""), ipc.KindDraining)
+	_ = wantProblem(t, h.do("GET", "/v1/jobs/J1/log?follow", ""), ipc.KindDraining)
 }
 
 // A stop waits for the requests that are open, and says when it did not.

@@ -27,8 +27,8 @@ type plant struct {
 func slowJournal() patch {
 	return patch{
 		"daemon/internal/store/writer.go",
-		"\tj.batch++\n\tvar buf []byte\n",
-		"\ttime.Sleep(5 * time.Millisecond)\n\tj.batch++\n\tvar buf []byte\n",
+		"\tout, err := j.admit(batch)\n",
+		"\ttime.Sleep(5 * time.Millisecond)\n\tout, err := j.admit(batch)\n",
 	}
 }
 
@@ -56,10 +56,10 @@ func plants() []plant {
 			{"daemon/internal/queue/locks.go", "\t\tk.held[l.Name] = k.held[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
 		}},
 		{"a snapshot leaves a queued job out", []string{"lost"}, false, []patch{
-			{"daemon/internal/store/book.go", "\tfor _, j := range s.open {\n", "\tfor i, j := range s.open {\n\t\tif i == 7 {\n\t\t\tcontinue\n\t\t}\n"},
+			{"daemon/internal/store/snapshot.go", "open: b.Open(), history", "open: slices.DeleteFunc(b.Open(), func(j *Job) bool { return j.Seq%8 == 7 }), history"},
 		}},
 		{"a snapshot leaves the keys out", []string{"key"}, false, []patch{
-			{"daemon/internal/store/book.go", "range s.keys {\n", "range map[Key]keyed(nil) {\n"},
+			{"daemon/internal/store/snapshot.go", "keys: maps.Clone(b.keys)}", "keys: map[Key]keyed{}}"},
 		}},
 		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
 			{"daemon/recover.go", "\tmarks.KillRest(job.ID.String())\n", "\t_ = marks\n"},
