@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -230,8 +229,18 @@ func (d *decoder) span(v *value) (time.Duration, bool) {
 	return 0, false
 }
 
-// sizeRule is a size as people write it.
-var sizeRule = regexp.MustCompile(`^([0-9]{1,15}) ?(B|KiB|MiB|GiB)$`)
+// sizeOf reads a size as people write it, such as 64 KiB: a number and how many
+// bits its unit shifts it.
+func sizeOf(text string) (n int64, shift int, ok bool) {
+	rest := strings.TrimLeft(text, "0123456789")
+	digits := text[:len(text)-len(rest)]
+	if len(digits) > 15 {
+		return 0, 0, false
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	shift, ok = map[string]int{"B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[strings.TrimPrefix(rest, " ")]
+	return n, shift, ok && err == nil
+}
 
 // size sets bytes as an integer or as "64 KiB", at least lo.
 func (d *decoder) size(to *int64, lo int64) setter {
@@ -246,13 +255,11 @@ func (d *decoder) size(to *int64, lo int64) setter {
 		if !d.is(v, unstable.String, `bytes as an integer or a size such as "64 KiB"`) {
 			return
 		}
-		m := sizeRule.FindStringSubmatch(v.text)
-		if m == nil {
+		n, shift, ok := sizeOf(v.text)
+		if !ok {
 			d.bad(v, "the units are B, KiB, MiB and GiB", "%q is no size", clip(v.text))
 			return
 		}
-		n, _ := strconv.ParseInt(m[1], 10, 64) // at most 15 digits
-		shift := map[string]int{"B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[m[2]]
 		if n > most>>shift || n<<shift < lo {
 			d.bad(v, "", "%s is out of range, want %d to %d bytes", v.text, lo, most)
 			return

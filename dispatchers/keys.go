@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,8 +148,8 @@ func (d *decoder) umask(s *Spec) setter {
 	}
 }
 
-// variableRule is a name that every shell takes.
-var variableRule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,255}$`)
+// isVariable reports whether every shell takes a name for a variable's.
+func isVariable(name string) bool { return made(name, "a_", "a0_", 256) }
 
 // environment takes variables, one by one, so that layers are merged.
 func (d *decoder) environment(s *Spec) setter {
@@ -163,7 +162,7 @@ func (d *decoder) environment(s *Spec) setter {
 			// What dispatchd tells the job must not be forged by a file, and a
 			// number is probably a key that slipped below the table's header.
 			switch {
-			case !variableRule.MatchString(name):
+			case !isVariable(name):
 				d.report(field, field.keyAt, "", "is no name of a variable")
 			case strings.HasPrefix(name, "DISPATCHD_") || name == "NOTIFY_SOCKET":
 				d.report(field, field.keyAt, "", "is set by dispatchd itself")
@@ -203,23 +202,18 @@ func absolutePath(s string) string {
 	return ""
 }
 
-// packageRule keeps options and patterns away from the package manager.
-var packageRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._:@~/-]{0,199}$`)
-
-// packageName checks one name of required_packages.
+// packageName checks one name of required_packages. Options and patterns are
+// kept away from the package manager.
 func packageName(s string) string {
-	if !packageRule.MatchString(s) {
+	if !made(s, "a0", "a0+._:@~/-", 200) {
 		return "is no name of a package"
 	}
 	return ""
 }
 
-// accountRule is a user or group name, or a number.
-var accountRule = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\$?$`)
-
-// account checks a user or group.
+// account checks the name or number of a user or group.
 func account(s string) string {
-	if !accountRule.MatchString(s) {
+	if !made(strings.TrimSuffix(s, "$"), "a0_", "a0_.@-", 64) {
 		return "is no name of a user or group"
 	}
 	return ""

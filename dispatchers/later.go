@@ -176,13 +176,12 @@ func timezone(s string) string {
 	return ""
 }
 
-// classRule is a PHP class name with its namespace.
-var classRule = regexp.MustCompile(`^\\?[A-Za-z_][A-Za-z0-9_]*(\\[A-Za-z_][A-Za-z0-9_]*)*$`)
-
-// className checks php_class.
+// className checks php_class: the name of a class with its namespace.
 func className(s string) string {
-	if !classRule.MatchString(s) {
-		return "is no name of a PHP class"
+	for part := range strings.SplitSeq(strings.TrimPrefix(s, `\`), `\`) {
+		if !made(part, "a_", "a0_", len(part)) {
+			return "is no name of a PHP class"
+		}
 	}
 	return ""
 }

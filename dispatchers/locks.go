@@ -9,8 +9,8 @@ import (
 	"dispatchd/ipc"
 )
 
-// lockRule is the rule of lock names (SPEC section 9).
-var lockRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`)
+// isLock is the rule of lock names (SPEC section 9).
+func isLock(name string) bool { return made(name, "a0", "a0_.:-", 128) }
 
 // placeholder finds {name} in a lock template.
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
@@ -88,7 +88,7 @@ func (s *Spec) lockName(template string, members map[string]any) (string, error)
 	if bad != nil {
 		return "", bad
 	}
-	if !lockRule.MatchString(name) || strings.HasPrefix(name, ownLock) {
+	if !isLock(name) || strings.HasPrefix(name, ownLock) {
 		e := s.invalid("lock %q: %q is no lock name", template, printable(clip(name)))
 		e.Suggestion = "a lock name has letters, digits, _ . : and -, begins with a letter or digit and has at most 128 characters"
 		return "", e
@@ -109,7 +109,7 @@ func checkTemplate(template string) string {
 		return "a brace is not closed"
 	case strings.HasPrefix(template, ownLock):
 		return `names that begin with "dispatcher:" are the dispatchers' own locks`
-	case !lockRule.MatchString(filled):
+	case !isLock(filled):
 		return "is no lock name: letters, digits, _ . : and -, first a letter or digit, at most 128"
 	}
 	return ""

@@ -1,7 +1,6 @@
 package dispatchers
 
 import (
-	"regexp"
 	"time"
 )
 
@@ -17,11 +16,8 @@ const (
 // unset marks a duration whose default depends on another key.
 const unset = -1
 
-// nameRule is the rule of dispatchers' names.
-var nameRule = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,63}$`)
-
 // ValidName reports whether name can be a dispatcher's.
-func ValidName(name string) bool { return nameRule.MatchString(name) }
+func ValidName(name string) bool { return made(name, "a", "a0_-", 64) }
 
 // Spec is one dispatcher: the keys of its file with all defaults filled in. It
 // is data only, equal Specs mean the same, and it is not changed once loaded.

@@ -3,7 +3,6 @@ package dispatchers
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -136,13 +135,13 @@ func parts(it unstable.Iterator) []part {
 	return list
 }
 
-// bareRule is a key that needs no quotes.
-var bareRule = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+// isBare reports whether a key needs no quotes.
+func isBare(key string) bool { return made(key, "a0_-", "a0_-", len(key)) }
 
 // join makes the dotted path of a key below another.
 func join(path, name string) string {
 	name = clip(name)
-	if !bareRule.MatchString(name) {
+	if !isBare(name) {
 		name = strconv.Quote(name)
 	}
 	switch {

@@ -12,16 +12,26 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`)
-
 // ValidName reports whether a lock may have this name.
-func ValidName(name string) bool { return validName.MatchString(name) }
+func ValidName(name string) bool {
+	if name == "" || len(name) > 128 {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i]
+		plain := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !plain && (i == 0 || strings.IndexByte("_.:-", c) < 0) {
+			return false
+		}
+	}
+	return true
+}
 
 // Holder is what the holder of an exclusive lock says of itself.
 type Holder struct {

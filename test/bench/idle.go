@@ -54,7 +54,11 @@ type watched struct{ woken, pss float64 }
 
 // watch lets the daemon come to rest and looks at it for a while.
 func (l *lab) watch(ctx context.Context, b *box) (w watched, err error) {
-	if err := pause(ctx, min(quiet, l.rest)); err != nil {
+	calm := quiet
+	if l.rest < time.Second { // nobody looks at the figures
+		calm = l.rest
+	}
+	if err := pause(ctx, calm); err != nil {
 		return w, err
 	}
 	pid := b.cmd.Process.Pid
