@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,9 +23,9 @@ func checkCommand(f *flags) *cobra.Command {
 		Short: "Validate the configuration without a daemon; exit 78 when it is bad",
 		Long: `check reads dispatchd.toml and every dispatcher's file and says all that is wrong, each
 fault with file, row and column. A PATH is a directory of dispatchers' files, a private
-root, one dispatcher's file, or a dispatchd.toml. Who owns dispatchers' files is checked
-where the daemon reads them, not elsewhere. With --json each fault is an object, a line
-each.`,
+root, one dispatcher's file or drop-in, or a dispatchd.toml. Who owns dispatchers' files
+is checked where the daemon reads them, not elsewhere. With --json each fault is an
+object, a line each.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, f, args) },
 	}
@@ -90,29 +91,69 @@ func (r *report) path(p ipc.Paths, path string) error {
 		return console.Usage("name a file or directory that is there, or none for the daemon's own", "check: %v", err)
 	}
 	if fi.IsDir() {
-		if sub := filepath.Join(path, "dispatchers.d"); isDir(sub) {
-			r.settings(filepath.Join(path, "dispatchd.toml"))
-			path = sub
-		}
-		r.catalog(load(p, path))
-		return nil
+		return r.directory(p, path)
 	}
+	dir := filepath.Dir(path)
 	name, isTOML := strings.CutSuffix(filepath.Base(path), ".toml")
 	switch {
 	case !isTOML:
 		return console.Usage("name it NAME.toml", "check: %s is no dispatcher's file: its name does not end in .toml", path)
 	case name == "dispatchd":
 		r.settings(path)
+	case dropIns(dir) != "":
+		return r.dropIn(p, dir)
 	default:
-		r.file(load(p, filepath.Dir(path)), name)
+		r.file(load(p, dir), name)
 	}
 	return nil
 }
 
-// load reads the dispatchers' files of a directory.
-func load(p ipc.Paths, dir string) *dispatchers.Catalog {
-	installed := dir == p.Dispatchers || dir == p.Packages
-	return dispatchers.Load(dispatchers.Options{Dirs: []string{dir}, TrustUID: os.Geteuid(), SkipOwnership: !installed})
+// directory adds what a directory holds: a private root, dispatchers' files, or
+// the drop-ins of one.
+func (r *report) directory(p ipc.Paths, path string) error {
+	sub := filepath.Join(path, "dispatchers.d")
+	switch {
+	case isDir(sub):
+		r.settings(filepath.Join(path, "dispatchd.toml"))
+		r.catalog(load(p, filepath.Join(path, "lib", "dispatchers.d"), sub))
+	case dropIns(path) != "":
+		return r.dropIn(p, path)
+	default:
+		r.catalog(load(p, path))
+	}
+	return nil
+}
+
+// dropIns is the dispatcher that a directory NAME.d has drop-ins of, "" for any
+// other. Directories of whole files are called so, too, but dispatchers.d.
+func dropIns(dir string) string {
+	name, ok := strings.CutSuffix(filepath.Base(dir), ".d")
+	if !ok || name == "dispatchers" || !dispatchers.ValidName(name) {
+		return ""
+	}
+	return name
+}
+
+// dropIn adds what was found about the dispatcher of a NAME.d: a drop-in means
+// something only together with the file that it changes.
+func (r *report) dropIn(p ipc.Paths, dir string) error {
+	beside, name := filepath.Dir(dir), dropIns(dir)
+	dirs := []string{beside}
+	if beside == p.Dispatchers {
+		dirs = []string{p.Packages, beside}
+	}
+	c := load(p, dirs...)
+	if c.Specs[name] == nil && len(c.Disabled[name]) == 0 {
+		return console.Usage("name the directory that has the dispatcher's file, too", "check: %s changes %s.toml, which is not in %s", dir, name, beside)
+	}
+	r.file(c, name)
+	return nil
+}
+
+// load reads the dispatchers' files of directories, the packages' first.
+func load(p ipc.Paths, dirs ...string) *dispatchers.Catalog {
+	installed := slices.Contains(dirs, p.Dispatchers) || slices.Contains(dirs, p.Packages)
+	return dispatchers.Load(dispatchers.Options{Dirs: dirs, TrustUID: os.Geteuid(), SkipOwnership: !installed})
 }
 
 // file adds what was found about one dispatcher of a directory.
