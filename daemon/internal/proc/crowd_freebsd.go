@@ -20,9 +20,10 @@ const (
 )
 
 type reaperPid struct {
-	pid, subtree int32
-	flags        uint32
-	_            [15]uint32
+	pid   int32
+	_     int32 // whose subtree it is in
+	flags uint32
+	_     [15]uint32
 }
 
 type reaperPids struct {
