@@ -29,8 +29,10 @@ func shapes() map[string]struct {
 		"lock file":  {lockfile.ValidName, regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$`)},
 		"bare key":   {isBare, regexp.MustCompile(`^[A-Za-z0-9_-]+$`)},
 		"class":      {silent(className), regexp.MustCompile(`^\\?[A-Za-z_][A-Za-z0-9_]*(\\[A-Za-z_][A-Za-z0-9_]*)*$`)},
-		"size": {func(s string) bool { _, _, ok := sizeOf(s); return ok },
-			regexp.MustCompile(`^([0-9]{1,15}) ?(B|KiB|MiB|GiB)$`)},
+		"size": {
+			func(s string) bool { _, _, ok := sizeOf(s); return ok },
+			regexp.MustCompile(`^([0-9]{1,15}) ?(B|KiB|MiB|GiB)$`),
+		},
 	}
 }
 
