@@ -79,12 +79,15 @@ func (s *session) start() error {
 	return s.verify()
 }
 
-// quiet ends the faults.
-func (s *session) quiet() {
+// locked does something to what the journal's writer looks at, too.
+func (s *session) locked(fn func()) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	s.faults = 0
+	fn()
 }
+
+// quiet ends the faults.
+func (s *session) quiet() { s.locked(func() { s.faults = 0 }) }
 
 // verify holds the store against the world, right after it was opened.
 func (s *session) verify() error {
@@ -126,9 +129,11 @@ func (s *session) reboot() error {
 	s.d.mu.Unlock()
 	s.o.settle()
 	_ = s.o.j.Close()
-	s.w.off, s.cutIn = false, 0
-	s.d, s.next = s.next, nil
-	s.cuts++
+	s.locked(func() {
+		s.w.off, s.cutIn = false, 0
+		s.d, s.next = s.next, nil
+		s.cuts++
+	})
 	return s.start()
 }
 
@@ -162,10 +167,12 @@ func (s *session) step() error {
 		pass(time.Duration(s.pick(700)) * time.Millisecond)
 		s.o.perform(s.o.core.Tick(s.o.now()))
 	case 11:
-		s.cutIn = 1 + s.pick(12)
+		n := 1 + s.pick(12)
+		s.locked(func() { s.cutIn = n })
 	case 12:
 		if s.faulty {
-			s.faults, s.oneIn = s.pick(30), 2+s.pick(8)
+			faults, oneIn := s.pick(30), 2+s.pick(8)
+			s.locked(func() { s.faults, s.oneIn = faults, oneIn })
 		}
 	case 13:
 		s.fill(s.pick(2) == 0)
@@ -192,7 +199,9 @@ func (s *session) fill(full bool) {
 func (s *session) restart() error {
 	err := s.o.j.Close()
 	s.o.settle()
-	if s.next != nil {
+	var next *memDisk
+	s.locked(func() { next = s.next })
+	if next != nil {
 		return s.reboot()
 	}
 	if err != nil && !s.faulty && !s.o.broken {
