@@ -39,6 +39,7 @@ type clue struct {
 	id       string // of the job, "" = not readable
 	accept   bool   // it held a whole job
 	harmless bool   // it could not have hidden that a job has run
+	pause    bool   // of a dispatcher, or its end
 }
 
 // clueID finds a line's job: what stands where its id does, with a bad bit in
@@ -60,7 +61,9 @@ func (h *hole) text(line []byte) {
 		if m := clueID.FindSubmatch(part); m != nil {
 			c.id = string(m[1]) + string(m[2])
 		}
-		for _, op := range []Op{OpJoin, OpPause, OpResume, opKey, opHead, opBase, opClose} {
+		c.pause = has(`"op":"`+string(OpPause)+`"`) || has(`"op":"`+string(OpResume)+`"`)
+		c.harmless = c.pause
+		for _, op := range []Op{OpJoin, opKey, opHead, opBase, opClose} {
 			c.harmless = c.harmless || has(`"op":"`+string(op)+`"`)
 		}
 		h.said = append(h.said, c)
@@ -130,7 +133,9 @@ func (l *losses) judge(b *Book, r *Report, good int64) {
 	for _, op := range l.unknown {
 		say("records were left out: %s", op)
 	}
-	l.suspect(b, r)
+	if l.suspect(b, r) {
+		say("the pause of a dispatcher may be among what was lost")
+	}
 	if len(l.gone) > 0 {
 		say("jobs that were accepted and are lost: %s", names(l.gone))
 	}
@@ -145,11 +150,13 @@ func (l *losses) judge(b *Book, r *Report, good int64) {
 }
 
 // suspect finds the queued jobs whose start may be among what was lost. Where
-// the bad lines do not say whose each lost record was, that is every one.
-func (l *losses) suspect(b *Book, r *Report) {
+// the bad lines do not say whose each lost record was, that is every one. It
+// reports whether a pause may be among it, too.
+func (l *losses) suspect(b *Book, r *Report) (pause bool) {
 	some := map[ulid.ULID]bool{}
 	explained := 0
 	for _, c := range l.clues {
+		pause = pause || c.pause
 		switch {
 		case c.harmless:
 			explained++
@@ -169,6 +176,7 @@ func (l *losses) suspect(b *Book, r *Report) {
 			r.Suspects = append(r.Suspects, j.ID)
 		}
 	}
+	return pause || all
 }
 
 // acceptLost notes the job of an unreadable acceptance.

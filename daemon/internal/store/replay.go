@@ -187,7 +187,7 @@ func (r *replay) finish(size int64) {
 	padded := r.padded > 0 && size%page == 0
 	switch {
 	case size == 0:
-	case !closed && !padded, r.next < r.base: // the snapshot was whole when the file got its name
+	case !closed && !padded, r.next == 0, r.next < r.base: // the snapshot was whole when the file got its name
 		r.losses.short = true
 		r.open(size)
 		r.damage()
