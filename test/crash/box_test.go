@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -43,6 +44,8 @@ type life struct {
 	dead  chan struct{} // closed when it has ended
 	took  time.Duration // from the start to ready
 	said  string        // the end of its log, once it is dead
+
+	leaving atomic.Bool // it was told to stop, or to become its next image
 }
 
 // newBox makes a root with definitions, for a daemon that was built as program.
@@ -91,14 +94,18 @@ func (b *box) path(name string) string { return filepath.Join(b.dir, name) }
 func (b *box) start(tracer ...string) (*life, error) {
 	argv := append(tracer, b.daemon, "--root", b.dir)
 	l := &life{cmd: exec.Command(argv[0], argv[1:]...), ready: make(chan struct{}), dead: make(chan struct{}), since: time.Now()}
-	stderr, err := l.cmd.StderrPipe()
+	said, stderr, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := l.cmd.Start(); err != nil {
+	l.cmd.Stderr = stderr
+	err = l.cmd.Start()
+	_ = stderr.Close()
+	if err != nil {
+		_ = said.Close()
 		return nil, err
 	}
-	go l.follow(bufio.NewReader(stderr))
+	go l.follow(said)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.life = l
@@ -107,25 +114,34 @@ func (b *box) start(tracer ...string) (*life, error) {
 	return l, nil
 }
 
-// follow reads the log until the daemon's end.
-func (l *life) follow(r *bufio.Reader) {
+// follow reads the log until the daemon's end. A tracer may hold the pipe for
+// longer than the daemon lives.
+func (l *life) follow(said *os.File) {
+	read := make(chan string)
+	go func() { read <- l.read(bufio.NewReader(said)) }()
+	_ = l.cmd.Wait()
+	_ = said.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	l.said = <-read
+	_ = said.Close()
+	close(l.dead)
+}
+
+// read looks for the word that the daemon is ready, and gives the log's end.
+func (l *life) read(r *bufio.Reader) string {
 	var tail []string
 	for {
 		line, err := r.ReadString('\n')
 		if tail = append(tail, line); len(tail) > 40 {
 			tail = tail[1:]
 		}
-		if strings.Contains(line, "msg=ready") {
+		if strings.Contains(line, "msg=ready") && !over(l.ready) {
 			l.took = time.Since(l.since)
 			close(l.ready)
 		}
 		if err != nil {
-			break
+			return strings.Join(tail, "")
 		}
 	}
-	_ = l.cmd.Wait()
-	l.said = strings.Join(tail, "")
-	close(l.dead)
 }
 
 // kill ends the daemon as a crash does. It reports false when the daemon had

@@ -14,6 +14,7 @@ import (
 // figures say what a round did.
 type figures struct {
 	kills, shimKills  int
+	stops, upgrades   int // kills in the middle of one, or after it
 	hits              int // kills at a call, of those that were to be
 	locked            int // starts that found the lock of the last daemon taken
 	asks, refused     int
@@ -59,7 +60,7 @@ func (y *tally) add(t *testing.T, r *round) {
 	defer y.mu.Unlock()
 	g := r.figures
 	y.kills, y.shimKills, y.locked = y.kills+g.kills, y.shimKills+g.shimKills, y.locked+g.locked
-	y.hits += g.hits
+	y.hits, y.stops, y.upgrades = y.hits+g.hits, y.stops+g.stops, y.upgrades+g.upgrades
 	y.asks, y.refused, y.jobs = y.asks+g.asks, y.refused+g.refused, y.jobs+g.jobs
 	y.interrupted, y.runs, y.cut = y.interrupted+g.interrupted, y.runs+g.runs, y.cut+g.cut
 	y.starts = append(y.starts, r.starts...)

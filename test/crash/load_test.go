@@ -150,15 +150,22 @@ func (c *caller) send(a *ask) (string, error) {
 		if isKind(err, ipc.KindQueueFull) {
 			return "", err
 		}
-		if p, typed := errors.AsType[*ipc.Error](err); typed && p.Kind != ipc.KindUnavailable {
+		leaving := l.leaving.Load()
+		if p, typed := errors.AsType[*ipc.Error](err); typed && p.Kind != ipc.KindUnavailable && (p.Kind != ipc.KindDraining || !leaving) {
 			c.book.fault("notify of %s: %v", a.dispatcher, err)
 			return "", err
 		}
+		again := patience / 4
+		if leaving {
+			again = 5 * time.Millisecond
+		}
 		select {
 		case <-l.dead:
-		case <-time.After(5 * time.Second):
-			c.book.fault("a living daemon did not answer a notify of %s: %v", a.dispatcher, err)
-			return "", err
+		case <-time.After(again):
+			if !leaving && !l.leaving.Load() {
+				c.book.fault("a living daemon did not answer a notify of %s: %v", a.dispatcher, err)
+				return "", err
+			}
 		}
 	}
 }

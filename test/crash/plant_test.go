@@ -32,6 +32,12 @@ func slowJournal() patch {
 	}
 }
 
+// slow are the patches of a daemon that is right, and shows sooner what is not:
+// its journal is slow, and is rewritten all the time.
+func slow() []patch {
+	return []patch{slowJournal(), {"daemon/internal/store/journal.go", "j.size > compactMin && j.size > 4*j.base", "j.size > j.base+1000"}}
+}
+
 // plants are the faults. SIGKILL loses nothing that was written, synced or not:
 // "answer before sync" is planted as "answer before write".
 func plants() []plant {

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"dispatchd/ipc"
 )
 
 // roundKills is how often the daemon of one box is killed before all is left
@@ -18,19 +21,19 @@ const roundKills = 75
 // or left.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	shims, slow := shimmed(t), variant(t, []patch{slowJournal()})
+	shims, slower := shimmed(t), variant(t, slow())
 	var total tally
 	inParallel((opt.kills+roundKills-1)/roundKills, func(i int) {
 		program := stock()
 		if i%2 == 1 {
-			program = slow
+			program = slower
 		}
 		r := newRound(t, program, allRules(), uint64(i), shims)
 		r.sweep(min(roundKills, opt.kills-i*roundKills))
 		total.add(t, r)
 	})
 	total.say(t)
-	if total.kills < opt.kills || total.runs < opt.kills || total.cut == 0 || total.interrupted == 0 {
+	if total.kills < opt.kills || total.runs < opt.kills || total.cut == 0 || total.interrupted == 0 || total.stops == 0 || total.upgrades == 0 {
 		t.Errorf("the sweep did not hit: %+v", total.figures)
 	}
 }
@@ -61,7 +64,7 @@ func (r *round) sweep(n int) {
 		if r.shims && r.rng.IntN(5) == 0 {
 			r.killShims()
 		}
-		if !l.kill() && !r.excused(l) {
+		if !r.end(l) {
 			return
 		}
 		r.figures.kills++
@@ -69,6 +72,33 @@ func (r *round) sweep(n int) {
 			r.pause(15 * time.Millisecond)
 		}
 	}
+}
+
+// end ends a life: mostly by a kill, sometimes by one in the middle of a stop or
+// of an upgrade in place, and sometimes by a whole stop. It reports false when
+// the daemon had ended in a way that it must not.
+func (r *round) end(l *life) bool {
+	kind := r.rng.IntN(12)
+	if kind > 2 || !over(l.ready) || over(l.dead) {
+		return l.kill() || r.excused(l)
+	}
+	l.leaving.Store(true)
+	if kind == 0 {
+		r.figures.upgrades++
+		_ = l.cmd.Process.Signal(syscall.SIGUSR2)
+	} else {
+		r.figures.stops++
+		_ = l.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	most := r.lastStart() * 3
+	if kind == 2 {
+		most = patience
+	}
+	select {
+	case <-time.After(time.Duration(r.rng.Int64N(int64(most)))):
+	case <-l.dead:
+	}
+	return l.kill() || kind > 0 && l.cmd.ProcessState.ExitCode() == ipc.ExitOK || r.excused(l)
 }
 
 // pause lets a random time pass: the moments of the kills are the test.
