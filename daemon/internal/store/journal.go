@@ -55,7 +55,7 @@ type rewrite struct {
 }
 
 // Journal is the append-only log. Append may be called from any goroutine; the
-// file belongs to one writer.
+// file belongs to one writer at a time.
 type Journal struct {
 	dir  *Dir
 	disk disk
@@ -75,7 +75,8 @@ type Journal struct {
 	base      int64              // size of the last snapshot
 	compactAt time.Time          // not before
 
-	// The writer's own.
+	// What belongs to who writes.
+	desk      sync.Mutex
 	f         file
 	ahead     int64 // bytes allocated at once
 	damaged   bool  // what is called "journal" must be kept before it is replaced
@@ -250,15 +251,41 @@ func (j *Journal) SetOnFull(fn func(error)) {
 // goroutine when the record is as durable as asked, or with the reason why it
 // is not. What is not urgent may wait up to 100 ms for a sync.
 func (j *Journal) Append(rec Record, dur Durability, urgent bool, done func(error)) {
+	j.Queue(rec, dur, urgent, done)
+	j.poke()
+}
+
+// Queue is Append for who goes on to call Flush: it wakes nobody.
+func (j *Journal) Queue(rec Record, dur Durability, urgent bool, done func(error)) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	if j.closing {
-		j.mu.Unlock()
 		go done(ErrUnavailable)
 		return
 	}
 	j.pending = append(j.pending, entry{rec, j.level(rec, dur), urgent, done})
-	j.mu.Unlock()
-	j.poke()
+}
+
+// Flush writes what is queued at once, on the goroutine of who waits for it,
+// unless the writer is at work: then the writer does.
+func (j *Journal) Flush() {
+	if !j.desk.TryLock() {
+		j.poke()
+		return
+	}
+	defer j.desk.Unlock()
+	batch, ok := j.takeNow()
+	if !ok {
+		j.poke()
+	}
+	if len(batch) == 0 {
+		return
+	}
+	asleep := j.syncAt.IsZero() && j.probeAt.IsZero()
+	j.commit(batch)
+	if asleep && (!j.syncAt.IsZero() || !j.probeAt.IsZero()) {
+		j.poke() // the writer has a time to keep again
+	}
 }
 
 // level is the durability that holds for a record. A job stays in memory, or
@@ -329,6 +356,8 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	j.poke()
 	<-j.ended
+	j.desk.Lock()
+	defer j.desk.Unlock()
 	if j.f == nil {
 		return j.failed
 	}

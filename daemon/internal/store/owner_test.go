@@ -210,7 +210,7 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 		o.bad = err
 		return
 	}
-	o.j.Append(rec, level(job.Dispatcher), true, func(err error) {
+	o.j.Queue(rec, level(job.Dispatcher), true, func(err error) {
 		if err != nil {
 			o.post(func() { o.unstart(id) })
 			return
@@ -224,6 +224,7 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 			}
 		})
 	})
+	go o.j.Flush()
 }
 
 func (o *owner) unstart(id ulid.ULID) {

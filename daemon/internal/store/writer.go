@@ -5,28 +5,39 @@ import (
 	"time"
 )
 
-// write is the writer's goroutine: it takes whatever is queued, writes it with
-// one call, syncs if somebody waits for that, and tells everybody.
+// write is the writer's goroutine.
 func (j *Journal) write() {
 	defer close(j.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		batch, rw, closing := j.take()
-		if len(batch) > 0 {
-			j.commit(batch)
-		}
-		if rw != nil {
-			j.rewrite(rw)
-		}
-		if len(batch) > 0 || rw != nil {
-			continue
-		}
-		if closing {
+		switch due, worked, closing := j.turn(); {
+		case worked:
+		case closing:
 			return
+		default:
+			j.rest(timer, due)
 		}
-		j.rest(timer)
 	}
+}
+
+// turn takes whatever is queued, writes it with one call, syncs if somebody
+// waits for that, and tells everybody. Else it does what is due, and says when
+// the next thing is.
+func (j *Journal) turn() (due time.Time, worked, closing bool) {
+	j.desk.Lock()
+	defer j.desk.Unlock()
+	batch, rw, closing := j.take()
+	if len(batch) > 0 {
+		j.commit(batch)
+	}
+	if rw != nil {
+		j.rewrite(rw)
+	}
+	if len(batch) > 0 || rw != nil {
+		return due, true, closing
+	}
+	return j.onTime(), false, closing
 }
 
 // take empties the queue. A rewrite goes behind what was queued before it, and
@@ -42,13 +53,21 @@ func (j *Journal) take() ([]entry, *rewrite, bool) {
 	return batch, rw, j.closing
 }
 
-// rest waits for work, for the time of a sync that can be put off, or for the
-// time to look for space again.
-func (j *Journal) rest(timer *time.Timer) {
-	due := j.syncAt
-	if at := j.probeAt; !at.IsZero() && (due.IsZero() || at.Before(due)) {
-		due = at
+// takeNow is take for Flush. False: a rewrite has its place among what is
+// queued, and is the writer's.
+func (j *Journal) takeNow() ([]entry, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.rewriting != nil {
+		return nil, false
 	}
+	batch := j.pending
+	j.pending = nil
+	return batch, true
+}
+
+// rest waits for work, or for the time when something is due.
+func (j *Journal) rest(timer *time.Timer, due time.Time) {
 	if due.IsZero() {
 		<-j.wake
 		return
@@ -56,9 +75,13 @@ func (j *Journal) rest(timer *time.Timer) {
 	timer.Reset(max(0, time.Until(due)))
 	select {
 	case <-j.wake:
-		return
 	case <-timer.C:
 	}
+}
+
+// onTime does a sync that was put off, and looks for space again, when it is
+// time. It says when the next of them is, zero = never.
+func (j *Journal) onTime() time.Time {
 	now := time.Now()
 	if at := j.syncAt; !at.IsZero() && !now.Before(at) {
 		if err := j.sync(); err != nil {
@@ -68,6 +91,11 @@ func (j *Journal) rest(timer *time.Timer) {
 	if at := j.probeAt; !at.IsZero() && !now.Before(at) {
 		j.probe()
 	}
+	due := j.syncAt
+	if at := j.probeAt; !at.IsZero() && (due.IsZero() || at.Before(due)) {
+		due = at
+	}
+	return due
 }
 
 // sync makes all that is written durable. What comes next is a new batch.

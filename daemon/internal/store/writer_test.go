@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -370,4 +371,92 @@ func TestSyncedLater(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Flush writes at once what nobody was woken for, keeps the order, and leaves
+// the sync that can wait to the writer.
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := newMemDisk(), NewBook(Retention{})
+		j, _ := opened(t, d, b)
+		synctest.Wait()
+		var syncs atomic.Int64
+		d.asked = func(op string) error {
+			if op == "sync" {
+				syncs.Add(1)
+			}
+			return nil
+		}
+		var told []int
+		for i, dur := range []Durability{Relaxed, Relaxed, Disk, Memory} {
+			j.Queue(accept(ulid.Make()), dur, false, func(err error) {
+				if err != nil {
+					t.Errorf("%d: %v", i, err)
+				}
+				told = append(told, i)
+			})
+		}
+		synctest.Wait()
+		if told != nil {
+			t.Fatalf("told %v, and nobody was woken", told)
+		}
+		written := j.Size()
+		j.Flush()
+		if !slices.Equal(told, []int{0, 1, 2, 3}) || j.Size() == written || syncs.Load() != 0 {
+			t.Fatalf("told %v, %d bytes, %d syncs", told, j.Size()-written, syncs.Load())
+		}
+		time.Sleep(lazySync)
+		synctest.Wait()
+		if syncs.Load() != 1 {
+			t.Errorf("%d syncs after the time that a sync can wait", syncs.Load())
+		}
+		j.Queue(accept(ulid.Make()), Disk, true, func(error) { told = append(told, 4) })
+		j.Flush()
+		if len(told) != 5 || syncs.Load() != 2 {
+			t.Errorf("told %v after %d syncs", told, syncs.Load())
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		j.Flush() // has nothing to do, and does not hurt
+	})
+}
+
+// While a rewrite has its place among what is queued, or the writer is at work,
+// Flush leaves all to the writer.
+func TestFlushDuringRewrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := newMemDisk(), NewBook(Retention{})
+		j, _ := opened(t, d, b)
+		var ids []ulid.ULID
+		for range 50 {
+			id := ulid.Make()
+			ids = append(ids, id)
+			_, _ = b.Apply(accept(id))
+			j.Queue(accept(id), Disk, true, func(err error) {
+				if err != nil {
+					t.Errorf("%v", err)
+				}
+			})
+			if len(ids)%10 == 5 {
+				j.Rewrite(b.Snapshot(), func(error) {})
+			}
+			go j.Flush()
+		}
+		synctest.Wait()
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := NewBook(Retention{})
+		j, report := opened(t, d, again)
+		defer func() { _ = j.Close() }()
+		if report.Damaged {
+			t.Errorf("damaged: %v", report.Lost)
+		}
+		for _, id := range ids {
+			if _, ok := again.Job(id); !ok {
+				t.Errorf("job %s is lost", id)
+			}
+		}
+	})
 }
