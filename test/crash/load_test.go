@@ -150,7 +150,7 @@ func (c *caller) send(a *ask) (string, error) {
 		if isKind(err, ipc.KindQueueFull) {
 			return "", err
 		}
-		leaving := l.leaving.Load()
+		leaving := l.leaving.Load() || over(l.dead) // then its successor answered, and may be leaving
 		if p, typed := errors.AsType[*ipc.Error](err); typed && p.Kind != ipc.KindUnavailable && (p.Kind != ipc.KindDraining || !leaving) {
 			c.book.fault("notify of %s: %v", a.dispatcher, err)
 			return "", err
