@@ -90,6 +90,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		ending:   map[queue.ID][]func(){},
 		joining:  map[store.Key][]func(error){},
 		tallies:  map[string]*tally{},
+		aheads:   map[string]*ahead{},
 		outputs:  store.NewQuota(settings.LogBytes),
 	}
 	if err := e.openEpoch(); err != nil {

@@ -96,7 +96,8 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 		t.Fatal(err)
 	}
 	s := &stage{engine: e, t: t, from: time.Now()}
-	e.starter = func(r *run, _ proc.Launch) (process, error) {
+	e.starter = func(r *run, g gear) (process, error) {
+		g.discard()
 		s.mu.Lock()
 		s.starts = append(s.starts, time.Since(s.from))
 		s.mu.Unlock()

@@ -31,6 +31,7 @@ func (e *engine) marks(id ulid.ULID, attempt int) proc.Marks {
 // it. So each start is journaled with the epoch, and another boot or an emptied
 // directory begin a new one.
 func (e *engine) openEpoch() error {
+	e.bootID = proc.BootID()
 	e.boot = bootName()
 	e.boot = e.boot[:min(8, len(e.boot))]
 	path := filepath.Join(e.jobsDir(), "epoch")

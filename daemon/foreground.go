@@ -90,7 +90,7 @@ func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error)
 	if err != nil {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
 	}
-	l.Job, l.Dispatcher = r.job.ID.String(), r.spec.Name
+	l.Job, l.Dispatcher, l.Boot = r.job.ID.String(), r.spec.Name, proc.BootID()
 	l.ArgsFile = filepath.Join(e.jobsDir(), l.Job+".args")
 	// This process lives for this run alone, so it can be its own shim.
 	l.Alone = true

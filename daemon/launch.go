@@ -27,18 +27,25 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 const trimEvery = 250 * time.Millisecond
 
 // launch runs one attempt to its end, in a goroutine of its own, and reports
-// the end to the loop. While the record of the start is on its way to the disk
-// it prepares what the child needs; nothing starts before.
+// the end to the loop. Nothing starts before the start is recorded.
 func (e *engine) launch(r *run) {
-	l, err := e.prepare(r)
+	e.journal.Flush()
+	g := e.gearOf(r)
+	if g.err == nil {
+		g.err = e.requirements(context.Background(), r.spec)
+	}
 	if broken := <-r.recorded; broken != nil {
-		_ = os.Remove(r.marks.Args())
+		g.discard()
 		e.post(func() { e.unstart(r) })
 		return
 	}
 	var p process
+	err := g.err
 	if err == nil {
-		p, err = e.starter(r, l)
+		p, err = e.starter(r, g)
+	}
+	if err != nil {
+		g.discard()
 	}
 	if proc.Transient(err) {
 		r.marks.Remove()
@@ -46,7 +53,6 @@ func (e *engine) launch(r *run) {
 		return
 	}
 	if err != nil {
-		_ = os.Remove(r.marks.Args())
 		now := time.Now()
 		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now}) })
 		return
@@ -91,6 +97,7 @@ func (e *engine) spawned(r *run, p process) {
 	if r.canceled || e.stopping && !r.outlives() {
 		p.Stop()
 	}
+	e.lookAhead(r.spec)
 }
 
 // outlives reports whether a run goes on without the daemon.
@@ -99,46 +106,20 @@ func (r *run) outlives() bool {
 	return shimmed && (r.spec.SurviveRestart || r.spec.KillMode == "none")
 }
 
-// prepare checks what a run requires and makes its files.
-func (e *engine) prepare(r *run) (proc.Launch, error) {
-	if err := e.requirements(context.Background(), r.spec); err != nil {
-		return proc.Launch{}, err
-	}
-	l, err := launchOf(r.spec, e.settings.Path)
-	if err != nil {
-		return l, err
-	}
-	l.Job, l.Dispatcher, l.Marks = r.job.ID.String(), r.spec.Name, r.marks
-	l.NotifySocket = r.marks.Notify()
-	if len(r.job.Arguments) > 0 {
-		l.ArgsFile = r.marks.Args()
-		if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
-			return l, fmt.Errorf("arguments file: %w", err)
-		}
-	}
-	out, err := e.dir.NewLog(r.job.ID)
-	if err != nil {
-		return l, fmt.Errorf("output file: %w", err)
-	}
-	l.OutputFile = out.Name()
-	_ = out.Close()
-	l.Env = append(l.Env, jobEnv(r.job, r.attempt, l.ArgsFile, e.cfg.Paths.Socket())...)
-	return l, nil
-}
-
 // startProcess starts a child of our own, or a shim with one where the job is
 // to outlive the daemon or can hide from it.
-func (e *engine) startProcess(r *run, l proc.Launch) (process, error) {
+func (e *engine) startProcess(r *run, g gear) (process, error) {
 	update := func(u proc.Update) { e.post(func() { e.progressed(r, u) }) }
-	switch {
-	case e.cfg.Shim == nil && l.NeedsShim():
-		return nil, errors.New(`kill_mode "tree" and leftovers "kill" need a shim, and this program has none`)
-	case e.cfg.Shim == nil, !r.spec.SurviveRestart && !l.NeedsShim():
-		p, err := proc.StartMarked(l, update)
+	l := g.launch
+	if g.kit != nil {
+		p, err := proc.StartMarked(g.kit, update)
 		if err != nil {
 			return nil, err // not p: a nil *Process is no nil process
 		}
 		return p, nil
+	}
+	if e.cfg.Shim == nil {
+		return nil, errors.New(`kill_mode "tree" and leftovers "kill" need a shim, and this program has none`)
 	}
 	var locks []*os.File
 	for _, l := range r.locks {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
-	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -27,11 +26,12 @@ type engine struct {
 	journal  *store.Journal
 	epoch    time.Time
 	catalog  atomic.Pointer[dispatchers.Catalog]
-	given    *handover                                // by the last image of the program, nil = none
-	starter  func(*run, proc.Launch) (process, error) // startProcess; another in tests of time
+	given    *handover                         // by the last image of the program, nil = none
+	starter  func(*run, gear) (process, error) // startProcess; another in tests of time
 	upgrades chan struct{}
 	calls    chan func()
-	boot     string        // of the machine, short
+	bootID   string        // of the machine
+	boot     string        // the same, short
 	epochID  string        // of the run directory
 	poked    chan struct{} // something was posted
 	postMu   sync.Mutex
@@ -48,6 +48,8 @@ type engine struct {
 	ending     map[queue.ID][]func()       // ended, not yet durable: what waits for that
 	joining    map[store.Key][]func(error) // joined, not yet durable: who asked again
 	conditions []condition                 // what others wait for
+	aheads     map[string]*ahead           // by dispatcher
+	chores     []func()                    // what can wait until what was decided is on its way
 	tallies    map[string]*tally
 	total      ipc.Counters
 	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open
@@ -98,8 +100,20 @@ func (e *engine) loop() {
 		case <-e.done:
 			return
 		}
+		e.doChores()
 		mem.event(e.now())
 		e.conditions = slices.DeleteFunc(e.conditions, condition.met)
+	}
+}
+
+// doChores does what was put off for the sake of the next job's start.
+func (e *engine) doChores() {
+	for len(e.chores) > 0 {
+		list := e.chores
+		e.chores = nil
+		for _, fn := range list {
+			fn()
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ type run struct {
 	process  process // nil until the child exists
 	marks    proc.Marks
 	recorded chan error // whether its start is durable, before anything starts
+	ahead    *ahead     // what was made for it before, nil = nothing
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
 	progress *ipc.Progress
@@ -123,15 +124,15 @@ func (e *engine) start(id queue.ID, attempt int) {
 		r.release()
 		return
 	}
-	r.job = applied
+	r.job, r.ahead = applied, e.takeAhead(r)
 	e.runs[id] = r
 	dur := e.durability(spec)
 	if spec.OnInterrupt == "rerun" && dur == store.Disk {
 		dur = store.Relaxed // running it again is allowed, so the start need not be certain
 	}
 	r.recorded = make(chan error, 1)
-	e.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
-	go e.launch(r)
+	e.journal.Queue(rec, dur, true, func(err error) { r.recorded <- err })
+	go e.launch(r) // which writes it
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries
@@ -237,6 +238,9 @@ func (e *engine) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why stri
 		last.EndedAt, out = out.EndedAt, &last
 	}
 	out.Error = &ipc.JobError{Kind: kind, Message: why}
+	if a := e.aheads[job.Dispatcher]; a != nil && a.id == id {
+		e.dropAhead(job.Dispatcher)
+	}
 	e.end(job, state, out)
 }
 
@@ -282,9 +286,14 @@ func (e *engine) finish(id queue.ID) {
 // The journal's writer does not wait for that.
 func (e *engine) forgetMarks(r *run) func(error) {
 	return func(err error) {
-		if err == nil {
-			go r.marks.Remove()
+		if err != nil {
+			return
 		}
+		if _, own := r.process.(*proc.Process); own {
+			go r.marks.RemoveOwn(len(r.job.Arguments) > 0)
+			return
+		}
+		go r.marks.Remove()
 	}
 }
 
@@ -313,7 +322,7 @@ func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then f
 		then(err)
 		e.post(func() { e.certain(id) })
 	})
-	e.prune(out.Output)
+	e.chores = append(e.chores, func() { e.logEnd(job, state); e.prune(out.Output) })
 	e.forgetRemoved(job.Dispatcher)
 }
 
@@ -337,7 +346,7 @@ func (e *engine) certain(id queue.ID) {
 	}
 }
 
-// tallyEnd counts and logs the end of a job.
+// tallyEnd counts the end of a job.
 func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
 	t := e.tally(job.Dispatcher)
 	t.lastJob, t.lastState = job.ID.String(), state
@@ -350,6 +359,10 @@ func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
 		}
 		return &c.Failed
 	})
+}
+
+// logEnd logs the end of a job.
+func (e *engine) logEnd(job *store.Job, state ipc.State) {
 	level := e.log.Info
 	if state != ipc.Succeeded {
 		level = e.log.Warn
@@ -414,6 +427,9 @@ const healEvery = 500 * time.Millisecond
 func (e *engine) heal() {
 	time.AfterFunc(healEvery, func() {
 		e.post(func() {
+			for name := range e.aheads {
+				e.dropAhead(name)
+			}
 			stale := e.staleMarks()
 			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err, stale) }) })
 		})

@@ -22,7 +22,6 @@ func permits() []permit {
 		// Processes.
 		{"daemon/internal/proc", kernel, "*", "processes are its subject"},
 		{"daemon/internal/proc", "os", "*", "processes, their output, their sockets"},
-		{"daemon/internal/proc", "net", "ListenUnixgram FilePacketConn", "a job's notify socket, also one that the last image handed over"},
 		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down; check becomes dispatchd"},
 		{"cmd/dispatchctl", kernel, "Statfs PidfdOpen Close Timex Adjtimex", "doctor asks the kernel what there is, and changes nothing"},
 		{"daemon", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"os"
 	"syscall"
 	"time"
 )
@@ -10,7 +9,7 @@ import (
 // kill_mode tree and leftovers kill. Only a shim has one.
 type crowd interface {
 	// join puts the child that is to be started into the crowd.
-	join(*os.ProcAttr)
+	join(*syscall.ProcAttr)
 	// started tells that it has, and which process it is.
 	started(pid int)
 	// place is a directory by which a later daemon finds the crowd, "" = none.

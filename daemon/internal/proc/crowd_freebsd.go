@@ -56,7 +56,7 @@ func newCrowds(string, bool) []crowd { return []crowd{&reaper{}} }
 // reaper is the crowd of a process reaper: the kernel knows its descendants.
 type reaper struct{ job int }
 
-func (r *reaper) join(*os.ProcAttr) { _ = procctl(reapAcquire, nil) }
+func (r *reaper) join(*syscall.ProcAttr) { _ = procctl(reapAcquire, nil) }
 
 func (r *reaper) started(pid int) { r.job = pid }
 

@@ -90,7 +90,7 @@ func cgroupMount() (string, error) {
 	return "", errors.New("no cgroup v2 is mounted")
 }
 
-func (c *cgroup) join(a *os.ProcAttr) {
+func (c *cgroup) join(a *syscall.ProcAttr) {
 	a.Sys.UseCgroupFD, a.Sys.CgroupFD = true, int(c.fd.Fd())
 }
 
@@ -149,7 +149,7 @@ func SweepCgroups() {
 // that a job's own parent leaves behind, however it detached.
 type offspring struct{}
 
-func (o *offspring) join(*os.ProcAttr) { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+func (o *offspring) join(*syscall.ProcAttr) { _ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
 
 func (o *offspring) started(pid int) { go reapOrphans(pid) }
 

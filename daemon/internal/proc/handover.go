@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -43,7 +42,7 @@ func (p *Process) Detach() (Handed, []*os.File, bool) {
 	case <-p.done:
 		return Handed{}, nil, false
 	}
-	h := Handed{Launch: p.launch, PID: p.child.Pid, Started: p.exit.Started, Left: p.left, TimedOut: p.exit.TimedOut, Notify: -1}
+	h := Handed{Launch: p.launch, PID: p.pid, Started: p.exit.Started, Left: p.left, TimedOut: p.exit.TimedOut, Notify: -1}
 	_ = p.progress.SetReadDeadline(time.Now())
 	<-p.rep.piped
 	r := p.rep
@@ -54,10 +53,8 @@ func (p *Process) Detach() (Handed, []*os.File, bool) {
 	files := []*os.File{p.progress}
 	h.Progress = int(p.progress.Fd())
 	if p.notify != nil {
-		if f, err := p.notify.conn.File(); err == nil {
-			files = append(files, f)
-			h.Notify = int(f.Fd())
-		}
+		files = append(files, p.notify.file)
+		h.Notify = int(p.notify.file.Fd())
 	}
 	return h, files, true
 }
@@ -65,26 +62,19 @@ func (p *Process) Detach() (Handed, []*os.File, bool) {
 // Resume watches a child that the last image of this program started.
 func Resume(h Handed, onUpdate func(Update)) (*Process, error) {
 	p := newProcess(h.Launch, onUpdate)
-	child, err := os.FindProcess(h.PID)
-	if err != nil {
-		return nil, err
-	}
 	if err := unix.SetNonblock(h.Progress, true); err != nil {
 		return nil, err
 	}
-	p.child, p.self = child, IdentityOf(h.PID)
+	p.pid, p.self = h.PID, IdentityOf(h.PID)
 	p.progress = os.NewFile(uintptr(h.Progress), "progress")
 	p.exit.Started, p.exit.TimedOut, p.left = h.Started, h.TimedOut, h.Left
 	p.rep.current = Update{Percent: h.Percent, Message: h.Message}
 	p.rep.result, p.rep.line, p.rep.skip = h.Result, h.Line, h.Skip
 	if h.Notify >= 0 {
-		f := os.NewFile(uintptr(h.Notify), "notify")
-		if c, err := net.FilePacketConn(f); err == nil {
-			if conn, ok := c.(*net.UnixConn); ok {
-				p.notify = &notifySocket{conn: conn, path: h.Launch.NotifySocket}
-			}
+		if err := unix.SetNonblock(h.Notify, true); err != nil {
+			return nil, err
 		}
-		_ = f.Close()
+		p.notify = &notifySocket{file: os.NewFile(uintptr(h.Notify), "notify"), path: h.Launch.NotifySocket}
 	}
 	p.watch()
 	return p, nil

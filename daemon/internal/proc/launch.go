@@ -41,6 +41,7 @@ type Launch struct {
 	KillMode     string        `json:"kill_mode"`     // group, tree, process, none
 	Leftovers    string        `json:"leftovers"`     // leave, kill: of an end by itself
 	MaxOutput    int64         `json:"max_output"`    // for who bounds the output while it runs
+	Boot         string        `json:"boot"`          // BootID, or "" to have it looked up
 
 	ByDescent bool  `json:"by_descent"` // follow a tree so even where there are cgroups
 	Marks     Marks `json:"marks"`      // of this attempt; "" = none
@@ -103,7 +104,7 @@ func LookPath(name, path string) (string, error) {
 const daemonUmask = 0o022
 
 // files opens what the child gets as descriptors 0 to 2, and the progress pipe.
-func (l *Launch) files() (list []*os.File, progress *os.File, err error) {
+func (l *Launch) files() (list []int, progress *os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(list)
@@ -119,11 +120,11 @@ func (l *Launch) files() (list []*os.File, progress *os.File, err error) {
 	}
 	list = append(list, stdin)
 	if l.OutputFile == "" {
-		list = append(list, os.Stdout, os.Stderr)
+		list = append(list, 1, 2)
 	} else {
 		out, err := open(l.OutputFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
 		if err != nil {
-			return list, nil, err
+			return list, nil, fmt.Errorf("output file: %w", err)
 		}
 		list = append(list, out, out)
 	}
@@ -134,39 +135,39 @@ func (l *Launch) files() (list []*os.File, progress *os.File, err error) {
 	return append(list, w), r, nil
 }
 
-// open opens a file for a child. os.OpenFile would offer it to the poller, with
-// five calls more.
-func open(path string, how int) (*os.File, error) {
+// open opens a file that a child gets, or of which little is wanted. os.OpenFile
+// would offer it to the poller, with six calls more.
+func open(path string, how int) (int, error) {
 	for {
 		fd, err := unix.Open(path, how|unix.O_CLOEXEC, 0o600)
 		switch {
 		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
+			return fd, nil
 		case !errors.Is(err, unix.EINTR):
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+			return -1, &os.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
 }
 
 // pipe makes a pipe from a child to us: only our end is the poller's.
-func pipe() (r, w *os.File, err error) {
+func pipe() (r *os.File, w int, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return nil, nil, os.NewSyscallError("pipe2", err)
+		return nil, -1, os.NewSyscallError("pipe2", err)
 	}
 	if err := unix.SetNonblock(fds[0], true); err != nil {
 		_ = unix.Close(fds[0])
 		_ = unix.Close(fds[1])
-		return nil, nil, os.NewSyscallError("pipe", err)
+		return nil, -1, os.NewSyscallError("pipe", err)
 	}
-	return os.NewFile(uintptr(fds[0]), "progress"), os.NewFile(uintptr(fds[1]), "progress"), nil
+	return os.NewFile(uintptr(fds[0]), "progress"), fds[1], nil
 }
 
 // closeAll closes our copies of the child's files, but never our own output.
-func closeAll(files []*os.File) {
-	for i, f := range files {
-		if f != os.Stdout && f != os.Stderr && (i != 2 || f != files[1]) {
-			_ = f.Close()
+func closeAll(files []int) {
+	for i, fd := range files {
+		if fd > 2 && (i != 2 || fd != files[1]) {
+			_ = unix.Close(fd)
 		}
 	}
 }
@@ -181,7 +182,7 @@ func (l *Launch) argv() []string {
 }
 
 // attributes are the child's session, directory and user.
-func (l *Launch) attributes(files []*os.File, env []string) *os.ProcAttr {
+func (l *Launch) attributes(files []int, env []string) *syscall.ProcAttr {
 	sys := &syscall.SysProcAttr{Setsid: true}
 	if l.OutputFile == "" { // in the foreground Ctrl-C must reach us, not it
 		sys = &syscall.SysProcAttr{Setpgid: true}
@@ -192,7 +193,11 @@ func (l *Launch) attributes(files []*os.File, env []string) *os.ProcAttr {
 	if c := l.Credential; c != nil {
 		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
 	}
-	return &os.ProcAttr{Dir: l.Dir, Env: env, Files: files, Sys: sys}
+	attr := &syscall.ProcAttr{Dir: l.Dir, Env: env, Sys: sys}
+	for _, fd := range files {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	return attr
 }
 
 // startError says which file of a launch is at fault.

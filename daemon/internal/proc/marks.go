@@ -36,6 +36,15 @@ func (m Marks) Args() string { return string(m) + ".args" }
 // Notify is the path of the attempt's notify socket.
 func (m Marks) Notify() string { return string(m) + ".notify" }
 
+// RemoveOwn is Remove for a child of our own that has ended: with args where it
+// had arguments. Its other files were never there, or are gone.
+func (m Marks) RemoveOwn(args bool) {
+	_ = unix.Unlink(m.run())
+	if args {
+		_ = unix.Unlink(m.Args())
+	}
+}
+
 // Remove removes the files. The end must be durable elsewhere by then.
 func (m Marks) Remove() {
 	for _, path := range []string{m.fifo(), m.run(), m.status(), m.status() + ".new", m.Args(), m.Notify()} {
@@ -53,51 +62,54 @@ type mark struct {
 
 // begin makes .run, and fails where somebody has made it before: an attempt is
 // started once.
-func (m Marks) begin(first mark) (*os.File, error) {
-	f, err := open(m.run(), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND)
-	if err != nil {
-		return nil, err
+func (m Marks) begin(first mark) (fd int, err error) {
+	fd, err = open(m.run(), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND)
+	if err != nil || first == (mark{}) {
+		return fd, err
 	}
-	if first == (mark{}) {
-		return f, nil
-	}
-	if err := note(f, first); err != nil {
-		_ = f.Close()
+	if err := note(fd, first); err != nil {
+		_ = unix.Close(fd)
 		_ = os.Remove(m.run())
-		return nil, err
+		return -1, err
 	}
-	return f, nil
+	return fd, nil
 }
 
 // Began reports whether the attempt was started.
 func (m Marks) Began() bool { _, ok := m.began(); return ok }
 
 // StartMarked starts a child of our own, with the marks by which a later daemon
-// finds what is left of it.
-func StartMarked(l Launch, onUpdate func(Update)) (*Process, error) {
-	f, err := l.Marks.begin(mark{})
+// finds what is left of it. After an error the kit is still
+// the caller's.
+func StartMarked(k *Kit, onUpdate func(Update)) (*Process, error) {
+	marks := k.launch.Marks
+	run, err := marks.begin(mark{})
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	defer func() { _ = f.Close() }()
-	p, err := Start(l, onUpdate)
+	defer func() { _ = unix.Close(run) }()
+	p, err := k.start(onUpdate)
 	if err != nil {
-		l.Marks.Remove()
+		marks.Remove()
 		return nil, err
 	}
 	child := p.Identity()
-	_ = note(f, mark{Child: &child}) // without it the child is found by its environment
+	_ = note(run, mark{Child: &child}) // without it the child is found by its environment
 	return p, nil
 }
 
 // note adds a line to .run.
-func note(f *os.File, line mark) error {
+func note(run int, line mark) error {
 	text, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(text, '\n'))
-	return err
+	for {
+		_, err = unix.Write(run, append(text, '\n'))
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // began reads .run; false where the attempt was never started.

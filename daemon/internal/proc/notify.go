@@ -2,7 +2,7 @@ package proc
 
 import (
 	"errors"
-	"net"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -14,31 +14,33 @@ import (
 // notifySocket takes the datagrams that sd_notify sends. A nil one is no
 // socket at all.
 type notifySocket struct {
-	conn *net.UnixConn
+	file *os.File
 	path string
 }
 
-// listenNotify makes the socket, for the child's user only.
+// listenNotify makes the socket, for the child's user only. Package net would
+// take three calls more, for each job.
 func listenNotify(path string, cred *Credential) (*notifySocket, error) {
-	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
-	conn, err := net.ListenUnixgram("unixgram", addr)
-	if errors.Is(err, unix.EADDRINUSE) { // left there by a crash
-		_ = os.Remove(path)
-		conn, err = net.ListenUnixgram("unixgram", addr)
-	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, os.NewSyscallError("socket", err)
 	}
-	s := &notifySocket{conn: conn, path: path}
-	if err := os.Chmod(path, 0o600); err != nil {
+	addr := &unix.SockaddrUnix{Name: path}
+	err = unix.Bind(fd, addr)
+	if errors.Is(err, unix.EADDRINUSE) { // left there by a crash
+		_ = unix.Unlink(path)
+		err = unix.Bind(fd, addr)
+	}
+	if err == nil {
+		err = unix.Chmod(path, 0o600)
+	}
+	if err == nil && cred != nil {
+		err = unix.Chown(path, int(cred.UID), int(cred.GID))
+	}
+	s := &notifySocket{file: os.NewFile(uintptr(fd), "notify"), path: path}
+	if err != nil {
 		s.close()
-		return nil, err
-	}
-	if cred != nil {
-		if err := os.Chown(path, int(cred.UID), int(cred.GID)); err != nil {
-			s.close()
-			return nil, err
-		}
+		return nil, fmt.Errorf("notify socket: %w", err)
 	}
 	return s, nil
 }
@@ -53,7 +55,7 @@ func (s *notifySocket) read(r *reporter) {
 	}
 	buf := make([]byte, maxDatagram)
 	for {
-		n, err := s.conn.Read(buf)
+		n, err := s.file.Read(buf)
 		if err != nil {
 			return
 		}
@@ -70,7 +72,7 @@ func (s *notifySocket) close() {
 	if s == nil {
 		return
 	}
-	_ = s.conn.Close()
+	_ = s.file.Close()
 	_ = unix.Unlink(s.path)
 }
 

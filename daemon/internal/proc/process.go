@@ -16,7 +16,7 @@ import (
 // Process is a running child under supervision.
 type Process struct {
 	launch Launch
-	child  *os.Process
+	pid    int
 	self   Identity
 	stop   chan struct{} // closed by Stop
 	kill   chan struct{} // closed by Kill
@@ -34,38 +34,6 @@ type Process struct {
 	detached chan struct{} // closed when nobody here watches it any more
 	once     sync.Once
 	killed   sync.Once
-}
-
-// Start starts a child and supervises it. onUpdate gets its progress, at most
-// five times a second and the last word always, on a goroutine of its own.
-func Start(l Launch, onUpdate func(Update)) (*Process, error) {
-	files, progress, err := l.files()
-	if err != nil {
-		return nil, err
-	}
-	env := l.Env
-	var notify *notifySocket
-	if l.NotifySocket != "" {
-		if notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
-			env = append(env[:len(env):len(env)], "NOTIFY_SOCKET="+l.NotifySocket)
-		} // without it progress still comes on descriptor 3
-	}
-	p := newProcess(l, onUpdate)
-	p.progress, p.notify, p.left = progress, notify, l.Timeout
-	p.exit.Started = time.Now()
-	err = p.fork(files, env)
-	closeAll(files)
-	if err != nil {
-		_ = progress.Close()
-		notify.close()
-		return nil, startError(&l, err)
-	}
-	p.self = IdentityOf(p.child.Pid)
-	if p.all != nil {
-		p.all.started(p.child.Pid)
-	}
-	p.watch()
-	return p, nil
 }
 
 // newProcess makes a process that is not there yet.
@@ -86,16 +54,16 @@ func (p *Process) watch() {
 }
 
 // fork starts the child, in a crowd where one is wanted.
-func (p *Process) fork(files []*os.File, env []string) (err error) {
+func (p *Process) fork(files []int, env []string) (err error) {
 	l, argv := &p.launch, p.launch.argv()
 	if !l.Alone || !l.tracked() {
-		p.child, err = os.StartProcess(argv[0], argv, l.attributes(files, env))
+		p.pid, err = syscall.ForkExec(argv[0], argv, l.attributes(files, env))
 		return err
 	}
 	for _, all := range newCrowds(filepath.Base(string(l.Marks)), l.ByDescent) {
 		a := l.attributes(files, env)
 		all.join(a)
-		if p.child, err = os.StartProcess(argv[0], argv, a); err == nil {
+		if p.pid, err = syscall.ForkExec(argv[0], argv, a); err == nil {
 			p.all = all
 			return nil
 		}
@@ -122,31 +90,38 @@ func (p *Process) Kill() { p.killed.Do(func() { close(p.kill) }) }
 // supervise waits for the child's end and enforces it.
 func (p *Process) supervise() {
 	dead := make(chan struct{})
-	go func() { waitDead(p.child.Pid); close(dead) }()
+	go func() { waitDead(p.pid); close(dead) }()
 	stopped, detached := p.await(dead)
 	if detached {
 		close(p.detached)
 		return
 	}
 	p.leave(stopped)
-	state, err := p.child.Wait()
+	status, err := reap(p.pid)
 	if p.exit.Ended.IsZero() {
 		p.exit.Ended = time.Now()
 	}
-	p.judge(state, err)
+	p.judge(status, err)
 	p.rep.finish(p.progress)
 	p.exit.Result, p.exit.Progress = p.rep.last()
 	if p.all != nil {
 		p.all.close()
 	}
-	go p.tidy()
 	close(p.done)
-}
-
-// tidy gives back what only the child's life needed. Nobody waits for it.
-func (p *Process) tidy() {
+	// What only the child's life needed. Nobody waits for it.
 	p.notify.close()
 	_ = p.progress.Close()
+}
+
+// reap takes the status of a dead child.
+func reap(pid int) (syscall.WaitStatus, error) {
+	for {
+		var status unix.WaitStatus
+		_, err := unix.Wait4(pid, &status, 0, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return syscall.WaitStatus(status), err
+		}
+	}
 }
 
 // leave sees to what the dead child left running: nobody may be left where we
@@ -158,7 +133,7 @@ func (p *Process) leave(stopped bool) {
 		return
 	case p.all == nil:
 		if !stopped {
-			_ = unix.Kill(-p.child.Pid, unix.SIGTERM)
+			_ = unix.Kill(-p.pid, unix.SIGTERM)
 		}
 		p.sweep()
 		return
@@ -244,14 +219,14 @@ const sweepStep = 20 * time.Millisecond
 // is dead and not yet waited for, so its group id cannot be anybody else's.
 func (p *Process) sweep() {
 	end := time.Now().Add(p.launch.Grace)
-	for groupAlive(p.child.Pid) && time.Now().Before(end) {
+	for groupAlive(p.pid) && time.Now().Before(end) {
 		select {
 		case <-time.After(sweepStep):
 		case <-p.kill:
 			end = time.Now()
 		}
 	}
-	_ = unix.Kill(-p.child.Pid, unix.SIGKILL)
+	_ = unix.Kill(-p.pid, unix.SIGKILL)
 }
 
 // signal sends a signal to whom the kill_mode names.
@@ -260,25 +235,24 @@ func (p *Process) signal(s syscall.Signal) {
 	case p.launch.KillMode == "tree" && p.all != nil:
 		p.all.signal(s)
 	case p.launch.KillMode == "process", p.launch.KillMode == "none": // none: only by Kill
-		_ = unix.Kill(p.child.Pid, s)
+		_ = unix.Kill(p.pid, s)
 	default:
-		_ = unix.Kill(-p.child.Pid, s)
+		_ = unix.Kill(-p.pid, s)
 	}
 }
 
 // judge reads the wait status.
-func (p *Process) judge(state *os.ProcessState, err error) {
+func (p *Process) judge(status syscall.WaitStatus, err error) {
 	if err != nil {
-		p.exit.Err = errors.Join(errors.New("wait"), err)
+		p.exit.Err = os.NewSyscallError("wait", err)
 		return
 	}
-	status, ok := state.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
+	if status.Signaled() {
 		p.exit.Signal = unix.SignalName(status.Signal())
 		p.exit.Code = 128 + int(status.Signal())
 		return
 	}
-	p.exit.Code = state.ExitCode()
+	p.exit.Code = status.ExitStatus()
 }
 
 // progressOf is the wire's form of an update.

@@ -91,7 +91,7 @@ func RunShim(trim func(path string, size, keep int64)) int {
 // shim is one at work.
 type shim struct {
 	launch Launch
-	run    *os.File // .run
+	run    int      // .run
 	status *os.File // what becomes .status
 
 	mu   sync.Mutex

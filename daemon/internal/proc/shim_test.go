@@ -218,7 +218,12 @@ func TestUnborn(t *testing.T) {
 	if _, err := m.begin(mark{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := StartMarked(Launch{Argv: []string{"/bin/true"}, Dir: "/", Marks: m}, func(Update) {}); err == nil {
+	k, err := Prepare(Launch{Argv: []string{"/bin/true"}, Dir: "/", Marks: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Discard()
+	if _, err := StartMarked(k, func(Update) {}); err == nil {
 		t.Error("started twice")
 	}
 }

@@ -241,6 +241,17 @@ func (c *Core) DispatcherCounts(name string) (queued, running int) {
 	return d.queued(), len(d.running)
 }
 
+// Head is the job of a dispatcher that is the first to start when a run of it
+// ends, and its attempt, as things are now. False: none is ready.
+func (c *Core) Head(name string) (ID, int, bool) {
+	d := c.dispatchers[name]
+	if d == nil || d.line.len() == 0 {
+		return ID{}, 0, false
+	}
+	j := d.line.at(0)
+	return j.id, int(j.attempt) + 1, true
+}
+
 // change notes that the next pass has something to look at.
 func (c *Core) change() {
 	c.dirty = true

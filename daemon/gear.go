@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+)
+
+// gear is what a run needs beside its locks: the launch, the files it names,
+// and for a child of our own all that is opened for it.
+type gear struct {
+	launch proc.Launch
+	kit    *proc.Kit // nil for a shim
+	err    error     // why there is none
+}
+
+// discard gives back what was made for a run that does not come to be.
+func (g gear) discard() {
+	g.kit.Discard()
+	if g.launch.ArgsFile != "" {
+		_ = os.Remove(g.launch.ArgsFile)
+	}
+}
+
+// gearUp makes the gear of one attempt of a job.
+func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gear {
+	l, err := launchOf(spec, e.settings.Path)
+	if err != nil {
+		return gear{err: err}
+	}
+	l.Marks, l.Boot = e.marks(job.ID, attempt), e.bootID
+	l.Job, l.Dispatcher, l.NotifySocket = job.ID.String(), spec.Name, l.Marks.Notify()
+	l.OutputFile = e.dir.LogPath(job.ID)
+	if len(job.Arguments) > 0 {
+		l.ArgsFile = l.Marks.Args()
+		if err := writeArgs(l.ArgsFile, job.Arguments, l.Credential); err != nil {
+			return gear{launch: l, err: fmt.Errorf("arguments file: %w", err)}
+		}
+	}
+	l.Env = append(l.Env, jobEnv(job, attempt, l.ArgsFile, e.cfg.Paths.Socket())...)
+	g := gear{launch: l}
+	if !l.NeedsShim() && (e.cfg.Shim == nil || !spec.SurviveRestart) {
+		g.kit, g.err = proc.Prepare(l)
+		return g
+	}
+	out, err := e.dir.NewLog(job.ID) // a full disk is told by us, who can put the start off
+	if err != nil {
+		g.err = fmt.Errorf("output file: %w", err)
+		return g
+	}
+	_ = out.Close()
+	return g
+}
+
+// ahead is the gear of a dispatcher's next run, made while the present one is
+// under way: between two short jobs it is what takes longest.
+type ahead struct {
+	id      queue.ID
+	attempt int
+	spec    *dispatchers.Spec
+	gear    chan gear // gets it once
+}
+
+// lookAhead has the gear of a dispatcher's next run made, if one is queued.
+func (e *engine) lookAhead(spec *dispatchers.Spec) {
+	id, attempt, ok := e.core.Head(spec.Name)
+	if !ok || e.stopping || e.leaving || e.journalErr != nil {
+		return
+	}
+	if a := e.aheads[spec.Name]; a != nil {
+		if a.id == id && a.attempt == attempt && a.spec == spec {
+			return
+		}
+		e.dropAhead(spec.Name)
+	}
+	job, ok := e.book.Job([16]byte(id))
+	if !ok {
+		return
+	}
+	a := &ahead{id: id, attempt: attempt, spec: spec, gear: make(chan gear, 1)}
+	e.aheads[spec.Name] = a
+	go func() { a.gear <- e.gearUp(job, spec, attempt) }()
+}
+
+// takeAhead gives what was made ahead for a run, nil if it was for another.
+func (e *engine) takeAhead(r *run) *ahead {
+	a := e.aheads[r.spec.Name]
+	if a == nil {
+		return nil
+	}
+	if a.id != r.id || a.attempt != r.attempt || a.spec != r.spec {
+		e.dropAhead(r.spec.Name)
+		return nil
+	}
+	delete(e.aheads, r.spec.Name)
+	return a
+}
+
+// dropAhead gives back what was made ahead for a dispatcher.
+func (e *engine) dropAhead(name string) {
+	if a := e.aheads[name]; a != nil {
+		delete(e.aheads, name)
+		go func() { (<-a.gear).discard() }()
+	}
+}
+
+// gearOf is the gear of a run: what was made ahead, or else is made now.
+func (e *engine) gearOf(r *run) gear {
+	if r.ahead != nil {
+		g := <-r.ahead.gear
+		if g.err == nil {
+			return g
+		}
+		g.discard()
+	}
+	return e.gearUp(r.job, r.spec, r.attempt)
+}
