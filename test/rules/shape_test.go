@@ -18,6 +18,8 @@ func variables() map[string]string {
 		"test/cli.bin":         "as in test/e2e",
 		"test/crash.opt":       "TestMain reads the flags, and has no other way to tell the tests",
 		"test/crash.bin":       "as in test/e2e",
+		"test/power.opt":       "as in test/crash",
+		"test/power.bin":       "as in test/e2e",
 		"test/e2e.bin":         "TestMain builds the programs once, and has no other way to tell the tests where",
 	}
 }

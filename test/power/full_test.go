@@ -1,0 +1,209 @@
+//go:build linux
+
+package power
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/ipc"
+)
+
+// crowd are callers on a disk that fills up.
+type crowd struct {
+	mu      sync.Mutex
+	told    *told
+	answers []answer
+	bad     []string
+}
+
+// answer is one notify's: when it came, and why it was refused.
+type answer struct {
+	at  time.Time
+	err error
+}
+
+// call asks until ctx is done. Every answer must be a job or a typed refusal.
+func (c *crowd) call(ctx context.Context, b *box, lane uint64) {
+	rng := random(lane)
+	for i := 0; ctx.Err() == nil; i++ {
+		args := fmt.Sprintf(`{"caller":%d,"i":%d,"pad":%q}`, lane, i, strings.Repeat("x", rng.IntN(2000)))
+		n, err := b.notify(context.WithoutCancel(ctx), "op", args, "")
+		c.note(n.ID, args, err)
+		if err == nil && rng.IntN(4) == 0 {
+			c.wait(ctx, b, n.ID)
+		}
+		breathe(ctx, rng)
+	}
+}
+
+// breathe is a caller's pause.
+func breathe(ctx context.Context, rng *rand.Rand) {
+	select {
+	case <-time.After(time.Duration(rng.IntN(5)) * time.Millisecond):
+	case <-ctx.Done():
+	}
+}
+
+func (c *crowd) note(id, args string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers = append(c.answers, answer{time.Now(), err})
+	if err == nil {
+		c.told.accepted[id] = args
+	} else if !is(err, ipc.KindJournalUnavailable) {
+		c.bad = append(c.bad, err.Error())
+	}
+}
+
+func (c *crowd) wait(ctx context.Context, b *box, id string) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	job, err := b.client.Await(ctx, id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil && job.State.Final() {
+		c.told.ended[id] = job.State
+	}
+}
+
+// first waits for an answer after a time, and says how long that took.
+func (c *crowd) first(t *testing.T, since time.Time, fits func(answer) bool) time.Duration {
+	t.Helper()
+	for start := time.Now(); ; <-time.After(5 * time.Millisecond) {
+		c.mu.Lock()
+		i := slices.IndexFunc(c.answers, func(a answer) bool { return a.at.After(since) && fits(a) })
+		var took time.Duration
+		if i >= 0 {
+			took = c.answers[i].at.Sub(since)
+		}
+		c.mu.Unlock()
+		if i >= 0 {
+			return took
+		}
+		if time.Since(start) > patience {
+			t.Fatal("no such answer came")
+		}
+	}
+}
+
+// accepted and refused are what is waited for.
+func accepted(a answer) bool { return a.err == nil }
+func refused(a answer) bool  { return a.err != nil }
+
+// fillUp takes all space of a file system, and gives the file that has it.
+func fillUp(dir string) (string, error) {
+	path := filepath.Join(dir, "filler")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return path, err
+	}
+	size := int64(0)
+	for step := int64(1 << 20); step >= 4096; {
+		switch err := unix.Fallocate(int(f.Fd()), 0, size, step); {
+		case err == nil:
+			size += step
+		case errors.Is(err, unix.ENOSPC):
+			step /= 2
+		case !errors.Is(err, unix.EINTR):
+			return path, errors.Join(err, f.Close())
+		}
+	}
+	return path, f.Close()
+}
+
+// quiet waits until everything that was accepted has ended: on a full disk it
+// must, in the space that was set aside for that.
+func (b *box) quiet(t *testing.T) {
+	t.Helper()
+	for start := time.Now(); ; <-time.After(20 * time.Millisecond) {
+		s, err := b.client.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Queued+s.Running == 0 {
+			return
+		}
+		if time.Since(start) > patience {
+			t.Fatalf("%d queued and %d running jobs do not end on a full disk\n%s", s.Queued, s.Running, b.life.log())
+		}
+	}
+}
+
+// A disk that is full for a while, under load: what was accepted runs and ends,
+// nothing is accepted that could be lost, and when there is space again jobs
+// are accepted within two seconds.
+func TestFullDisk(t *testing.T) {
+	dir := memory(t)
+	image := filepath.Join(dir, "image")
+	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBox(t, simple())
+	mount(t, image, b.path("state"))
+	defer unmount(t, b.path("state"))
+	defer b.kill()
+	b.rise(stock())
+	c := &crowd{told: newTold()}
+	ctx, stop := context.WithCancel(t.Context())
+	var callers sync.WaitGroup
+	defer callers.Wait()
+	defer stop()
+	for i := range 6 {
+		callers.Go(func() { c.call(ctx, b, uint64(100+i)) })
+	}
+	<-time.After(time.Second)
+	filler, err := fillUp(b.path("state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := c.first(t, time.Now(), refused)
+	b.quiet(t)
+	<-time.After(time.Duration(opt.full) * time.Second)
+	if h, err := b.client.Health(t.Context()); err != nil || h.Status != "degraded" {
+		t.Errorf("health on a full disk: %+v, %v", h, err)
+	}
+	freed := time.Now()
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	back := c.first(t, freed, accepted)
+	<-time.After(time.Second)
+	stop()
+	callers.Wait()
+	if back > 2*time.Second {
+		t.Errorf("accepted again only after %s\n%s", back, b.life.log())
+	}
+	c.say(t, full, back)
+	b.kill()
+	if err := b.check(c.told); err != nil {
+		t.Error(err)
+	}
+}
+
+// say tells what happened.
+func (c *crowd) say(t *testing.T, full, back time.Duration) {
+	t.Helper()
+	n := 0
+	for _, a := range c.answers {
+		if a.err != nil {
+			n++
+		}
+	}
+	t.Logf("%d jobs accepted, %d notifies refused; refused %s after the disk was full, accepted %s after there was space again",
+		len(c.told.accepted), n, full.Round(time.Millisecond), back.Round(time.Millisecond))
+	for _, text := range c.bad {
+		t.Error(text)
+	}
+}
