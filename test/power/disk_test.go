@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,7 @@ type disk struct {
 	mu      sync.Mutex
 	content []byte
 	record  []entry
+	delay   time.Duration // of each flush
 }
 
 // entry is one write, or a flush of all before it.
@@ -59,6 +61,13 @@ func newDisk(t *testing.T, dir string, content []byte) *disk {
 		_ = unix.Close(d.fd)
 	})
 	return d
+}
+
+// slow makes each flush take this long.
+func (d *disk) slow(delay time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.delay = delay
 }
 
 // position is how many writes and flushes there have been.
@@ -103,6 +112,12 @@ func (d *disk) serve() {
 		op, id := binary.LittleEndian.Uint32(buf[4:]), binary.LittleEndian.Uint64(buf[8:])
 		if op == opForget || op == opBatchForget || op == opInterrupt {
 			continue
+		}
+		if op == opFsync {
+			d.mu.Lock()
+			delay := d.delay
+			d.mu.Unlock()
+			<-time.After(delay)
 		}
 		out, errno := d.answer(op, buf[headIn:n])
 		head := binary.LittleEndian.AppendUint32(nil, uint32(headOut+len(out)))

@@ -16,8 +16,8 @@
 // kind with each error, the Nth one or all from then on. It must answer with a
 // typed error or truthfully, live, and recover when the fault ends.
 //
-// A full disk, for ten seconds under load; and damaged journals, with a real
-// daemon started on each.
+// A full disk, for ten seconds under load; a slow one; and damaged journals,
+// with a real daemon started on each.
 //
 // The long form is for a machine of its own, and wants root:
 //
