@@ -70,6 +70,7 @@ type Journal struct {
 	full      error // no space for what needs space of its own
 	onFail    func(error)
 	onFull    func(error)
+	hurried   bool               // what waits for a sync gets it now
 	memory    map[ulid.ULID]bool // open jobs that are not written
 	size      int64              // written
 	base      int64              // size of the last snapshot
@@ -88,6 +89,8 @@ type Journal struct {
 	denied    map[ulid.ULID]bool // jobs that were refused
 	probeAt   time.Time          // when to look for space again, zero = there is
 	syncAt    time.Time          // when what is written must be synced, zero = it is
+	late      []entry            // written, and told when that is synced
+	rush      bool               // somebody waits for one of them
 	ended     chan struct{}
 }
 
@@ -249,7 +252,8 @@ func (j *Journal) SetOnFull(fn func(error)) {
 
 // Append queues a record and never blocks. done is called on the writer's
 // goroutine when the record is as durable as asked, or with the reason why it
-// is not. What is not urgent may wait up to 100 ms for a sync.
+// is not. What is not urgent may wait up to 100 ms for a sync, and so for its
+// done; Hurry ends that.
 func (j *Journal) Append(rec Record, dur Durability, urgent bool, done func(error)) {
 	j.Queue(rec, dur, urgent, done)
 	j.poke()
@@ -326,6 +330,14 @@ func (j *Journal) Rewrite(s Snapshot, done func(error)) {
 	j.poke()
 }
 
+// Hurry has what was appended synced now: somebody waits for it.
+func (j *Journal) Hurry() {
+	j.mu.Lock()
+	j.hurried = true
+	j.mu.Unlock()
+	j.poke()
+}
+
 // poke wakes the writer.
 func (j *Journal) poke() {
 	select {
@@ -364,5 +376,7 @@ func (j *Journal) Close() error {
 	if j.failed != nil {
 		return errors.Join(j.failed, j.f.Close())
 	}
-	return errors.Join(j.seal(), j.f.Close())
+	err := j.seal()
+	j.tellLate(err)
+	return errors.Join(err, j.f.Close())
 }

@@ -61,6 +61,7 @@ func (j *Journal) replace(s Snapshot) error {
 		}
 		return err
 	}
+	j.tellLate(nil) // they are in the snapshot
 	return nil
 }
 

@@ -47,6 +47,7 @@ func (j *Journal) take() ([]entry, *rewrite, bool) {
 	defer j.mu.Unlock()
 	batch, rw := j.pending, j.rewriting
 	j.pending = nil
+	j.rush, j.hurried = j.rush || j.hurried, false
 	if rw != nil {
 		batch, j.pending = batch[:rw.behind], batch[rw.behind:]
 	}
@@ -83,6 +84,10 @@ func (j *Journal) rest(timer *time.Timer, due time.Time) {
 // time. It says when the next of them is, zero = never.
 func (j *Journal) onTime() time.Time {
 	now := time.Now()
+	if j.rush && len(j.late) > 0 {
+		j.syncAt = now
+	}
+	j.rush = false // what it was for is written, and in late or told
 	if at := j.syncAt; !at.IsZero() && !now.Before(at) {
 		if err := j.sync(); err != nil {
 			j.fail(err, nil)
@@ -104,6 +109,7 @@ func (j *Journal) sync() error {
 		return fmt.Errorf("%w: %w", ErrInDoubt, err)
 	}
 	j.syncAt, j.safe = time.Time{}, j.allocated
+	j.tellLate(nil)
 	return nil
 }
 
@@ -131,7 +137,26 @@ func (j *Journal) commit(batch []entry) {
 		j.fail(err, out.entries)
 		return
 	}
-	j.tell(out.entries, nil) // what waits for the disk was urgent
+	j.written(out.entries)
+}
+
+// written tells of a batch that is written what has only to be that, and keeps
+// the rest for the sync if that is yet to come.
+func (j *Journal) written(batch []entry) {
+	for i, e := range batch {
+		if e.dur == Disk && !j.syncAt.IsZero() {
+			j.late = append(j.late, e)
+		} else {
+			j.tell(batch[i:i+1], nil)
+		}
+	}
+}
+
+// tellLate tells those that waited for a sync how it went.
+func (j *Journal) tellLate(err error) {
+	late := j.late
+	j.late = nil
+	j.tell(late, err)
 }
 
 // encode makes the lines of a batch. What is refused is told so, and left out.
@@ -187,7 +212,8 @@ func (j *Journal) put(out lines) error {
 	j.mu.Lock()
 	j.size += int64(len(out.text))
 	j.mu.Unlock()
-	if !out.urgent {
+	// Under load there is no rest in which a sync that was put off is made.
+	if !out.urgent && time.Now().Before(j.syncAt) {
 		return nil
 	}
 	return j.sync()
@@ -222,6 +248,9 @@ func (j *Journal) fail(err error, batch []entry) {
 	onFail := j.onFail
 	j.mu.Unlock()
 	j.syncAt, j.probeAt = time.Time{}, time.Time{}
+	if len(j.late) > 0 {
+		j.tellLate(fmt.Errorf("%w: %s", ErrInDoubt, err.Error()))
+	}
 	j.tell(batch, err)
 	if onFail != nil {
 		onFail(err)
