@@ -15,31 +15,34 @@ import (
 	"dispatchd/ipc"
 )
 
-// find asks the loop for one job's view. If the job has ended, it waits until
-// that is certain.
+// find asks the loop for one job's view. If the job has ended just now, it waits
+// until it is known whether that may be told.
 func (e *engine) find(ctx context.Context, id string, also func(*store.Job)) (ipc.Job, error) {
 	var view ipc.Job
 	var err error
-	certain := make(chan struct{})
+	found := make(chan struct{})
 	if stopped := e.do(ctx, func() {
 		var job *store.Job
 		if job, err = e.book.Find(id); err != nil {
-			close(certain)
+			close(found)
 			return
 		}
-		view = e.view(job)
-		if also != nil {
-			also(job)
-		}
-		e.whenCertain(queue.ID(job.ID), func() { close(certain) })
+		e.whenDecided(queue.ID(job.ID), func() {
+			defer close(found)
+			job := e.told(job)
+			view = e.view(job)
+			if also != nil {
+				also(job)
+			}
+		})
 	}); stopped != nil {
-		return view, stopped
+		return ipc.Job{}, stopped
 	}
 	select {
-	case <-certain:
+	case <-found:
 		return view, err
 	case <-e.done:
-		return view, errStopping()
+		return ipc.Job{}, errStopping()
 	}
 }
 
@@ -88,26 +91,32 @@ func (e *engine) leave(id string, ch chan struct{}) {
 
 // Jobs lists jobs, newest first.
 func (e *engine) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
-	views := []ipc.Job{}
-	var uncertain []chan struct{}
-	err := e.do(ctx, func() {
-		for _, job := range e.book.List(f) {
-			views = append(views, e.view(job))
-			if _, open := e.ending[queue.ID(job.ID)]; open {
-				ch := make(chan struct{})
-				uncertain = append(uncertain, ch)
-				e.whenCertain(queue.ID(job.ID), func() { close(ch) })
-			}
+	var views []ipc.Job
+	all := make(chan struct{})
+	if err := e.do(ctx, func() {
+		list := e.book.List(f)
+		views = make([]ipc.Job, len(list))
+		left := len(list)
+		if left == 0 {
+			close(all)
 		}
-	})
-	for _, ch := range uncertain {
-		select {
-		case <-ch:
-		case <-e.done:
-			return views, errStopping()
+		for i, job := range list {
+			e.whenDecided(queue.ID(job.ID), func() {
+				views[i] = e.view(e.told(job))
+				if left--; left == 0 {
+					close(all)
+				}
+			})
 		}
+	}); err != nil {
+		return nil, err
 	}
-	return views, err
+	select {
+	case <-all:
+		return views, nil
+	case <-e.done:
+		return nil, errStopping()
+	}
 }
 
 // Log reads a job's output from a byte on, following it while the job runs.

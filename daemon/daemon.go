@@ -87,7 +87,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		runs:     map[queue.ID]*run{},
 		inflight: map[queue.ID][]func(error){},
 		waiters:  map[queue.ID][]chan struct{}{},
-		ending:   map[queue.ID][]func(){},
+		ending:   map[queue.ID]*ending{},
 		joining:  map[store.Key][]func(error){},
 		tallies:  map[string]*tally{},
 		aheads:   map[string]*ahead{},
@@ -185,25 +185,11 @@ func (e *engine) stop(srv *server.Server, l *net.UnixListener) error {
 	_ = l.Close()
 	_ = os.Remove(e.cfg.Paths.Socket())
 	<-e.ended
-	e.saveEnds()
-	if err := e.journal.Close(); err != nil {
-		return fmt.Errorf("journal close: %w", err)
+	if err := e.putDown(); err != nil {
+		return err
 	}
 	e.log.Info("stopped")
 	return nil
-}
-
-// saveEnds tries once more to write what a broken journal could not take: ends
-// that are in the book only.
-func (e *engine) saveEnds() {
-	if e.journalErr == nil {
-		return
-	}
-	saved := make(chan error, 1)
-	e.journal.Rewrite(e.book.Snapshot(), func(err error) { saved <- err })
-	if err := <-saved; err != nil {
-		e.log.Error("journal: what ended since it broke is lost", "error", err)
-	}
 }
 
 // makeRunDir makes the directories of socket and locks, ours and 0755, so that

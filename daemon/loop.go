@@ -45,7 +45,7 @@ type engine struct {
 	runs       map[queue.ID]*run
 	inflight   map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
 	waiters    map[queue.ID][]chan struct{}
-	ending     map[queue.ID][]func()       // ended, not yet durable: what waits for that
+	ending     map[queue.ID]*ending        // ended, not yet durable
 	joining    map[store.Key][]func(error) // joined, not yet durable: who asked again
 	conditions []condition                 // what others wait for
 	aheads     map[string]*ahead           // by dispatcher

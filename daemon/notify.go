@@ -201,6 +201,7 @@ func (e *engine) settled(id queue.ID, err error) {
 		delete(e.runs, id)
 	}
 	e.book.Forget([16]byte(id))
+	e.forgetEnd(id)
 	e.perform(effects)
 }
 
@@ -237,7 +238,10 @@ func (e *engine) repeated(s submission, reply chan<- answer) bool {
 	} else if list, open := e.joining[key]; open {
 		e.joining[key] = append(list, tell)
 	} else {
-		e.whenCertain(queue.ID(id), func() { tell(nil) })
+		e.whenDecided(queue.ID(id), func() {
+			a.notified.Job = e.view(e.told(job))
+			tell(nil)
+		})
 	}
 	return true
 }

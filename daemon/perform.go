@@ -177,6 +177,8 @@ func notStarted(r *run) store.Record {
 const (
 	lockJournal   = "journal"
 	lockResources = "resources"
+
+	journalDetail = "the journal cannot be written"
 )
 
 // takeLocks takes the dispatcher's own lock file and the named ones, all or
@@ -298,8 +300,8 @@ func (e *engine) forgetMarks(r *run) func(error) {
 }
 
 // end records a job's final state and wakes who waits for it, once it is
-// durable. When the journal is broken the end is kept in the book and written
-// with the next snapshot.
+// durable. When the journal is broken the end is kept in the book, and written
+// and told with the next snapshot.
 func (e *engine) end(job *store.Job, state ipc.State, out *store.Run) {
 	e.endThen(job, state, out, func(error) {})
 }
@@ -307,49 +309,24 @@ func (e *engine) end(job *store.Job, state ipc.State, out *store.Run) {
 // endThen is end, and then does something when the end is durable, or is not.
 func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then func(error)) {
 	rec := store.Record{Op: store.OpEnd, ID: job.ID, At: out.EndedAt, State: state, Run: out}
+	before, _ := e.book.Job(job.ID)
 	if _, err := e.book.Apply(rec); err != nil {
 		e.log.Error("book: end", "job", job.ID.String(), "error", err)
 		return
 	}
 	e.tallyEnd(job, state)
 	id := queue.ID(job.ID)
-	e.ending[id] = nil
-	for _, ch := range e.waiters[id] {
-		e.whenCertain(id, func() { close(ch) })
-	}
-	delete(e.waiters, id)
-	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.ending[id]) > 0, func(err error) {
+	e.ending[id] = &ending{before: before, state: state}
+	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {
 		then(err)
-		e.post(func() { e.certain(id) })
+		e.post(func() { e.written(id, err) })
 	})
 	e.chores = append(e.chores, func() { e.logEnd(job, state); e.prune(out.Output) })
 	e.forgetRemoved(job.Dispatcher)
 }
 
-// whenCertain calls fn when a job's end, if it has one, is durable: nobody is
-// told of a final state that a crash could take back.
-func (e *engine) whenCertain(id queue.ID, fn func()) {
-	if list, open := e.ending[id]; open {
-		e.ending[id] = append(list, fn)
-		return
-	}
-	fn()
-}
-
-// certain tells who waited for a job's end to be durable. They are also told
-// where it could not be written: it is in the book, and is written with that.
-func (e *engine) certain(id queue.ID) {
-	list := e.ending[id]
-	delete(e.ending, id)
-	for _, fn := range list {
-		fn()
-	}
-}
-
 // tallyEnd counts the end of a job.
 func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
-	t := e.tally(job.Dispatcher)
-	t.lastJob, t.lastState = job.ID.String(), state
 	e.count(job.Dispatcher, func(c *ipc.Counters) *int64 {
 		switch state {
 		case ipc.Succeeded:
@@ -430,15 +407,15 @@ func (e *engine) heal() {
 			for name := range e.aheads {
 				e.dropAhead(name)
 			}
-			stale := e.staleMarks()
-			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err, stale) }) })
+			stale, ends := e.staleMarks(), e.ends()
+			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err, stale, ends) }) })
 		})
 	})
 }
 
 // healed resumes acceptance, or tries again. What was over when the snapshot was
-// taken needs no marks then.
-func (e *engine) healed(err error, stale []string) {
+// taken needs no marks then, and may be told.
+func (e *engine) healed(err error, stale []string, ends []queue.ID) {
 	if err != nil {
 		e.journalErr = err
 		e.heal()
@@ -446,5 +423,6 @@ func (e *engine) healed(err error, stale []string) {
 	}
 	e.log.Info("journal: written anew; jobs are accepted again")
 	removeAll(stale)
+	e.allCertain(ends)
 	e.journalWorks()
 }

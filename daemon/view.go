@@ -17,6 +17,9 @@ func (e *engine) view(job *store.Job) ipc.Job {
 	switch v.State {
 	case ipc.Queued:
 		v.WaitingFor = e.waiting(id)
+		if e.ending[id] != nil { // it is over, and that cannot be written
+			v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock, Lock: lockJournal, Detail: journalDetail}
+		}
 		if faults, bad := e.catalog.Load().Disabled[v.Dispatcher]; bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
 			v.WaitingFor.Detail = "disabled: " + reason(faults)
 		}
@@ -47,7 +50,7 @@ func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
 	}
 	switch w.Lock {
 	case lockJournal:
-		v.Detail = "the journal cannot be written"
+		v.Detail = journalDetail
 	case lockResources:
 		v.Detail = "it cannot be started now: " + e.shortage
 	}
