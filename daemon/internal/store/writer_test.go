@@ -538,6 +538,7 @@ func TestLateSyncFails(t *testing.T) {
 					}
 					return nil
 				}
+				j.poke() // and the writer sees that
 			}
 			time.Sleep(lazySync)
 			synctest.Wait()
