@@ -151,7 +151,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBox(t, simple())
-	mount(t, image, b.path("state"))
+	mustMount(t, image, b.path("state"))
 	defer unmount(t, b.path("state"))
 	defer b.kill()
 	b.rise(stock())

@@ -16,7 +16,7 @@ func TestSlowDisk(t *testing.T) {
 	dir := memory(t)
 	b := newBox(t, simple())
 	d := newDisk(t, dir, emptyImage(t, dir))
-	mount(t, d.path, b.path("state"))
+	mustMount(t, d.path, b.path("state"))
 	defer unmount(t, b.path("state"))
 	defer b.kill()
 	b.rise(stock())
