@@ -145,6 +145,7 @@ func (b *box) quiet(t *testing.T) {
 // nothing is accepted that could be lost, and when there is space again jobs
 // are accepted within two seconds.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := memory(t)
 	image := filepath.Join(dir, "image")
 	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {

@@ -29,7 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	flag.IntVar(&opt.cuts, "cuts", 0, "power cuts (0 = 60, with -short 20)")
+	flag.IntVar(&opt.cuts, "cuts", 0, "power cuts (0 = 30, with -short 12)")
 	flag.IntVar(&opt.points, "points", 0, "calls that fail, of each sort (0 = 12, with -short 6)")
 	flag.IntVar(&opt.full, "full", 0, "seconds for which the disk is full (0 = 10, with -short 3)")
 	flag.Uint64Var(&opt.seed, "seed", 0, "of all random choices (0 = a new one)")
@@ -63,7 +63,7 @@ func ownMounts() error {
 }
 
 func run(m *testing.M) int {
-	opt.cuts = orDefault(opt.cuts, 60, 20)
+	opt.cuts = orDefault(opt.cuts, 30, 12)
 	opt.points = orDefault(opt.points, 12, 6)
 	opt.full = orDefault(opt.full, 10, 3)
 	if opt.seed == 0 {

@@ -1,0 +1,148 @@
+//go:build linux
+
+package power
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+// quick bounds a stop when nothing can be written. No job runs then.
+const quick = 10 * time.Second
+
+// A full disk is no reason why a daemon could not stop in order, nor why the
+// next one could not start: it knows all, says that it accepts nothing, and
+// accepts again when there is space.
+func TestFullDiskStop(t *testing.T) {
+	t.Parallel()
+	dir := memory(t)
+	image := filepath.Join(dir, "image")
+	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBox(t, simple())
+	mustMount(t, image, b.path("state"))
+	defer unmount(t, b.path("state"))
+	defer b.kill()
+	b.rise(stock())
+	to := newTold()
+	if err := b.ask("a", 40, to); err != nil {
+		t.Fatal(err)
+	}
+	filler, err := fillUp(b.path("state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; to.full == 0; i++ { // there is space that was allocated ahead
+		if err := b.ask(fmt.Sprintf("b%d-", i), 20, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.quiet(t)
+	start := time.Now()
+	b.stop() // with status 0
+	took := time.Since(start)
+	if err := b.compare(to); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.notify(t.Context(), "op", `{}`, ""); !is(err, ipc.KindJournalUnavailable) {
+		t.Errorf("a daemon that started on a full disk answers %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	back, err := b.recovers("c", to)
+	if err != nil || took > quick || back > 2*time.Second {
+		t.Errorf("stopped in %s, accepted again after %s: %v", took, back, err)
+	}
+	b.stop()
+	t.Logf("%d jobs; on a full disk it stopped in %s; the next accepted %s after there was space", len(to.accepted), took.Round(time.Millisecond), back.Round(time.Millisecond))
+	if err := b.check(to); err != nil {
+		t.Error(err)
+	}
+}
+
+// failing stops a daemon while its calls fail, with ends of jobs that it could
+// not write, and says whether it said so.
+func failing(t *testing.T, p point) (said bool, err error) {
+	b := newBox(t, map[string]string{"op": simple()["op"], "slow": "survive_restart = false\nscript = 'read x <$BOX/go'\n"})
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	defer b.kill()
+	if err := syscall.Mkfifo(b.path("go"), 0o600); err != nil {
+		return false, err
+	}
+	to := newTold()
+	b.rise(stock())
+	l := b.life
+	if err := b.ask("a", 4, to); err != nil {
+		return false, err
+	}
+	slow, err := b.notify(t.Context(), "slow", `{"s":1}`, "")
+	if err != nil {
+		return false, err
+	}
+	to.accepted[slow.ID] = `{"s":1}`
+	pipe, err := os.OpenFile(b.path("go"), os.O_WRONLY, 0) // waits until the job reads
+	if err != nil {
+		return false, err
+	}
+	detach, err := b.attach(p, l.cmd.Process.Pid)
+	if err != nil {
+		return false, err
+	}
+	if err := pipe.Close(); err != nil { // the job ends, and its end cannot be written
+		return false, err
+	}
+	if err := b.ask("b", 4, to); err != nil {
+		return false, fmt.Errorf("%w\n%s", err, l.log())
+	}
+	start := time.Now()
+	if err := b.end(l.cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		return false, err
+	}
+	_ = detach() // it has ended with its tracee
+	if took := time.Since(start); took > quick {
+		return false, fmt.Errorf("it took %s to stop\n%s", took, l.log())
+	}
+	said = strings.Contains(l.log(), "could not be written")
+	if l.err != nil {
+		exit, ok := errors.AsType[*exec.ExitError](l.err)
+		if !ok || exit.ExitCode() != 70 || !said {
+			return said, fmt.Errorf("stop: %w\n%s", l.err, l.log())
+		}
+	}
+	return said, b.check(to)
+}
+
+// A stop while nothing can be written ends soon, keeps what was answered, and
+// says which ends it could not write.
+func TestStopWhileCallsFail(t *testing.T) {
+	t.Parallel()
+	needAttach(t)
+	const all = "write,fdatasync,fsync,fallocate,ftruncate,openat,renameat,linkat,unlinkat,mkdirat"
+	said := 0
+	for _, p := range []point{
+		{"write", "ENOSPC", 0, false}, {"fdatasync", "EIO", 0, false}, {"write,openat", "EROFS", 0, false}, {all, "EIO", 0, false}, {all, "ENOSPC", 0, false},
+	} {
+		loud, err := failing(t, p)
+		if err != nil {
+			t.Errorf("%s: %v", p.name(), err)
+		}
+		if loud {
+			said++
+		}
+	}
+	if said < 3 {
+		t.Errorf("only %d stops said what they could not write", said)
+	}
+	t.Logf("%d stops said what they could not write", said)
+}
