@@ -128,7 +128,7 @@ func TestDamagedJournal(t *testing.T) {
 			}
 			r.compare(t, b, s)
 			if _, err := b.recovers("after", newTold()); err != nil {
-				t.Fatal(err)
+				t.Fatalf("%v\n%s", err, b.life.log())
 			}
 			b.stop()
 			again := b.start(stock())
@@ -149,7 +149,7 @@ func (r *relic) compare(t *testing.T, b *box, s spoilt) {
 	log := b.life.log()
 	status, err := b.client.Status(t.Context())
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, log)
 	}
 	damaged := strings.Contains(log, "DAMAGED")
 	if damaged != slices.ContainsFunc(status.Warnings, func(w string) bool { return strings.HasPrefix(w, "journal: ") }) {

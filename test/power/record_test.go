@@ -138,6 +138,9 @@ func (f *facts) load(t *testing.T, b *box, d *disk, lane uint64, wait bool) bool
 	for start := time.Now(); !enough(time.Since(start)); {
 		<-time.After(5 * time.Millisecond)
 	}
+	if wait && inode(t, b) == before {
+		t.Error("the journal was not rewritten: " + b.picture())
+	}
 	stop()
 	callers.Wait()
 	return inode(t, b) != before
