@@ -45,6 +45,8 @@ func LoadSettings(path string) (Settings, []Fault) {
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return s, nil
+	} else if err != nil { // it may be there: not to know it is no reason to go on without
+		return s, []Fault{fileFault(path, err)}
 	}
 	t := trust{uid: os.Geteuid()}
 	if err := t.directory(filepath.Dir(path)); err != nil {

@@ -251,6 +251,12 @@ func (b *box) end(pid int, sig syscall.Signal) error {
 	}
 }
 
+// worded reports whether a daemon that did not start said why: as a program
+// does, or of its settings as a compiler does.
+func worded(log string) bool {
+	return (strings.Contains(log, "dispatchd: ") || strings.Contains(log, "dispatchd.toml: ")) && !strings.Contains(log, "goroutine ")
+}
+
 // once fails the Nth call of each thread in a daemon's whole life.
 func once(t *testing.T, p point) (hits int, refused bool, err error) {
 	b := newBox(t, simple())
@@ -263,7 +269,7 @@ func once(t *testing.T, p point) (hits int, refused bool, err error) {
 	}
 	if failed := l.up(); failed != nil {
 		refused = true
-		if !strings.Contains(l.log(), "dispatchd: ") || strings.Contains(l.log(), "goroutine ") {
+		if !worded(l.log()) {
 			return said(errors.New("it does not start, and does not say why in words"))
 		}
 		return b.hits(), true, b.check(to)
