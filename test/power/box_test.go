@@ -74,6 +74,7 @@ func (b *box) start(program string, tracer ...string) *life {
 	b.t.Helper()
 	argv := append(tracer, program, "--root", b.dir)
 	l := &life{cmd: exec.Command(argv[0], argv[1:]...), ready: make(chan struct{}), dead: make(chan struct{})}
+	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that a tracer does not die alone
 	stderr, err := l.cmd.StderrPipe()
 	if err != nil {
 		b.t.Fatal(err)
@@ -136,7 +137,7 @@ func (b *box) rise(program string) {
 // kill ends the daemon as a crash does.
 func (b *box) kill() {
 	if b.life != nil {
-		_ = b.life.cmd.Process.Kill()
+		_ = syscall.Kill(-b.life.cmd.Process.Pid, syscall.SIGKILL)
 		<-b.life.dead
 		b.life = nil
 	}
