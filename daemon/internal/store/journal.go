@@ -285,10 +285,10 @@ func (j *Journal) Flush() {
 	if len(batch) == 0 {
 		return
 	}
-	asleep := j.syncAt.IsZero() && j.probeAt.IsZero()
+	before := [2]time.Time{j.syncAt, j.probeAt}
 	j.commit(batch)
-	if asleep && (!j.syncAt.IsZero() || !j.probeAt.IsZero()) {
-		j.poke() // the writer has a time to keep again
+	if before != [2]time.Time{j.syncAt, j.probeAt} {
+		j.poke() // the writer has another time to keep
 	}
 }
 
