@@ -83,8 +83,7 @@ func plants() []plant {
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{
 			slowJournal(),
-			{"daemon/ending.go", "en != nil && !en.broken {", "en != nil && !en.broken && e.stopping {"},
-			{"daemon/ending.go", "\t\treturn en.before\n", "\t\treturn job\n"},
+			{"daemon/perform.go", "&ending{before: before, state: state}\n", "&ending{before: before, state: state}\n\te.certain(id)\n"},
 		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{
 			{"daemon/recover.go", "\t\"context\"\n", "\t\"context\"\n\t\"slices\"\n"},
