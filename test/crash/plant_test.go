@@ -24,12 +24,12 @@ type plant struct {
 
 // slowJournal lets what is journaled too late be late enough to be lost by a
 // kill. Alone it breaks nothing.
-func slowJournal() patch {
-	return patch{
-		"daemon/internal/store/writer.go",
-		"\tout, err := j.admit(batch)\n",
-		"\ttime.Sleep(5 * time.Millisecond)\n\tout, err := j.admit(batch)\n",
-	}
+func slowJournal() patch { return delay("5 * time.Millisecond") }
+
+// delay lets each write of the journal wait first.
+func delay(by string) patch {
+	const write = "\tout, err := j.admit(batch)\n"
+	return patch{"daemon/internal/store/writer.go", write, "\t<-time.After(" + by + ")\n" + write}
 }
 
 // slow are the patches of a daemon that is right, and shows sooner what is not:
@@ -82,7 +82,7 @@ func plants() []plant {
 			{"daemon/recover.go", "\tproc.SweepCgroups()\n", "\tproc.SweepCgroups()\n\tremoveAll(e.staleMarks())\n"},
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{
-			slowJournal(),
+			delay("25 * time.Millisecond"),
 			{"daemon/perform.go", "&ending{before: before, state: state}\n", "&ending{before: before, state: state}\n\te.certain(id)\n"},
 		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{
