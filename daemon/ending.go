@@ -132,4 +132,5 @@ func (e *engine) runPosted() {
 	for _, fn := range e.takePosted() {
 		fn()
 	}
+	e.doChores()
 }

@@ -65,6 +65,11 @@ type ahead struct {
 	gear    chan gear // gets it once
 }
 
+// fits reports whether it was made for that attempt, by that definition.
+func (a *ahead) fits(id queue.ID, attempt int, spec *dispatchers.Spec) bool {
+	return a.id == id && a.attempt == attempt && a.spec == spec
+}
+
 // lookAhead has the gear of a dispatcher's next run made, if one is queued.
 func (e *engine) lookAhead(spec *dispatchers.Spec) {
 	id, attempt, ok := e.core.Head(spec.Name)
@@ -72,7 +77,7 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 		return
 	}
 	if a := e.aheads[spec.Name]; a != nil {
-		if a.id == id && a.attempt == attempt && a.spec == spec {
+		if a.fits(id, attempt, spec) {
 			return
 		}
 		e.dropAhead(spec.Name)
@@ -89,10 +94,7 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 // takeAhead gives what was made ahead for a run, nil if it was for another.
 func (e *engine) takeAhead(r *run) *ahead {
 	a := e.aheads[r.spec.Name]
-	if a == nil {
-		return nil
-	}
-	if a.id != r.id || a.attempt != r.attempt || a.spec != r.spec {
+	if a == nil || !a.fits(r.id, r.attempt, r.spec) {
 		e.dropAhead(r.spec.Name)
 		return nil
 	}

@@ -29,7 +29,9 @@ const trimEvery = 250 * time.Millisecond
 // launch runs one attempt to its end, in a goroutine of its own, and reports
 // the end to the loop. Nothing starts before the start is recorded.
 func (e *engine) launch(r *run) {
-	e.journal.Flush()
+	if r.ahead != nil {
+		e.journal.Flush()
+	}
 	g := e.gearOf(r)
 	if g.err == nil {
 		g.err = e.requirements(context.Background(), r.spec)

@@ -82,6 +82,7 @@ func (e *engine) loop() {
 	defer mem.timer.Stop()
 	e.perform(e.core.Tick(e.now()))
 	for {
+		e.doChores()
 		e.arm(timer)
 		select {
 		case <-mem.timer.C:
@@ -100,7 +101,6 @@ func (e *engine) loop() {
 		case <-e.done:
 			return
 		}
-		e.doChores()
 		mem.event(e.now())
 		e.conditions = slices.DeleteFunc(e.conditions, condition.met)
 	}

@@ -131,8 +131,12 @@ func (e *engine) start(id queue.ID, attempt int) {
 		dur = store.Relaxed // running it again is allowed, so the start need not be certain
 	}
 	r.recorded = make(chan error, 1)
-	e.journal.Queue(rec, dur, true, func(err error) { r.recorded <- err })
-	go e.launch(r) // which writes it
+	record := e.journal.Append // while it is written, the gear is made
+	if r.ahead != nil {
+		record = e.journal.Queue // there is nothing else to do: launch writes it
+	}
+	record(rec, dur, true, func(err error) { r.recorded <- err })
+	go e.launch(r)
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries

@@ -79,8 +79,7 @@ func (m Marks) begin(first mark) (fd int, err error) {
 func (m Marks) Began() bool { _, ok := m.began(); return ok }
 
 // StartMarked starts a child of our own, with the marks by which a later daemon
-// finds what is left of it. After an error the kit is still
-// the caller's.
+// finds what is left of it. After an error the kit is still the caller's.
 func StartMarked(k *Kit, onUpdate func(Update)) (*Process, error) {
 	marks := k.launch.Marks
 	run, err := marks.begin(mark{})
