@@ -17,6 +17,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"dispatchd/ipc"
+	"dispatchd/test/sources"
 )
 
 // A history is this many clients that submit so often, at the same time, to a
@@ -271,7 +272,7 @@ func TestRaces(t *testing.T) {
 			break
 		}
 		t.Run(p.name, func(t *testing.T) {
-			n, err := histories(t, variant(t, p.patches), 300)
+			n, err := histories(t, sources.Variant(t, p.patches), 300)
 			if err == nil {
 				t.Errorf("seed %d: not found in %d histories", opt.seed, n)
 			}

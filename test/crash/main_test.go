@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"dispatchd/test/sources"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,9 +42,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	opt.kills = orDefault(opt.kills, 1350, 100)
-	opt.points = orDefault(opt.points, 150, 10)
-	opt.histories = orDefault(opt.histories, 500, 50)
+	opt.kills = sources.OrDefault(opt.kills, 1350, 100)
+	opt.points = sources.OrDefault(opt.points, 150, 10)
+	opt.histories = sources.OrDefault(opt.histories, 500, 50)
 	if opt.seed == 0 {
 		opt.seed = rand.Uint64()
 	}
@@ -55,30 +56,12 @@ func run(m *testing.M) int {
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin = dir
 	for _, pkg := range []string{"dispatchd/cmd/dispatchd", "dispatchd/test/crash/stamp"} {
-		if out, err := build(pkg, filepath.Join(dir, filepath.Base(pkg))); err != nil {
+		if out, err := sources.Build(pkg, filepath.Join(dir, filepath.Base(pkg))); err != nil {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 			return 1
 		}
 	}
 	return m.Run()
-}
-
-// orDefault is a flag's value, or the one for this length of run.
-func orDefault(n, normal, short int) int {
-	switch {
-	case n != 0:
-		return n
-	case testing.Short():
-		return short
-	}
-	return normal
-}
-
-// build compiles a program without cgo, as it is shipped.
-func build(pkg, to string, flags ...string) ([]byte, error) {
-	cmd := exec.Command("go", append(append([]string{"build", "-o", to}, flags...), pkg)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return cmd.CombinedOutput()
 }
 
 // random makes a source of choices: the same seed and lane give the same ones.

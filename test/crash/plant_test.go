@@ -3,16 +3,14 @@
 package crash
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
+
+	"dispatchd/test/sources"
 )
 
-// patch replaces one piece of a source file, named from the module's root.
-type patch struct{ file, old, new string }
+// patch replaces one piece of a source file.
+type patch = sources.Patch
 
 // plant is a fault that the checker must find.
 type plant struct {
@@ -92,47 +90,6 @@ func plants() []plant {
 	}
 }
 
-// variant builds the daemon with patches. The source itself stays as it is.
-func variant(t *testing.T, patches []patch) string {
-	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	replace := map[string]string{}
-	for _, p := range patches {
-		path := filepath.Join(root, p.file)
-		from := path
-		if replace[path] != "" {
-			from = replace[path]
-		}
-		text, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), p.old); n != 1 {
-			t.Fatalf("%s has the piece to patch %d times, want it once. The source has changed: plant this fault anew.\n%s", p.file, n, p.old)
-		}
-		replace[path] = filepath.Join(dir, strings.ReplaceAll(p.file, "/", "-"))
-		if err := os.WriteFile(replace[path], []byte(strings.Replace(string(text), p.old, p.new, 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "dispatchd")
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := build("dispatchd/cmd/dispatchd", program, "-overlay="+list); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
-}
-
 // TestPlanted plants each fault and wants it found within 200 kills.
 func TestPlanted(t *testing.T) {
 	const most, step = 200, 20
@@ -141,7 +98,7 @@ func TestPlanted(t *testing.T) {
 			break // the first ones are those that must never pass
 		}
 		t.Run(p.name, func(t *testing.T) {
-			program := variant(t, p.patches)
+			program := sources.Variant(t, p.patches)
 			for kills := 0; kills <= most; kills += step {
 				r := newRound(t, program, allRules(), uint64(1000*(i+1)+kills), false)
 				if p.calm {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/test/sources"
 )
 
 // roundKills is how often the daemon of one box is killed before all is left
@@ -21,7 +22,7 @@ const roundKills = 75
 // or left.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	shims, slower := shimmed(t), variant(t, slow())
+	shims, slower := shimmed(t), sources.Variant(t, slow())
 	var total tally
 	inParallel((opt.kills+roundKills-1)/roundKills, func(i int) {
 		program := stock()

@@ -37,8 +37,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	build := exec.Command("go", "build", "-o", dir, "dispatchd/cmd/...")
-	if out, err := build.CombinedOutput(); err != nil {
+	if out, err := sources.Build("dispatchd/cmd/...", dir); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/test/sources"
 )
 
 // relic is a state directory after some life: its journal as a crash left it,
@@ -120,7 +121,7 @@ func (r *relic) put(t *testing.T, s spoilt) *box {
 // nothing to say.
 func TestDamagedJournal(t *testing.T) {
 	r := makeRelic(t)
-	for _, s := range r.ways(orDefault(0, 25, 6)) {
+	for _, s := range r.ways(sources.OrDefault(0, 25, 6)) {
 		t.Run(s.name, func(t *testing.T) {
 			b := r.put(t, s)
 			if err := b.start(stock()).up(); err != nil {

@@ -102,6 +102,20 @@ func (c *crowd) first(t *testing.T, since time.Time, fits func(answer) bool) tim
 func accepted(a answer) bool { return a.err == nil }
 func refused(a answer) bool  { return a.err != nil }
 
+// smallDisk is a running daemon whose state is on a file system of its own.
+func smallDisk(t *testing.T) *box {
+	t.Helper()
+	image := filepath.Join(memory(t), "image")
+	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := newBox(t, simple())
+	mustMount(t, image, b.path("state"))
+	t.Cleanup(func() { b.kill(); unmount(t, b.path("state")) })
+	b.rise(stock())
+	return b
+}
+
 // fillUp takes all space of a file system, and gives the file that has it.
 func fillUp(dir string) (string, error) {
 	path := filepath.Join(dir, "filler")
@@ -146,16 +160,7 @@ func (b *box) quiet(t *testing.T) {
 // are accepted within two seconds.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	dir := memory(t)
-	image := filepath.Join(dir, "image")
-	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b := newBox(t, simple())
-	mustMount(t, image, b.path("state"))
-	defer unmount(t, b.path("state"))
-	defer b.kill()
-	b.rise(stock())
+	b := smallDisk(t)
 	c := &crowd{told: newTold()}
 	ctx, stop := context.WithCancel(t.Context())
 	var callers sync.WaitGroup

@@ -3,16 +3,16 @@
 package power
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
+
+	"dispatchd/test/sources"
 )
 
 // options are the test's flags.
@@ -63,9 +63,9 @@ func ownMounts() error {
 }
 
 func run(m *testing.M) int {
-	opt.cuts = orDefault(opt.cuts, 30, 12)
-	opt.points = orDefault(opt.points, 12, 6)
-	opt.full = orDefault(opt.full, 10, 3)
+	opt.cuts = sources.OrDefault(opt.cuts, 30, 12)
+	opt.points = sources.OrDefault(opt.points, 12, 6)
+	opt.full = sources.OrDefault(opt.full, 10, 3)
 	if opt.seed == 0 {
 		opt.seed = rand.Uint64()
 	}
@@ -76,7 +76,7 @@ func run(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	bin = dir
-	if out, err := build(stock()); err != nil {
+	if out, err := sources.Build("dispatchd/cmd/dispatchd", stock()); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
@@ -86,61 +86,13 @@ func run(m *testing.M) int {
 // stock is the daemon as it is.
 func stock() string { return filepath.Join(bin, "dispatchd") }
 
-// orDefault is a flag's value, or the one for this length of run.
-func orDefault(n, normal, short int) int {
-	switch {
-	case n != 0:
-		return n
-	case testing.Short():
-		return short
-	}
-	return normal
-}
-
-// build compiles the daemon without cgo, as it is shipped.
-func build(to string, flags ...string) ([]byte, error) {
-	cmd := exec.Command("go", append(append([]string{"build", "-o", to}, flags...), "dispatchd/cmd/dispatchd")...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	return cmd.CombinedOutput()
-}
-
-// unsynced builds a daemon that answers without any sync: the control. The
-// source itself stays as it is.
+// unsynced builds a daemon that answers without any sync: the control.
 func unsynced(t *testing.T) string {
 	t.Helper()
-	replace := map[string]string{}
-	for file, patch := range map[string][2]string{
-		"disk_linux.go": {"{ return unix.Fdatasync(int(f.Fd())) }", "{ return nil }"},
-		"disk.go":       {"\treturn errors.Join(f.Sync(), f.Close())\n", "\treturn f.Close()\n"},
-	} {
-		path, err := filepath.Abs(filepath.Join("../../daemon/internal/store", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := strings.Count(string(text), patch[0]); n != 1 {
-			t.Fatalf("%s has %q %d times, want it once: the source has changed, patch it anew", file, patch[0], n)
-		}
-		replace[path] = filepath.Join(t.TempDir(), file)
-		if err := os.WriteFile(replace[path], []byte(strings.Replace(string(text), patch[0], patch[1], 1)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, program := filepath.Join(t.TempDir(), "overlay.json"), filepath.Join(t.TempDir(), "dispatchd")
-	if err := os.WriteFile(list, overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := build(program, "-overlay="+list); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return program
+	return sources.Variant(t, []sources.Patch{
+		{"daemon/internal/store/disk_linux.go", "{ return unix.Fdatasync(int(f.Fd())) }", "{ return nil }"},
+		{"daemon/internal/store/disk.go", "\treturn errors.Join(f.Sync(), f.Close())\n", "\treturn f.Close()\n"},
+	})
 }
 
 // random makes a source of choices: the same seed and lane give the same ones.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,16 +23,7 @@ const quick = 10 * time.Second
 // accepts again when there is space.
 func TestFullDiskStop(t *testing.T) {
 	t.Parallel()
-	dir := memory(t)
-	image := filepath.Join(dir, "image")
-	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b := newBox(t, simple())
-	mustMount(t, image, b.path("state"))
-	defer unmount(t, b.path("state"))
-	defer b.kill()
-	b.rise(stock())
+	b := smallDisk(t)
 	to := newTold()
 	if err := b.ask("a", 40, to); err != nil {
 		t.Fatal(err)

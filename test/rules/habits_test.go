@@ -148,7 +148,8 @@ func checkBuilds(tree []*file) []string {
 			if ok && f.calls(call, module+"test/sources.Look") {
 				looks[f.dir] = true
 			}
-			if ok && f.calls(call, "os/exec.Command", "os/exec.CommandContext") && mentionsGo(call) {
+			if ok && (f.calls(call, "os/exec.Command", "os/exec.CommandContext") && mentionsGo(call) ||
+				f.calls(call, module+"test/sources.Build", module+"test/sources.Variant")) {
 				builds[f.dir] = f
 			}
 			return true

@@ -1,6 +1,7 @@
-// Package sources tells the test cache what a test depends on that builds the
-// programs itself: the compiler that it calls is beyond the cache's sight, and
-// go test would answer "ok (cached)" for a daemon that has changed since.
+// Package sources is for tests that build the programs themselves, as they are or
+// with planted faults. It tells the test cache what such a test depends on: the
+// compiler that it calls is beyond the cache's sight, and go test would answer
+// "ok (cached)" for a daemon that has changed since.
 package sources
 
 import (
@@ -14,18 +15,8 @@ import (
 // TestMain does before it runs the tests is not noted by the cache.
 func Look(t testing.TB) {
 	t.Helper()
-	root, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for root != "/" {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			break
-		}
-		root = filepath.Dir(root)
-	}
-	looked := 0
-	err = filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+	base, looked := root(t), 0
+	err := filepath.WalkDir(base, func(path string, _ fs.DirEntry, err error) error {
 		if ext := filepath.Ext(path); err == nil && (ext == ".go" || ext == ".mod") {
 			looked++
 			_, err = os.Stat(path)
@@ -33,6 +24,22 @@ func Look(t testing.TB) {
 		return err
 	})
 	if err != nil || looked < 50 {
-		t.Fatalf("%d source files below %s: %v", looked, root, err)
+		t.Fatalf("%d source files below %s: %v", looked, base, err)
 	}
+}
+
+// root is the directory of the module.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir != "/" {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	return dir
 }
