@@ -194,14 +194,15 @@ func (b *box) jobs() map[string]ipc.Job {
 // picture is what the daemon does, for a test that failed.
 func (b *box) picture() string {
 	s, err := b.client.Status(b.t.Context())
-	text := fmt.Sprintf("%d queued, %d running, journal %s, %v", s.Queued, s.Running, s.Journal, err)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d queued, %d running, journal %s, %v", s.Queued, s.Running, s.Journal, err)
 	for id, j := range b.jobs() {
 		if j.State == ipc.Running {
-			text += fmt.Sprintf("\n%s of %s runs since %s", id, j.Dispatcher, j.StartedAt)
+			fmt.Fprintf(&text, "\n%s of %s runs since %s", id, j.Dispatcher, j.StartedAt)
 		}
 	}
 	log := b.life.log()
-	return text + "\n" + log[max(0, len(log)-4000):]
+	return text.String() + "\n" + log[max(0, len(log)-4000):]
 }
 
 // is reports whether an error is of one of these kinds.

@@ -529,7 +529,7 @@ func TestLateSyncFails(t *testing.T) {
 			j.Append(Record{Op: OpStart, ID: id, Attempt: 1}, Disk, false, func(err error) { late = err })
 			synctest.Wait()
 			if d.full = full; full {
-				run := &Run{Result: []byte(fmt.Sprintf("%q", strings.Repeat("x", 4*page)))}
+				run := &Run{Result: fmt.Appendf(nil, "%q", strings.Repeat("x", 4*page))}
 				j.Append(Record{Op: OpEnd, ID: id, State: ipc.Succeeded, Run: run}, Disk, true, func(err error) { long = err })
 			} else {
 				d.asked = func(op string) error {
