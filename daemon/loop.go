@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -108,6 +109,9 @@ func (e *engine) loop() {
 
 // doChores does what was put off for the sake of the next job's start.
 func (e *engine) doChores() {
+	if len(e.chores) > 0 {
+		runtime.Gosched() // on one processor, the start goes first
+	}
 	for len(e.chores) > 0 {
 		list := e.chores
 		e.chores = nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -120,10 +121,21 @@ func serve(ctx context.Context, cfg daemon.Config) error {
 	if err != nil {
 		return err
 	}
+	oneProcessor()
 	upgrade := make(chan os.Signal, 1)
 	signal.Notify(upgrade, syscall.SIGUSR2)
 	cfg.Shim, cfg.Upgrade, cfg.UpgradeOn = argv, append([]string{argv[0]}, os.Args[1:]...), upgrade
 	return daemon.Run(ctx, cfg)
+}
+
+// oneProcessor has the daemon's own code run on one processor at a time, unless
+// $GOMAXPROCS says otherwise: it waits for others nearly always, and what a job
+// costs is mostly its goroutines waking each other, which is dearest across
+// processors. The jobs are processes of their own and use all of them.
+func oneProcessor() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
+	}
 }
 
 // paths is where this instance lives.

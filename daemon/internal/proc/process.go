@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -108,6 +109,7 @@ func (p *Process) supervise() {
 		p.all.close()
 	}
 	close(p.done)
+	runtime.Gosched()
 	// What only the child's life needed. Nobody waits for it.
 	p.notify.close()
 	_ = p.progress.Close()
