@@ -60,7 +60,7 @@ func (s Schedule) parseEvery() (Schedule, error) {
 	if d < minEvery {
 		return Schedule{}, fmt.Errorf("schedule %q: shorter than a minute", s.text)
 	}
-	s.every = d
+	s.every = d.Truncate(time.Second)
 	return s, nil
 }
 

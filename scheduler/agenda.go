@@ -1,0 +1,221 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Now is one reading of both clocks.
+type Now struct {
+	Wall time.Time
+	Mono time.Duration // since boot, standing still while the machine sleeps
+}
+
+// Kind says what a Tick means.
+type Kind string
+
+// The kinds of a Tick. The first two are runs; the others are only to be kept
+// and logged.
+const (
+	Run      Kind = "run"      // due, on time
+	CaughtUp Kind = "catch_up" // due while nobody looked
+	Skipped  Kind = "skipped"  // due while nobody looked, and catch_up is none
+	Begun    Kind = "begun"    // new or changed: only what is due after Due counts
+	Reset    Kind = "reset"    // the clock went back by hours: only what is due after Due counts
+)
+
+// Tick is one thing to do or to note about a dispatcher.
+type Tick struct {
+	Name   string
+	Kind   Kind
+	Due    time.Time // the due time, without the entry's Offset
+	Missed int       // due times before Due that are left out with this tick; of Skipped, Due as well
+	Last   time.Time // to be kept as the entry's Last once this tick is dealt with
+}
+
+// Status is how a dispatcher stands.
+type Status struct {
+	Last   time.Time   // the last due time dealt with, or where counting began
+	Next   []time.Time // the next times at which it fires, its Offset included
+	Missed int         // due times left out since it was first Set
+}
+
+// Agenda knows what is due when. The zero value is empty. It is driven from
+// outside: after each call of Set, and then each time that Next has passed, Due
+// is asked. Use it from one goroutine.
+type Agenda struct {
+	now     Now
+	started bool              // now is a reading
+	held    bool              // the wall clock is not believed
+	left    Now               // the last reading before the clock went back by hours
+	entries map[string]*entry // by name
+	queue   []*entry          // a heap, the first to fire on top
+	pending []Tick            // found by Set, for the next Due
+}
+
+// Set replaces the entries, at the start and at a reload. An entry that is
+// there already with the same Times keeps its state, its Last is not read; one
+// whose Times are others begins anew; what is new catches up from its Last.
+func (a *Agenda) Set(now Now, entries []Entry) {
+	now.Wall = now.Wall.Round(0)
+	a.pending = append(a.pending, a.advance(now)...)
+	known := a.entries
+	a.entries, a.queue = make(map[string]*entry, len(entries)), make([]*entry, 0, len(entries))
+	for _, given := range entries {
+		if len(given.Times) == 0 || a.entries[given.Name] != nil {
+			continue
+		}
+		e := known[given.Name]
+		if e != nil && sameTimes(e.Times, given.Times) {
+			given.Last = e.Last
+			e.Entry = given
+		} else {
+			if e != nil {
+				given.Last = time.Time{}
+			}
+			e = newEntry(given)
+			a.pending = append(a.pending, a.enter(e)...)
+		}
+		e.settle()
+		a.entries[e.Name] = e
+		a.queue = append(a.queue, e)
+	}
+	a.heapify()
+}
+
+// enter starts a new entry, as far as the clock lets it.
+func (a *Agenda) enter(e *entry) []Tick {
+	if a.held {
+		e.hold(a.now.Wall)
+		return nil
+	}
+	return e.start(a.now.Wall)
+}
+
+// Due is what is due now, in the order of due times, then of names. It costs
+// nothing worth naming when nothing is.
+func (a *Agenda) Due(now Now) []Tick {
+	now.Wall = now.Wall.Round(0)
+	ticks := append(a.pending, a.advance(now)...)
+	a.pending = nil
+	slices.SortStableFunc(ticks, func(x, y Tick) int {
+		return cmp.Or(x.Due.Compare(y.Due), cmp.Compare(x.Name, y.Name))
+	})
+	return ticks
+}
+
+// Next is how long to nap before Due is asked again: more than nothing, a
+// minute at most, so that a step of the clock is noticed. It is false when
+// there is nothing to wait for.
+func (a *Agenda) Next(now Now) (time.Duration, bool) {
+	if len(a.pending) > 0 {
+		return minNap, true
+	}
+	if len(a.queue) == 0 {
+		return 0, false
+	}
+	if a.queue[0].at.IsZero() {
+		return maxNap, true
+	}
+	return min(max(a.queue[0].at.Sub(now.Wall.Round(0)), minNap), maxNap), true
+}
+
+// Of is how the named dispatcher stands, with its next n firing times.
+func (a *Agenda) Of(name string, n int) (Status, bool) {
+	e := a.entries[name]
+	if e == nil {
+		return Status{}, false
+	}
+	s := Status{Last: e.Last, Missed: e.missed}
+	slots := slices.Clone(e.slots)
+	for len(s.Next) < n {
+		due := earliest(slots)
+		if due.IsZero() {
+			break
+		}
+		s.Next = append(s.Next, due.Add(e.Offset))
+		pass(slots, due)
+	}
+	return s, true
+}
+
+// advance moves to a new reading of the clocks and finds what became due.
+func (a *Agenda) advance(now Now) []Tick {
+	prev, first, held := a.now, !a.started, a.held
+	a.now, a.started, a.held = now, true, !believed(now.Wall)
+	if first {
+		return nil
+	}
+	change := judge(prev, now)
+	switch {
+	case a.held && !held:
+		a.each(func(e *entry) []Tick { e.shift(prev, now); e.hold(now.Wall); return nil })
+	case !a.held && held:
+		return append(a.each(func(e *entry) []Tick { e.shift(prev, now); return e.start(now.Wall) }), a.fire(steady)...)
+	case a.held && change != steady:
+		a.each(func(e *entry) []Tick { e.shift(prev, now); return nil })
+	case change == back:
+		a.each(func(e *entry) []Tick { e.rewind(prev, now); return nil })
+	case change == reset:
+		a.left = prev
+		return append(a.each(func(e *entry) []Tick { return e.reset(prev, now) }), a.fire(steady)...)
+	case change != steady && returned(a.left, now):
+		done := a.left.Wall
+		a.left = Now{}
+		a.each(func(e *entry) []Tick { e.skip(done); return nil })
+	}
+	return a.fire(change)
+}
+
+// fire takes what is due from the top of the heap.
+func (a *Agenda) fire(change change) []Tick {
+	var ticks []Tick
+	for len(a.queue) > 0 {
+		e := a.queue[0]
+		if e.at.IsZero() || e.at.After(a.now.Wall) {
+			break
+		}
+		ticks = append(ticks, e.take(a.now.Wall, change, a.held)...)
+		e.settle()
+		a.sink(0)
+	}
+	return ticks
+}
+
+// each does something with all entries, after which the order is another.
+func (a *Agenda) each(do func(*entry) []Tick) []Tick {
+	var ticks []Tick
+	for _, e := range a.queue {
+		ticks = append(ticks, do(e)...)
+		e.settle()
+	}
+	a.heapify()
+	return ticks
+}
+
+// heapify orders the heap.
+func (a *Agenda) heapify() {
+	for i := len(a.queue)/2 - 1; i >= 0; i-- {
+		a.sink(i)
+	}
+}
+
+// sink moves an entry down the heap to where it belongs.
+func (a *Agenda) sink(i int) {
+	q := a.queue
+	for {
+		child := 2*i + 1
+		if child >= len(q) {
+			return
+		}
+		if child+1 < len(q) && q[child+1].before(q[child]) {
+			child++
+		}
+		if !q[child].before(q[i]) {
+			return
+		}
+		q[i], q[child] = q[child], q[i]
+		i = child
+	}
+}

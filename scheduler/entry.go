@@ -1,0 +1,233 @@
+package scheduler
+
+import (
+	"hash/fnv"
+	"slices"
+	"time"
+)
+
+// CatchUp says what becomes of due times that passed while nobody looked. Any
+// other value is as Latest.
+type CatchUp string
+
+// The values of CatchUp.
+const (
+	None   CatchUp = "none"
+	Latest CatchUp = "latest" // one run for all of them
+	All    CatchUp = "all"    // the latest Max of them
+)
+
+// Entry is one dispatcher with its schedules. Those that are due at the same
+// instant give one tick.
+type Entry struct {
+	Name    string
+	Times   []Schedule
+	Offset  time.Duration // not negative: a tick fires that long after it is due
+	CatchUp CatchUp
+	Max     int       // of All; 0 is 100, and no more than 1,000 are ever caught up
+	Last    time.Time // the last due time dealt with, from an earlier Tick; zero is never
+}
+
+// Offset spreads dispatchers and hosts evenly over jitter, in whole seconds:
+// the same names give the same offset for ever.
+func Offset(jitter time.Duration, host, name string) time.Duration {
+	seconds := uint64(max(jitter, 0) / time.Second)
+	if seconds == 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte(host + "\x00" + name)) // a hash takes all it is given
+	return time.Duration(h.Sum64()%seconds) * time.Second
+}
+
+// entry is an Entry and how it stands. Its Last only grows, but for a reset.
+type entry struct {
+	Entry
+	slots  []slot
+	at     time.Time // when it fires next, zero is never
+	missed int
+	ran    bool // by @every while the clock was not believed
+}
+
+// slot is one schedule of an entry and its next due time; of @every that is
+// its phase, too. Zero is never, or not as long as the clock is not believed.
+type slot struct {
+	Schedule
+	next time.Time
+}
+
+// newEntry is an entry that has not started.
+func newEntry(given Entry) *entry {
+	e := &entry{Entry: given, slots: make([]slot, len(given.Times))}
+	for i, s := range given.Times {
+		e.slots[i].Schedule = s
+	}
+	return e
+}
+
+// sameTimes says whether two lists of schedules mean the same.
+func sameTimes(a, b []Schedule) bool {
+	return slices.EqualFunc(a, b, func(x, y Schedule) bool {
+		return x.text == y.text && x.zone() == y.zone()
+	})
+}
+
+// zone is the name of the schedule's zone.
+func (s Schedule) zone() string {
+	if s.loc == nil {
+		return ""
+	}
+	return s.loc.String()
+}
+
+// fixed says whether the schedule means times of day rather than an interval.
+func (s Schedule) fixed() bool { return s.every == 0 && !s.anyHour }
+
+// after is the slot's first due time after t; @every keeps its phase.
+func (s *slot) after(t time.Time) time.Time {
+	if s.every == 0 || s.next.IsZero() {
+		return s.Next(t)
+	}
+	beyond := t.Sub(s.next) % s.every
+	if beyond < 0 {
+		beyond += s.every
+	}
+	return t.Add(s.every - beyond)
+}
+
+// earliest is the next due time of all slots, zero when there is none.
+func earliest(slots []slot) time.Time {
+	var first time.Time
+	for i := range slots {
+		if next := slots[i].next; !next.IsZero() && (first.IsZero() || next.Before(first)) {
+			first = next
+		}
+	}
+	return first
+}
+
+// pass moves the slots beyond t.
+func pass(slots []slot, t time.Time) {
+	for i := range slots {
+		if s := &slots[i]; !s.next.IsZero() && !s.next.After(t) {
+			s.next = s.after(t)
+		}
+	}
+}
+
+// settle notes when the entry fires next.
+func (e *entry) settle() {
+	e.at = earliest(e.slots)
+	if !e.at.IsZero() {
+		e.at = e.at.Add(e.Offset)
+	}
+}
+
+// before orders the heap.
+func (e *entry) before(o *entry) bool {
+	if e.at.IsZero() || o.at.IsZero() {
+		return !e.at.IsZero() && o.at.IsZero()
+	}
+	return e.at.Before(o.at)
+}
+
+// start begins with what was missed since Last; without one, or with one that
+// only a wrong clock can have left, it begins now.
+func (e *entry) start(now time.Time) []Tick {
+	ahead := e.Last.Sub(now) > far
+	if ahead || !believed(e.Last) {
+		kind := Begun
+		if ahead {
+			kind = Reset
+		}
+		e.Last = now
+		e.place(now)
+		return []Tick{{Name: e.Name, Kind: kind, Due: now, Last: now}}
+	}
+	e.place(now)
+	if at := earliest(e.slots); at.IsZero() || at.Add(e.Offset).After(now) {
+		return nil
+	}
+	return e.caughtUp(now.Add(-e.Offset))
+}
+
+// place finds the due times that follow Last. Where Last lies ahead, because
+// the clock went back, times of day are not repeated, and intervals go on.
+func (e *entry) place(now time.Time) {
+	base := earlier(e.Last, now)
+	for i := range e.slots {
+		s := &e.slots[i]
+		switch {
+		case s.every > 0 && e.ran: // it went on meanwhile, and keeps its phase
+		case s.every > 0:
+			s.next = e.Last.Truncate(time.Second)
+			s.next = s.after(base)
+		case s.anyHour:
+			s.next = s.Next(base)
+		default:
+			s.next = s.Next(e.Last)
+		}
+	}
+	e.ran = false
+}
+
+// hold leaves only @every running, as long as the clock is not believed.
+func (e *entry) hold(now time.Time) {
+	for i := range e.slots {
+		switch s := &e.slots[i]; {
+		case s.every == 0:
+			s.next = time.Time{}
+		case s.next.IsZero():
+			s.next = s.Next(now)
+		}
+	}
+}
+
+// shift keeps @every at its interval when the clock was stepped. What is
+// overdue several times is due once.
+func (e *entry) shift(prev, now Now) {
+	for i := range e.slots {
+		if s := &e.slots[i]; s.every > 0 && !s.next.IsZero() {
+			s.next = moved(s.next, prev, now)
+			s.next = s.next.Add(max(now.Wall.Sub(s.next), 0).Truncate(s.every))
+		}
+	}
+}
+
+// rewind is for a clock that went back a little: times of day wait until it
+// has caught up, intervals do not. An hourly one is due at its first match on
+// the new clock that is not sooner than it was due in real time.
+func (e *entry) rewind(prev, now Now) {
+	e.shift(prev, now)
+	for i := range e.slots {
+		if s := &e.slots[i]; s.every == 0 && s.anyHour {
+			s.next = s.Next(later(moved(s.next, prev, now).Add(-near), now.Wall))
+		}
+	}
+}
+
+// reset is for a clock that went back by hours: it was wrong before, or is
+// now. Nothing waits for the old time to come again.
+func (e *entry) reset(prev, now Now) []Tick {
+	ahead := e.Last.After(now.Wall)
+	if ahead {
+		e.Last = now.Wall
+	}
+	e.shift(prev, now)
+	for i := range e.slots {
+		if s := &e.slots[i]; s.every == 0 {
+			s.next = s.Next(e.Last) // nothing else was due between Last and now
+		}
+	}
+	if !ahead {
+		return nil
+	}
+	return []Tick{{Name: e.Name, Kind: Reset, Due: now.Wall, Last: now.Wall}}
+}
+
+// skip passes over what was dealt with before a wrong step back.
+func (e *entry) skip(done time.Time) {
+	done = done.Add(-e.Offset)
+	pass(e.slots, done)
+	e.Last = later(e.Last, done)
+}
