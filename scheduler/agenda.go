@@ -93,16 +93,25 @@ func (a *Agenda) enter(e *entry) []Tick {
 	return e.start(a.now.Wall)
 }
 
-// Due is what is due now, in the order of due times, then of names. It costs
-// nothing worth naming when nothing is.
+// Due is what is due now: first what begins anew, then in the order of due
+// times and names. It costs nothing worth naming when nothing is.
 func (a *Agenda) Due(now Now) []Tick {
 	now.Wall = now.Wall.Round(0)
 	ticks := append(a.pending, a.advance(now)...)
 	a.pending = nil
-	slices.SortStableFunc(ticks, func(x, y Tick) int {
-		return cmp.Or(x.Due.Compare(y.Due), cmp.Compare(x.Name, y.Name))
-	})
+	slices.SortStableFunc(ticks, Tick.compare)
 	return ticks
+}
+
+// compare orders ticks: where counting begins anew comes first.
+func (t Tick) compare(o Tick) int {
+	rank := func(k Kind) int {
+		if k == Begun || k == Reset {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(rank(t.Kind)-rank(o.Kind), t.Due.Compare(o.Due), cmp.Compare(t.Name, o.Name))
 }
 
 // Next is how long to nap before Due is asked again: more than nothing, a

@@ -76,7 +76,8 @@ func (s Schedule) parseFields(fields []string) (Schedule, error) {
 	}
 	wall.Location = time.UTC
 	s.wall, s.anyHour = wall, wall.Hour&allHours == allHours
-	if s.nextWall(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+	// Days up to the 29th come in every month sooner or later.
+	if wall.Dom&(1<<30-1) == 0 && s.nextWall(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		return Schedule{}, fmt.Errorf("schedule %q: never fires, there is no such day", s.text)
 	}
 	return s, nil

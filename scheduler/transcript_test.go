@@ -1,0 +1,202 @@
+package scheduler
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTranscripts plays the stories in testdata: blocks of commands, "----",
+// and what happens. UPDATE_TRANSCRIPTS=1 writes the answers down; read the
+// diff before you believe it.
+//
+//	clock TIME       the wall clock shows this
+//	set NAME SPEC [; SPEC] [key=value…]   adds or changes an entry, and sets all
+//	drop NAME        takes one out, and sets all
+//	run SPAN         time passes, the daemon naps and asks
+//	step SPAN        somebody sets the clock by this much
+//	suspend SPAN     the machine sleeps
+//	stop SPAN        time passes, and nobody asks
+//	restart SPAN     the daemon is down for so long; the Last times were kept
+//	show NAME        how it stands
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { transcript(t, file) })
+	}
+}
+
+// transcript plays one file.
+func transcript(t *testing.T, file string) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &player{t: t, d: &daemon{now: Now{Mono: time.Hour}}, last: map[string]time.Time{}}
+	var out strings.Builder
+	for block := range strings.SplitSeq(strings.TrimRight(string(raw), "\n"), "\n\n") {
+		commands, _, _ := strings.Cut(block, "\n----")
+		out.WriteString(commands + "\n----\n")
+		for line := range strings.SplitSeq(commands, "\n") {
+			if line != "" && !strings.HasPrefix(line, "#") {
+				p.play(line)
+			}
+		}
+		out.WriteString(p.out.String() + "\n")
+		p.out.Reset()
+	}
+	got := strings.TrimRight(out.String(), "\n") + "\n"
+	if os.Getenv("UPDATE_TRANSCRIPTS") != "" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(string(raw), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+// player turns command lines into calls.
+type player struct {
+	t       *testing.T
+	d       *daemon
+	entries []Entry
+	last    map[string]time.Time // what the daemon kept
+	out     strings.Builder
+}
+
+// play runs one line.
+func (p *player) play(line string) {
+	verb, rest, _ := strings.Cut(line, " ")
+	switch verb {
+	case "clock":
+		at, err := time.Parse("2006-01-02 15:04:05", rest)
+		p.must(err)
+		p.d.now.Wall = at
+	case "set", "drop":
+		p.set(verb, rest)
+	case "run":
+		p.d.pass(p.span(rest), p.tick)
+	case "step", "suspend":
+		p.d.now.Wall = p.d.now.Wall.Add(p.span(rest))
+	case "stop":
+		p.d.sleep(p.span(rest))
+	case "restart":
+		p.d.sleep(p.span(rest))
+		p.d.agenda = Agenda{}
+		for i := range p.entries {
+			p.entries[i].Last = p.last[p.entries[i].Name]
+		}
+		p.d.agenda.Set(p.d.now, p.entries)
+		p.d.pass(0, p.tick)
+	case "show":
+		p.show(rest)
+	default:
+		p.t.Fatalf("what is %q", line)
+	}
+}
+
+// must stops at a transcript that cannot be read.
+func (p *player) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// span reads a duration, which may have days before it.
+func (p *player) span(s string) time.Duration {
+	days := 0
+	if before, rest, ok := strings.Cut(s, "d"); ok {
+		n, err := strconv.Atoi(before)
+		p.must(err)
+		days, s = n, rest+"0s"
+	}
+	d, err := time.ParseDuration(s)
+	p.must(err)
+	return d + time.Duration(days)*24*time.Hour
+}
+
+// set changes the entries.
+func (p *player) set(verb, rest string) {
+	name, rest, _ := strings.Cut(rest, " ")
+	e := Entry{Name: name, Last: p.last[name]}
+	var spec []string
+	loc := time.UTC
+	for _, word := range strings.Fields(rest) {
+		key, value, isOption := strings.Cut(word, "=")
+		switch {
+		case !isOption:
+			spec = append(spec, word)
+		case key == "zone":
+			loc = zone(p.t, value)
+		case key == "jitter":
+			e.Offset = p.span(value)
+		case key == "catch_up":
+			e.CatchUp = CatchUp(value)
+		case key == "max":
+			n, err := strconv.Atoi(value)
+			p.must(err)
+			e.Max = n
+		default:
+			p.t.Fatalf("what is %q", word)
+		}
+	}
+	var kept []Entry
+	for _, other := range p.entries {
+		if other.Name != name {
+			kept = append(kept, other)
+		}
+	}
+	if verb == "set" {
+		for one := range strings.SplitSeq(strings.Join(spec, " "), ";") {
+			e.Times = append(e.Times, parsed(p.t, one, loc))
+		}
+		kept = append(kept, e)
+	}
+	p.entries = kept
+	p.d.agenda.Set(p.d.now, kept)
+	p.d.pass(0, p.tick)
+}
+
+// tick notes a tick.
+func (p *player) tick(now Now, tick Tick) {
+	p.last[tick.Name] = tick.Last
+	const layout = "2006-01-02 15:04:05"
+	fmt.Fprintf(&p.out, "%s  %s %s", now.Wall.Format(layout), tick.Name, tick.Kind)
+	if !tick.Due.Equal(now.Wall) {
+		fmt.Fprintf(&p.out, ", due %s", tick.Due.UTC().Format(layout))
+	}
+	if !tick.Last.Equal(tick.Due) {
+		fmt.Fprintf(&p.out, ", last stays %s", tick.Last.UTC().Format(layout))
+	}
+	if tick.Missed > 0 {
+		fmt.Fprintf(&p.out, ", missed %d", tick.Missed)
+	}
+	p.out.WriteString("\n")
+}
+
+// show prints a status.
+func (p *player) show(name string) {
+	s, ok := p.d.agenda.Of(name, 3)
+	if !ok {
+		fmt.Fprintf(&p.out, "no %s\n", name)
+		return
+	}
+	const layout = "2006-01-02 15:04:05"
+	fmt.Fprintf(&p.out, "last %s, missed %d, next", s.Last.UTC().Format(layout), s.Missed)
+	for _, at := range s.Next {
+		fmt.Fprintf(&p.out, " %s;", at.UTC().Format(layout))
+	}
+	p.out.WriteString("\n")
+}
