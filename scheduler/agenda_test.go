@@ -87,6 +87,9 @@ func TestStrangeEntries(t *testing.T) {
 	if nap, any := a.Next(now); !any || nap != maxNap {
 		t.Errorf("nothing comes, but nap %s, %v", nap, any)
 	}
+	if s, _ := a.Of("never", 0); !s.Last.Equal(now.Wall) {
+		t.Errorf("a reload without Last takes it away: %s", s.Last)
+	}
 	a.Set(now, nil)
 	if _, any := a.Next(now); any {
 		t.Error("a nap without schedules")

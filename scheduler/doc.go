@@ -44,9 +44,9 @@
 //   - Back up to 3 hours: times of day are not repeated. @every keeps its
 //     interval in real time. Another interval runs at its first match on the
 //     new clock that comes no more than a minute sooner than it was due in real
-//     time: it never waits as long as two intervals, and never runs twice in
-//     one. The due times of intervals may so be repeated; Last stays at the
-//     highest.
+//     time, or at once where that is over: it never waits as long as two
+//     intervals. The due times of intervals may so be repeated; Last stays at
+//     the highest.
 //   - Back more: the clock was wrong before, or is now. Where Last lies ahead
 //     of now it becomes now (a tick Reset), and all counts from there; @every
 //     keeps its interval. Is this step undone later, what had run before it is

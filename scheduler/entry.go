@@ -196,12 +196,19 @@ func (e *entry) shift(prev, now Now) {
 
 // rewind is for a clock that went back a little: times of day wait until it
 // has caught up, intervals do not. An hourly one is due at its first match on
-// the new clock that is not sooner than it was due in real time.
+// the new clock that is not sooner than it was due in real time, or at once
+// when that is over.
 func (e *entry) rewind(prev, now Now) {
 	e.shift(prev, now)
+	horizon := now.Wall.Add(-e.Offset)
 	for i := range e.slots {
-		if s := &e.slots[i]; s.every == 0 && s.anyHour {
-			s.next = s.Next(later(moved(s.next, prev, now).Add(-near), now.Wall))
+		s := &e.slots[i]
+		if s.every > 0 || !s.anyHour {
+			continue
+		}
+		s.next = moved(s.next, prev, now)
+		if s.next.After(horizon) {
+			s.next = s.Next(later(s.next.Add(-near), horizon))
 		}
 	}
 }
