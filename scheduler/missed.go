@@ -53,12 +53,8 @@ func (e *entry) jumpedOver(horizon time.Time) []Tick {
 		}
 	}
 	list, count := missed(rest, horizon, e.bound())
-	own := len(list)
-	list = slices.DeleteFunc(list, func(due time.Time) bool {
-		return slices.ContainsFunc(ticks, func(t Tick) bool { return t.Due.Equal(due) })
-	})
 	pass(e.slots, horizon)
-	return e.deal(append(ticks, e.choose(list, count-(own-len(list)))...))
+	return e.deal(append(ticks, e.choose(list, count)...))
 }
 
 // bound is how many due times are caught up one by one.
@@ -88,14 +84,17 @@ func (e *entry) choose(list []time.Time, count int) []Tick {
 	return ticks
 }
 
-// deal finishes ticks: in order, one for each instant, and with what is to be
-// kept as Last.
+// deal finishes ticks: in order, one for each instant, the first of them, and
+// with what is to be kept as Last.
 func (e *entry) deal(ticks []Tick) []Tick {
 	slices.SortStableFunc(ticks, func(x, y Tick) int { return x.Due.Compare(y.Due) })
 	n := 0
 	for _, t := range ticks {
 		if n > 0 && ticks[n-1].Due.Equal(t.Due) {
 			ticks[n-1].Missed += t.Missed
+			if t.Kind == Skipped {
+				ticks[n-1].Missed-- // its own due time runs
+			}
 		} else {
 			ticks[n] = t
 			n++

@@ -95,7 +95,6 @@ func TestNext(t *testing.T) {
 		{"UTC", "weekly", "2026-01-01T00:00:00Z", "2026-01-04T00:00+00 2026-01-11T00:00+00"},
 		{"UTC", "monthly", "2026-01-31T00:00:00Z", "2026-02-01T00:00+00 2026-03-01T00:00+00"},
 		{"UTC", "@every  1h30m", "2026-01-01T00:00:00.5Z", "2026-01-01T01:30+00 2026-01-01T03:00+00"},
-		{"UTC", "@every 90.5s", "2026-01-01T00:00:00Z", "2026-01-01T00:01+00 2026-01-01T00:03+00 2026-01-01T00:04+00 2026-01-01T00:06+00"},
 		{"UTC", " */20  * * * * ", "2026-01-01T00:30:00Z", "2026-01-01T00:40+00 2026-01-01T01:00+00"},
 		// Weekday 7 is Sunday, alone, in ranges, with steps and as a name.
 		{"UTC", "0 0 * * 7", "2026-01-01T00:00:00Z", "2026-01-04T00:00+00 2026-01-11T00:00+00"},
@@ -176,6 +175,13 @@ func TestZeroNeverFires(t *testing.T) {
 	s, err := Parse(" 0  0 * *  7", nil)
 	if err != nil || s.String() != "0 0 * * 7" {
 		t.Errorf("%q, %v", s, err)
+	}
+}
+
+func TestEveryIsWholeSeconds(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 600, time.UTC)
+	if next := parsed(t, "@every 90.9s", time.UTC).Next(at); !next.Equal(at.Truncate(time.Second).Add(90 * time.Second)) {
+		t.Errorf("next is %s", next)
 	}
 }
 
