@@ -27,11 +27,13 @@ func ExampleAgenda() {
 		fmt.Println("nap", nap)
 		now = Now{Wall: now.Wall.Add(nap), Mono: now.Mono + nap}
 	}
+	fmt.Println("kept", kept.Format(time.DateTime))
 	// Output:
 	// backup catch_up 2026-06-02 02:30:00 missed 1
 	// nap 30s
 	// backup run 2026-06-03 02:30:00 missed 0
 	// nap 1m0s
+	// kept 2026-06-03 02:30:00
 }
 
 // TestOffset: the same names give the same offset, others spread over all of

@@ -133,7 +133,7 @@ func (p *player) set(verb, rest string) {
 	e := Entry{Name: name, Last: p.last[name]}
 	var spec []string
 	loc := time.UTC
-	for _, word := range strings.Fields(rest) {
+	for word := range strings.FieldsSeq(rest) {
 		key, value, isOption := strings.Cut(word, "=")
 		switch {
 		case !isOption:

@@ -4,7 +4,6 @@ import (
 	"archive/zip"
 	"fmt"
 	"go/build"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -157,7 +156,11 @@ func (o *oracle) walk(from, to time.Time) {
 func zoneFiles(t *testing.T) fs.FS {
 	t.Helper()
 	if z, err := zip.OpenReader(filepath.Join(build.Default.GOROOT, "lib/time/zoneinfo.zip")); err == nil {
-		t.Cleanup(func() { z.Close() })
+		t.Cleanup(func() {
+			if err := z.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 		return z
 	}
 	return os.DirFS("/usr/share/zoneinfo")
@@ -172,12 +175,7 @@ func zones(t *testing.T, from, to time.Time) []*time.Location {
 		if err != nil || d.IsDir() || strings.HasPrefix(name, "right/") || strings.HasPrefix(name, "posix/") {
 			return err
 		}
-		f, err := files.Open(name)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		raw, err := io.ReadAll(f)
+		raw, err := fs.ReadFile(files, name)
 		if err != nil {
 			return err
 		}
@@ -186,10 +184,11 @@ func zones(t *testing.T, from, to time.Time) []*time.Location {
 			return nil // tables for people
 		}
 		turns := changes(loc, from, to)
-		key := fmt.Sprint(turns, offset(from.In(loc)))
+		shown := []int{offset(from.In(loc))}
 		for _, turn := range turns {
-			key += fmt.Sprint(" ", offset(turn.In(loc)))
+			shown = append(shown, offset(turn.In(loc)))
 		}
+		key := fmt.Sprint(turns, shown)
 		if len(turns) > 0 && !seen[key] {
 			seen[key] = true
 			list = append(list, loc)
