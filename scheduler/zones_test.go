@@ -176,12 +176,12 @@ func zones(t *testing.T, from, to time.Time) []*time.Location {
 			return err
 		}
 		raw, err := fs.ReadFile(files, name)
-		if err != nil {
+		if err != nil || !strings.HasPrefix(string(raw), "TZif") { // else it is a table for people
 			return err
 		}
 		loc, err := time.LoadLocationFromTZData(name, raw)
 		if err != nil {
-			return nil // tables for people
+			return err
 		}
 		turns := changes(loc, from, to)
 		shown := []int{offset(from.In(loc))}
