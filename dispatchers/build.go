@@ -33,6 +33,7 @@ func (b *builder) finish() []Fault {
 	b.operation()
 	b.grouping()
 	b.spans()
+	b.timing()
 	b.spec.finish()
 	b.includes()
 	if more := b.count - len(b.faults); more > 0 && b.base != nil {

@@ -44,6 +44,10 @@ func (s *Spec) addGroups(m map[string]any) {
 	if s.Debounce > 0 {
 		m["debounce"], m["debounce_max"] = durationText(s.Debounce), durationText(s.DebounceMax)
 	}
+	s.addTiming(m)
+	if s.Cache != nil {
+		m["cache"] = s.Cache.definition()
+	}
 	if len(s.Environment) > 0 {
 		m["environment"] = maps.Clone(s.Environment)
 	}

@@ -79,6 +79,9 @@ func (s *Set) Spec(name string) *Spec {
 	}
 	spec := *f.spec
 	spec.Environment = maps.Clone(spec.Environment)
+	if spec.Cache != nil {
+		spec.Cache = new(*spec.Cache)
+	}
 	return &spec
 }
 

@@ -121,6 +121,12 @@ umask = 0o077
 working_directory = "/tmp"
 max_output = "3 KiB"
 durability = "relaxed"
+schedule = ["daily", "30 2 * * 7", "@every 90m"]
+timezone = "Europe/Berlin"
+jitter = "5m"
+catch_up = "all"
+overlap = "skip"
+run_on_start = true
 [locks]
 exclusive = ["a", "b:{c}"]
 shared = ["d"]
@@ -133,11 +139,11 @@ A = "b\u0007"
 `
 	later := newDecoder().laterKeys()
 	for key := range newDecoder().keys(&Spec{}) {
-		if later[key] == nil && key != "command" && !strings.Contains("\n"+full, "\n"+key+" = ") && !strings.Contains(full, "["+key+"]") {
+		if later[key] == nil && key != "command" && key != "cache" && !strings.Contains("\n"+full, "\n"+key+" = ") && !strings.Contains(full, "["+key+"]") {
 			t.Errorf("the key %s is not tested", key)
 		}
 	}
-	for _, text := range []string{full, `command = ["true", "a b", ""]`} {
+	for _, text := range []string{full, `command = ["true", "a b", ""]`, "command = ['true']\n[cache]\nmax_age = '1h'\nstale_ok = false\nformat = 'text'\nmax_size = 5", "command = ['true']\nschedule = 'hourly'\n[cache]"} {
 		s, faults := merged(text)
 		if s == nil {
 			t.Fatal(faults)

@@ -30,6 +30,7 @@ func (d *decoder) keys(s *Spec) map[string]setter {
 		"debounce":           d.duration(&s.Debounce, 0),
 		"debounce_max":       d.duration(&s.DebounceMax, 0),
 		"locks":              d.locks(s),
+		"cache":              d.cache(s),
 		"retry":              d.retry(&s.Retry),
 		"success_exit_codes": d.codes(&s.SuccessExitCodes),
 		"kill_grace":         d.duration(&s.KillGrace, 0),
@@ -45,6 +46,7 @@ func (d *decoder) keys(s *Spec) map[string]setter {
 		"max_output":         d.size(&s.MaxOutput, 1),
 		"durability":         d.choice(&s.Durability, "disk", "relaxed", "memory"),
 	}
+	maps.Copy(keys, d.timingKeys(&s.Timing))
 	maps.Copy(keys, d.laterKeys())
 	return keys
 }
@@ -53,6 +55,7 @@ func (d *decoder) keys(s *Spec) map[string]setter {
 func keysOfTables() []string {
 	return []string{
 		"locks.exclusive", "locks.shared",
+		"cache.max_age", "cache.stale_ok", "cache.format", "cache.max_size",
 		"retry.attempts", "retry.backoff", "retry.max_backoff", "retry.exit_codes",
 	}
 }

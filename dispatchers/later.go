@@ -1,7 +1,6 @@
 package dispatchers
 
 import (
-	"fmt"
 	"maps"
 	"math"
 	"regexp"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2/unstable"
-
-	"dispatchd/scheduler"
 )
 
 // laterKeys are the keys whose behaviour a later stage brings. Their values are
@@ -19,24 +16,15 @@ import (
 func (d *decoder) laterKeys() map[string]setter {
 	// The values go nowhere: a Spec gets fields for them with their stages.
 	var word string
-	var flag bool
-	var span time.Duration
 	var words []string
 	keys := map[string]setter{
-		"schedule":     d.schedule,
-		"timezone":     d.text(&word, timezone),
-		"jitter":       d.duration(&span, 0),
-		"catch_up":     d.choice(&word, "none", "latest", "all"),
-		"overlap":      d.choice(&word, "queue", "skip"),
-		"run_on_start": d.boolean(&flag),
-		"php_class":    d.text(&word, className),
-		"on_success":   d.distinct(d.list(&words, dispatcherName)),
-		"on_failure":   d.distinct(d.list(&words, dispatcherName)),
-		"arguments":    d.argumentTypes,
-		"cache":        d.nested(d.cacheKeys),
-		"limits":       d.nested(d.limitKeys),
-		"access":       d.nested(d.accessKeys),
-		"confirm":      d.nested(d.confirmKeys),
+		"php_class":  d.text(&word, className),
+		"on_success": d.distinct(d.list(&words, dispatcherName)),
+		"on_failure": d.distinct(d.list(&words, dispatcherName)),
+		"arguments":  d.argumentTypes,
+		"limits":     d.nested(d.limitKeys),
+		"access":     d.nested(d.accessKeys),
+		"confirm":    d.nested(d.confirmKeys),
 	}
 	for name, set := range maps.Clone(keys) {
 		keys[name] = d.refused(set)
@@ -59,37 +47,6 @@ func (d *decoder) refused(set setter) setter {
 // nested takes a table whose keys are all for later.
 func (d *decoder) nested(keys func() map[string]setter) setter {
 	return func(v *value) { d.table(v, keys(), nil) }
-}
-
-// schedule takes one schedule or a list of them.
-func (d *decoder) schedule(v *value) {
-	items := []*value{v}
-	if v.kind == unstable.Array {
-		items = v.items
-		if len(items) == 0 {
-			d.bad(v, "leave the key out", "is empty")
-		}
-	}
-	for _, item := range items {
-		if !d.is(item, unstable.String, `a schedule such as "daily", "30 2 * * *" or "@every 15m"`) {
-			continue
-		}
-		if _, err := scheduler.Parse(item.text, time.UTC); err != nil {
-			d.bad(item, "", "%s", printable(strings.TrimPrefix(err.Error(), "schedule: ")))
-		}
-	}
-}
-
-// cacheKeys are the keys of [cache].
-func (d *decoder) cacheKeys() map[string]setter {
-	var span time.Duration
-	var flag bool
-	var word string
-	var size int64
-	return map[string]setter{
-		"max_age": d.duration(&span, 0), "stale_ok": d.boolean(&flag),
-		"format": d.choice(&word, "json", "text"), "max_size": d.size(&size, 1),
-	}
 }
 
 // limitKeys are the keys of [limits].
@@ -161,17 +118,6 @@ func (d *decoder) bound(v *value) {
 func pattern(s string) string {
 	if _, err := regexp.Compile(s); err != nil {
 		return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-	}
-	return ""
-}
-
-// timezone checks an IANA name.
-func timezone(s string) string {
-	if s == "" || s == "Local" {
-		return "want an IANA name such as Europe/Berlin"
-	}
-	if _, err := time.LoadLocation(s); err != nil {
-		return fmt.Sprintf("%q is no IANA time zone known here", clip(s))
 	}
 	return ""
 }

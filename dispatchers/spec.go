@@ -11,6 +11,7 @@ const (
 	DefaultMaxOutput = 1 << 20
 	DefaultKillGrace = 10 * time.Second
 	DefaultUmask     = 0o022
+	DefaultCacheSize = 16 << 20
 )
 
 // unset marks a duration whose default depends on another key.
@@ -38,13 +39,16 @@ type Spec struct {
 	MaxQueue     int           // queued and running, 0 = no limit of its own
 	Concurrency  int
 
-	Coalesce    bool          // also true when Debounce is set
+	Coalesce    bool          // also true when Debounce or Cache is set
 	CoalesceKey []string      // only these arguments are compared, nil = all
 	Debounce    time.Duration // 0 = none
 	DebounceMax time.Duration
 
 	Exclusive []string // lock templates
 	Shared    []string // lock templates
+
+	Timing
+	Cache *Cache // nil = its output is no data
 
 	Retry            Retry
 	SuccessExitCodes []int
@@ -76,6 +80,7 @@ func defaults(name string) *Spec {
 	return &Spec{
 		Name: name, Timeout: DefaultTimeout, QueueTimeout: unset, MaxQueue: DefaultMaxQueue,
 		Concurrency: 1, DebounceMax: unset,
+		Timing:           Timing{CatchUp: "latest"},
 		Retry:            Retry{Backoff: time.Second, MaxBackoff: time.Minute},
 		SuccessExitCodes: []int{0}, KillGrace: DefaultKillGrace, KillMode: "group",
 		SurviveRestart: true, OnInterrupt: "fail", Leftovers: "leave",
@@ -91,7 +96,13 @@ func (s *Spec) finish() {
 	if s.DebounceMax == unset {
 		s.DebounceMax = max(s.Debounce, 10*min(s.Debounce, maxDuration/10))
 	}
-	if s.Debounce > 0 {
+	if s.Debounce > 0 || s.Cache != nil {
 		s.Coalesce = true
+	}
+	if s.Overlap == "" {
+		s.Overlap = "queue"
+		if s.Cache != nil {
+			s.Overlap = "skip" // the run that is active refreshes it
+		}
 	}
 }
