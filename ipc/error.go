@@ -37,6 +37,9 @@ const (
 	KindLocked              Kind = "locked" // a lock is held by somebody else
 	KindUsage               Kind = "usage"
 	KindUpgradeFailed       Kind = "upgrade_failed"
+	KindCacheUnknown        Kind = "cache_unknown"
+	KindCacheEmpty          Kind = "cache_empty" // no refresh has succeeded yet
+	KindCacheStale          Kind = "cache_stale" // older than what was asked for
 	KindInternal            Kind = "internal"
 
 	// Kinds that only a job's error has.
@@ -47,6 +50,8 @@ const (
 	KindCanceled    Kind = "canceled"
 	KindExpired     Kind = "expired"
 	KindInterrupted Kind = "interrupted"
+
+	KindCacheInvalid Kind = "cache_invalid" // what a refresh printed is no data
 )
 
 // Kinds lists every kind: those of requests first, then those of jobs.
@@ -57,8 +62,9 @@ func Kinds() []Kind {
 		KindBodyTooLarge, KindHeaderTooLarge, KindRequestTimeout, KindForbidden,
 		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
 		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable,
-		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindUpgradeFailed, KindInternal,
-		KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted,
+		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindUpgradeFailed,
+		KindCacheUnknown, KindCacheEmpty, KindCacheStale, KindInternal,
+		KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted, KindCacheInvalid,
 	}
 }
 
@@ -83,9 +89,9 @@ const (
 // codes is the one table from a kind to its HTTP status and exit code.
 func codes(k Kind) (status, exit int) {
 	switch k {
-	case KindDispatcherUnknown, KindJobUnknown, KindNotFound:
+	case KindDispatcherUnknown, KindJobUnknown, KindNotFound, KindCacheUnknown:
 		return 404, ExitUnknown
-	case KindQueueFull, KindDraining, KindTooManyConnections:
+	case KindQueueFull, KindDraining, KindTooManyConnections, KindCacheEmpty, KindCacheStale:
 		return 503, ExitBusy
 	case KindPackageMissing, KindIncludeMissing:
 		return 424, ExitConfiguration
@@ -119,7 +125,7 @@ func codes(k Kind) (status, exit int) {
 		return 503, ExitNoDaemon
 	case KindVersionMismatch:
 		return 400, ExitVersion
-	case KindStartFailed, KindExitStatus, KindSignaled:
+	case KindStartFailed, KindExitStatus, KindSignaled, KindCacheInvalid:
 		return 500, ExitJobFailed
 	case KindTimeout:
 		return 500, ExitTimedOut

@@ -88,7 +88,7 @@ func TestEnumTagsAreComplete(t *testing.T) {
 // Every kind that a request can meet has a row of its own in the table; the
 // others are internal errors on the wire, which no job kind is sent as.
 func TestKindsHaveCodes(t *testing.T) {
-	jobs := []Kind{KindInternal, KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted}
+	jobs := []Kind{KindInternal, KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted, KindCacheInvalid}
 	for _, k := range Kinds() {
 		if s := k.Status(); s < 400 || s > 599 {
 			t.Errorf("%s: status %d", k, s)

@@ -37,6 +37,8 @@ const (
 	OriginNotify   Origin = "notify"
 	OriginSchedule Origin = "schedule"
 	OriginCatchUp  Origin = "catch_up"
+	OriginStart    Origin = "start" // run_on_start
+	OriginCache    Origin = "cache" // a reader found the cache stale
 	OriginChain    Origin = "chain"
 )
 
@@ -104,9 +106,10 @@ type Job struct {
 	State          State           `json:"state" enum:"queued,running,succeeded,failed,timed_out,canceled,expired,interrupted"`
 	WaitingFor     *WaitingFor     `json:"waiting_for,omitempty" doc:"why it does not run yet; always there while queued"`
 	Arguments      json.RawMessage `json:"arguments,omitempty"`
-	Origin         Origin          `json:"origin" enum:"notify,schedule,catch_up,chain"`
+	Origin         Origin          `json:"origin" enum:"notify,schedule,catch_up,start,cache,chain"`
 	Notifiers      []Notifier      `json:"notifiers"`
 	Attempt        int             `json:"attempt" doc:"0 before the first start"`
+	Attempts       []Attempt       `json:"attempts,omitempty" doc:"those that another one followed, at most the last 16"`
 	CreatedAt      time.Time       `json:"created_at"`
 	StartedAt      *time.Time      `json:"started_at,omitempty" doc:"start of the last attempt"`
 	EndedAt        *time.Time      `json:"ended_at,omitempty"`
@@ -117,6 +120,16 @@ type Job struct {
 	Result         json.RawMessage `json:"result,omitempty"`
 	Output         Output          `json:"output"`
 	CoalescedCount int             `json:"coalesced_count" doc:"notifies that joined after the first"`
+}
+
+// Attempt is one run of a job that another one followed.
+type Attempt struct {
+	Number    int       `json:"number"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at"`
+	ExitCode  *int      `json:"exit_code,omitempty"`
+	Signal    string    `json:"signal,omitempty"`
+	Error     *JobError `json:"error,omitempty"`
 }
 
 // Notified answers a notify: the job, and how the notify came to it.
