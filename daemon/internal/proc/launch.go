@@ -33,15 +33,17 @@ type Launch struct {
 	Dir          string        `json:"dir"`
 	Umask        int           `json:"umask"` // -1 = the daemon's
 	Credential   *Credential   `json:"credential,omitempty"`
-	ArgsFile     string        `json:"args_file"`     // standard input; "" = /dev/null
-	OutputFile   string        `json:"output_file"`   // appended to; "" = the caller's own
-	NotifySocket string        `json:"notify_socket"` // made for NOTIFY_SOCKET; "" = none
-	Timeout      time.Duration `json:"timeout"`       // 0 = none
-	Grace        time.Duration `json:"grace"`         // between TERM and KILL
-	KillMode     string        `json:"kill_mode"`     // group, tree, process, none
-	Leftovers    string        `json:"leftovers"`     // leave, kill: of an end by itself
-	MaxOutput    int64         `json:"max_output"`    // for who bounds the output while it runs
-	Boot         string        `json:"boot"`          // BootID, or "" to have it looked up
+	ArgsFile     string        `json:"args_file"`           // standard input; "" = /dev/null
+	OutputFile   string        `json:"output_file"`         // appended to; "" = the caller's own
+	DataFile     string        `json:"data_file,omitempty"` // standard output, which is data there; "" = the output file
+	MaxData      int64         `json:"max_data,omitempty"`  // for who bounds the data while it comes: a byte more is kept, to tell
+	NotifySocket string        `json:"notify_socket"`       // made for NOTIFY_SOCKET; "" = none
+	Timeout      time.Duration `json:"timeout"`             // 0 = none
+	Grace        time.Duration `json:"grace"`               // between TERM and KILL
+	KillMode     string        `json:"kill_mode"`           // group, tree, process, none
+	Leftovers    string        `json:"leftovers"`           // leave, kill: of an end by itself
+	MaxOutput    int64         `json:"max_output"`          // for who bounds the output while it runs
+	Boot         string        `json:"boot"`                // BootID, or "" to have it looked up
 
 	ByDescent bool  `json:"by_descent"` // follow a tree so even where there are cgroups
 	Marks     Marks `json:"marks"`      // of this attempt; "" = none
@@ -126,7 +128,14 @@ func (l *Launch) files() (list []int, progress *os.File, err error) {
 		if err != nil {
 			return list, nil, fmt.Errorf("output file: %w", err)
 		}
-		list = append(list, out, out)
+		data := out
+		if l.DataFile != "" {
+			if data, err = open(l.DataFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NOFOLLOW); err != nil {
+				closeAll([]int{stdin, out})
+				return nil, nil, fmt.Errorf("data file: %w", err)
+			}
+		}
+		list = append(list, data, out)
 	}
 	r, w, err := pipe()
 	if err != nil {
@@ -161,6 +170,13 @@ func pipe() (r *os.File, w int, err error) {
 		return nil, -1, os.NewSyscallError("pipe", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "progress"), fds[1], nil
+}
+
+// CutData bounds data that comes: a byte more than allowed stays, and says so.
+func CutData(path string, max int64) {
+	if fi, err := os.Stat(path); err == nil && fi.Size() > max+1 {
+		_ = os.Truncate(path, max+1)
+	}
 }
 
 // closeAll closes our copies of the child's files, but never our own output.

@@ -189,6 +189,10 @@ func (s *shim) bound(p *Process, trim func(string, int64, int64)) {
 		case <-timer.C:
 		}
 		wait = min(2*wait, trimIdle)
+		if s.launch.DataFile != "" {
+			CutData(s.launch.DataFile, s.launch.MaxData)
+			wait = trimEvery
+		}
 		if fi, err := os.Stat(s.launch.OutputFile); err == nil && fi.Size() != size {
 			size, wait = fi.Size(), trimEvery
 			trim(s.launch.OutputFile, size, s.launch.MaxOutput)

@@ -59,11 +59,12 @@ type Book struct {
 	paused  map[string]bool
 	keys    map[Key]keyed
 	keysAt  time.Time // when to look for old keys again
+	ticks   map[string]Tick
 }
 
 // NewBook makes an empty book.
 func NewBook(keep Retention) *Book {
-	return &Book{keep: keep, open: map[ulid.ULID]*Job{}, paused: map[string]bool{}, keys: map[Key]keyed{}}
+	return &Book{keep: keep, open: map[ulid.ULID]*Job{}, paused: map[string]bool{}, keys: map[Key]keyed{}, ticks: map[string]Tick{}}
 }
 
 // Apply folds one record into the book, live and at replay alike, and gives
@@ -78,6 +79,9 @@ func (b *Book) Apply(r Record) (*Job, error) {
 		return nil, nil
 	case opKey:
 		b.keys[Key{r.KeyUID, r.Dispatcher, r.Key}] = keyed{r.ID, r.ArgHash, r.At}
+		return nil, nil
+	case OpTick:
+		b.tick(r.Dispatcher, r.Tick)
 		return nil, nil
 	case OpAccept, opDone:
 		return b.add(r)
@@ -94,6 +98,7 @@ func (b *Book) Apply(r Record) (*Job, error) {
 		return nil, err
 	}
 	b.remember(r, next)
+	b.tick(next.Dispatcher, r.Tick)
 	if next.State.Final() {
 		delete(b.open, r.ID)
 		b.file(next)
@@ -120,6 +125,7 @@ func (b *Book) add(r Record) (*Job, error) {
 	j.Seq = b.seq
 	b.open[j.ID] = &j
 	b.remember(r, &j)
+	b.tick(j.Dispatcher, r.Tick)
 	return &j, nil
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -27,6 +28,26 @@ type Job struct {
 	Attempt    int32           `json:"n,omitempty"`
 	Coalesced  int32           `json:"c,omitempty"`
 	Run        *Run            `json:"run,omitempty"`
+	Tries      []try           `json:"tries,omitempty"` // attempts that another one followed
+}
+
+// maxTries bounds what is remembered of a job that is tried for ever.
+const maxTries = 16
+
+// try is an attempt that another one followed.
+type try struct {
+	Number    int32         `json:"n"`
+	StartedAt int64         `json:"from"`
+	EndedAt   int64         `json:"to"`
+	ExitCode  *int          `json:"code,omitempty"`
+	Signal    string        `json:"sig,omitempty"`
+	Error     *ipc.JobError `json:"err,omitempty"`
+}
+
+// tried gives the tries of a job with one more.
+func (j *Job) tried(number int32, r *Run) []try {
+	tries := append(slices.Clip(j.Tries), try{number, r.StartedAt, r.EndedAt, r.ExitCode, r.Signal, r.Error})
+	return tries[max(0, len(tries)-maxTries):]
 }
 
 // Run is what is known of a job's last attempt.
@@ -50,6 +71,12 @@ func (j *Job) View() ipc.Job {
 	}
 	if v.Notifiers == nil {
 		v.Notifiers = []ipc.Notifier{}
+	}
+	for _, t := range j.Tries {
+		v.Attempts = append(v.Attempts, ipc.Attempt{
+			Number: int(t.Number), StartedAt: wall(t.StartedAt), EndedAt: wall(t.EndedAt),
+			ExitCode: t.ExitCode, Signal: t.Signal, Error: t.Error,
+		})
 	}
 	if r := j.Run; r != nil {
 		v.StartedAt, v.EndedAt = wallOrNil(r.StartedAt), wallOrNil(r.EndedAt)

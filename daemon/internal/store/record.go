@@ -23,6 +23,7 @@ const (
 	OpEnd     Op = "end"
 	OpPause   Op = "pause"
 	OpResume  Op = "resume"
+	OpTick    Op = "tick"  // what became of a due time that led to no job, and of all in a snapshot
 	opHead    Op = "head"  // first line of a file
 	opDone    Op = "done"  // an ended job in a snapshot
 	opKey     Op = "key"   // an idempotency key in a snapshot
@@ -52,6 +53,7 @@ type Record struct {
 	KeyUID     int           `json:"uid,omitempty"`
 	ArgHash    string        `json:"hash,omitempty"`
 	Format     int           `json:"format,omitempty"`
+	Tick       *Tick         `json:"tick,omitempty"` // with the job that it led to, so that no crash comes between
 	Store      string        `json:"store,omitempty"`
 	Base       uint64        `json:"base,omitempty"` // in the head: number of the line that ends the snapshot
 
@@ -92,6 +94,9 @@ func (j *Job) with(r Record) (*Job, error) {
 	case OpRequeue:
 		next.State, next.Attempt, next.NotBefore = ipc.Queued, r.Attempt, r.NotBefore
 		next.Run = r.Run
+		if r.Run != nil && r.Run.EndedAt != 0 {
+			next.Tries = j.tried(r.Attempt, r.Run)
+		}
 	case OpEnd:
 		next.State, next.Run = r.State, r.Run
 	default:

@@ -13,12 +13,13 @@ type Snapshot struct {
 	history []ended
 	paused  []string
 	keys    map[Key]keyed
+	ticks   map[string]Tick
 }
 
 // Whole is the book with all its jobs. Those that were kept in memory are
 // written from then on: the next image of the program has them from there.
 func (b *Book) Whole() Snapshot {
-	return Snapshot{open: b.Open(), history: slices.Clone(b.history), paused: b.Paused(), keys: maps.Clone(b.keys)}
+	return Snapshot{open: b.Open(), history: slices.Clone(b.history), paused: b.Paused(), keys: maps.Clone(b.keys), ticks: maps.Clone(b.ticks)}
 }
 
 // Snapshot copies pointers only. Open jobs that are kept in memory are left
@@ -50,7 +51,7 @@ func (s *Snapshot) opened() int { return len(s.open) }
 
 // length counts its records.
 func (s *Snapshot) length() int {
-	return len(s.history) + len(s.paused) + len(s.keys) + len(s.open)
+	return len(s.history) + len(s.paused) + len(s.keys) + len(s.ticks) + len(s.open)
 }
 
 // records gives the snapshot as records, in the order of a journal.
@@ -67,6 +68,11 @@ func (s *Snapshot) records(yield func(Record) bool) {
 	}
 	for k, v := range s.keys {
 		if !yield(Record{Op: opKey, ID: v.id, At: v.at, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.hash}) {
+			return
+		}
+	}
+	for name, t := range s.ticks {
+		if !yield(Record{Op: OpTick, Dispatcher: name, Tick: &t}) {
 			return
 		}
 	}

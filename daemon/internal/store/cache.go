@@ -1,0 +1,247 @@
+package store
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"dispatchd/ipc"
+)
+
+// Caches is the directory of the cache files. A file of it is whole at any
+// instant: it is written beside its place, synced, and renamed over it.
+type Caches struct {
+	dir  string
+	mu   sync.Mutex
+	tags map[string]tag // by path
+}
+
+// tag is what is known of a file's content while it is the same file.
+type tag struct {
+	file os.FileInfo
+	etag string
+	data []byte // all of it where it is short, nil = it is not
+}
+
+// inMemory is up to which length a cache's data is kept in memory as well.
+const inMemory = 64 << 10
+
+// of reports whether a tag is of this file.
+func (t tag) of(fi os.FileInfo) bool {
+	return t.file != nil && os.SameFile(t.file, fi) && t.file.ModTime().Equal(fi.ModTime()) && t.file.Size() == fi.Size()
+}
+
+// Cached is what a cache file holds.
+type Cached struct {
+	io.ReadCloser
+	Size int64
+	At   time.Time // when it got its place
+	ETag string    // quoted, strong: the same content has the same
+}
+
+// NewCaches makes the directory, and removes what refreshes left there that
+// nobody waits for any more: keep has the attempts that go on.
+func NewCaches(dir string, keep func(attempt string) bool) (*Caches, error) {
+	c := &Caches{dir: dir, tags: map[string]tag{}}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("cache directory: %w", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".*.part"))
+	if err != nil {
+		return nil, fmt.Errorf("cache directory: %w", err)
+	}
+	for _, path := range left {
+		attempt := strings.TrimSuffix(filepath.Base(path), ".part")
+		if !keep(attempt[strings.LastIndex(attempt, ".")+1:]) {
+			_ = os.Remove(path)
+		}
+	}
+	return c, nil
+}
+
+// Path is a cache's file.
+func (c *Caches) Path(name, format string) string {
+	if format == "text" {
+		return filepath.Join(c.dir, name+".txt")
+	}
+	return filepath.Join(c.dir, name+".json")
+}
+
+// Part is where an attempt to refresh a cache writes to.
+func (c *Caches) Part(name, attempt string) string {
+	return filepath.Join(c.dir, "."+name+"."+attempt+".part")
+}
+
+// Replace puts what an attempt has written in a cache's place, if it is data of
+// that format and not longer than max. Else an *ipc.Error says what is wrong with
+// it, and the last good file stays. A part that is not there has its place
+// already when the file is younger than the attempt.
+func (c *Caches) Replace(name, format, part string, max int64, began time.Time) error {
+	path := c.Path(name, format)
+	f, err := os.OpenFile(part, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if fi, serr := os.Stat(path); serr == nil && !fi.ModTime().Before(began) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cache file: %w", err)
+	}
+	defer func() { _ = f.Close(); _ = os.Remove(part) }()
+	if err := valid(f, format, max); err != nil {
+		return err
+	}
+	// Its age counts from here, and a plain reader's stat says so too.
+	now := time.Now()
+	err = errors.Join(f.Chmod(0o644), os.Chtimes(part, now, now))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err == nil {
+		err = osDisk{c.dir}.sync()
+	}
+	if err != nil {
+		return fmt.Errorf("cache file: %w", err)
+	}
+	return nil
+}
+
+// valid judges what a refresh has written.
+func valid(f *os.File, format string, max int64) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("cache file: %w", err)
+	}
+	switch {
+	case fi.Size() > max:
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output is longer than max_size, which is %d bytes", max)
+	case fi.Size() == 0:
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output is empty")
+	case format == "text":
+		return validText(f)
+	}
+	dec := json.NewDecoder(f)
+	var skip skipJSON
+	if err := dec.Decode(&skip); err != nil {
+		return notJSON(err, fi.Size())
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output is not one JSON value: something follows it at byte %d", dec.InputOffset())
+	}
+	return nil
+}
+
+// skipJSON is any JSON value that nobody wants to have.
+type skipJSON struct{}
+
+// UnmarshalJSON takes it.
+func (*skipJSON) UnmarshalJSON([]byte) error { return nil }
+
+// notJSON says where the output stops being JSON.
+func notJSON(err error, size int64) error {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output is not JSON: byte %d: %v", syntax.Offset, err)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output is not JSON: it ends after %d bytes, in the middle of a value", size)
+	}
+	return ipc.Errorf(ipc.KindCacheInvalid, "the output is not JSON: %v", err)
+}
+
+// validText wants UTF-8.
+func validText(f io.Reader) error {
+	r := bufio.NewReader(f)
+	for at := 0; ; {
+		c, n, err := r.ReadRune()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("cache file: %w", err)
+		case c == utf8.RuneError && n == 1:
+			return ipc.Errorf(ipc.KindCacheInvalid, "the output is not UTF-8 at byte %d", at)
+		}
+		at += n
+	}
+}
+
+// Open opens a cache's data for a reader; it is fs.ErrNotExist when the cache
+// is empty. A refresh meanwhile changes nothing for the reader.
+func (c *Caches) Open(name, format string) (*Cached, error) {
+	path := c.Path(name, format)
+	c.mu.Lock()
+	known := c.tags[path]
+	c.mu.Unlock()
+	if known.data != nil {
+		if fi, err := os.Stat(path); err == nil && known.of(fi) {
+			return known.cached(readBytes{bytes.NewReader(known.data)}), nil
+		}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = errors.New("is no file")
+	}
+	if err == nil && !known.of(fi) {
+		known, err = c.look(path, f, fi)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("cache file: %w", err)
+	}
+	return known.cached(f), nil
+}
+
+// readBytes is data in memory, read like a file.
+type readBytes struct{ *bytes.Reader }
+
+// Close closes nothing.
+func (readBytes) Close() error { return nil }
+
+// cached is what a reader gets.
+func (t tag) cached(data io.ReadCloser) *Cached {
+	return &Cached{ReadCloser: data, Size: t.file.Size(), At: t.file.ModTime(), ETag: t.etag}
+}
+
+// look takes the hash of a file's content, and leaves the file at its beginning.
+func (c *Caches) look(path string, f *os.File, fi os.FileInfo) (tag, error) {
+	t := tag{file: fi}
+	h := sha256.New()
+	var keep bytes.Buffer
+	var to io.Writer = h
+	if fi.Size() <= inMemory {
+		to = io.MultiWriter(h, &keep)
+	}
+	if _, err := io.Copy(to, f); err != nil {
+		return t, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return t, err
+	}
+	t.etag = `"` + hex.EncodeToString(h.Sum(nil)[:16]) + `"`
+	if keep.Len() > 0 && int64(keep.Len()) == fi.Size() {
+		t.data = keep.Bytes()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tags[path] = t
+	return t, nil
+}

@@ -1,0 +1,55 @@
+package store
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
+)
+
+// Where a schedule stands is known again after a restart, whatever wrote it: a
+// job, one that it joined, or neither; and after the journal was written anew.
+func TestTicksAreKept(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := d.OpenJournal(Disk, NewBook(Retention{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := func(due int64, why string) *Tick { return &Tick{Due: due, Plan: "daily", At: due + 1, Why: why} }
+	job := func(name string) Record {
+		id := ulid.Make()
+		return Record{Op: OpAccept, ID: id, Job: &Job{ID: id, Dispatcher: name, State: ipc.Queued}}
+	}
+	first, joined := job("first"), job("joined")
+	first.Tick = tick(10, "")
+	for _, r := range []Record{
+		first, joined,
+		{Op: OpJoin, ID: joined.ID, Tick: tick(20, "")},
+		{Op: OpTick, Dispatcher: "refused", Tick: tick(30, "")},
+		{Op: OpTick, Dispatcher: "refused", Tick: tick(40, "queue_full")},
+	} {
+		if err := append1(t, j, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(j.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]Tick{"first": *tick(10, ""), "joined": *tick(20, ""), "refused": *tick(40, "queue_full")}
+	for range 2 { // the second time from a snapshot
+		b, report := reopen(t, dir)
+		if report.Damaged {
+			t.Errorf("%+v", report)
+		}
+		if diff := cmp.Diff(want, b.ticks); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
