@@ -18,6 +18,7 @@ import (
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
+	"dispatchd/scheduler"
 )
 
 // Config says what a daemon is made of. Only Paths is required.
@@ -30,6 +31,8 @@ type Config struct {
 	Upgrade   []string         // argv of this program, for an upgrade in place; nil = there is none
 	UpgradeOn <-chan os.Signal // has one done, nil = the API only
 	Ready     func()           // called once when the socket answers, nil = nobody asks
+
+	wall func() time.Time // nil = time.Now; another in tests of clocks that are set
 }
 
 // stopGrace bounds how long a stop waits for open requests.
@@ -84,6 +87,9 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		done:     make(chan struct{}),
 		ended:    make(chan struct{}),
 		epoch:    time.Now(),
+		wall:     cfg.wall,
+		owed:     map[string]scheduler.Tick{},
+		failings: map[string]*failing{},
 		runs:     map[queue.ID]*run{},
 		inflight: map[queue.ID][]func(error){},
 		waiters:  map[queue.ID][]chan struct{}{},
@@ -92,6 +98,9 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		tallies:  map[string]*tally{},
 		aheads:   map[string]*ahead{},
 		outputs:  store.NewQuota(settings.LogBytes),
+	}
+	if e.wall == nil {
+		e.wall = time.Now
 	}
 	if err := e.openEpoch(); err != nil {
 		return nil, err
@@ -105,7 +114,11 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 	journal.SetOnFail(func(err error) { e.post(func() { e.journalFailed(err) }) })
 	journal.SetOnFull(func(err error) { e.post(func() { e.journalFull(err) }) })
 	e.sayReport(report)
+	if err := e.openCaches(); err != nil {
+		return nil, errors.Join(err, journal.Close())
+	}
 	e.load()
+	e.recallFailures()
 	e.restore(report.Suspects)
 	if given != nil {
 		e.draining, e.total = given.Draining, given.Counters
@@ -121,6 +134,9 @@ func (e *engine) serve(ctx context.Context) error {
 		return errors.Join(err, e.journal.Close())
 	}
 	go e.loop()
+	if e.given == nil {
+		e.notifyAtStart()
+	}
 	srv, failed := e.answer(l)
 	e.log.Info("ready", "socket", e.cfg.Paths.Socket(), "dispatchers", len(e.catalog.Load().Specs), "pid", os.Getpid())
 	if e.cfg.Ready != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,11 +69,13 @@ type stage struct {
 	t      *testing.T
 	from   time.Time
 	starts []time.Duration // when, since the stage was set
+	jobs   []string        // origin and wall time of each start
+	ahead  atomic.Int64    // of the bubble's clock, the wall clock
 	mu     sync.Mutex
 }
 
-// set makes an engine with these definitions; acts says what each start does.
-func set(t *testing.T, root string, files map[string]string, acts func(name string, attempt int) act) *stage {
+// built makes an engine with these definitions, whose wall clock is wall.
+func built(t *testing.T, root string, files map[string]string, wall func() time.Time) *engine {
 	t.Helper()
 	p := ipc.RootPaths(root)
 	if err := os.MkdirAll(p.Dispatchers, 0o755); err != nil {
@@ -91,15 +94,26 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 		t.Fatal(err)
 	}
 	settings, _ := dispatchers.LoadSettings(p.Config)
-	e, err := newEngine(Config{Paths: p, Log: slog.New(slog.DiscardHandler)}, settings, dir, nil)
+	e, err := newEngine(Config{Paths: p, Log: slog.New(slog.DiscardHandler), wall: wall}, settings, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{engine: e, t: t, from: time.Now()}
+	return e
+}
+
+// set makes an engine with these definitions; acts says what each start does.
+func set(t *testing.T, root string, files map[string]string, acts func(name string, attempt int) act) *stage {
+	t.Helper()
+	s := &stage{t: t, from: time.Now()}
+	s.ahead.Store(int64(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))))
+	wall := func() time.Time { return time.Now().UTC().Add(time.Duration(s.ahead.Load())) }
+	e := built(t, root, files, wall)
+	s.engine = e
 	e.starter = func(r *run, g gear) (process, error) {
 		g.discard()
 		s.mu.Lock()
 		s.starts = append(s.starts, time.Since(s.from))
+		s.jobs = append(s.jobs, r.spec.Name+" "+string(r.job.Origin)+" "+wall().Format("01-02 15:04"))
 		s.mu.Unlock()
 		a := acts(r.spec.Name, r.attempt)
 		if a.err != nil {
@@ -191,6 +205,15 @@ func TestRetry(t *testing.T) {
 		n := s.notify("op")
 		if job := s.await(n.ID); job.State != ipc.Succeeded || job.Attempt != 4 {
 			t.Errorf("%s after attempt %d", job.State, job.Attempt)
+		}
+		job := s.await(n.ID)
+		for i, a := range job.Attempts {
+			if a.Number != i+1 || a.ExitCode == nil || *a.ExitCode != i+1 || a.Error == nil || a.EndedAt.Sub(a.StartedAt) != time.Second {
+				t.Errorf("attempt %d: %+v", i+1, a)
+			}
+		}
+		if len(job.Attempts) != 3 {
+			t.Errorf("%d attempts are told of", len(job.Attempts))
 		}
 		s.started(0, 11*time.Second, 27*time.Second, 43*time.Second)
 	})

@@ -24,6 +24,9 @@ func (g gear) discard() {
 	if g.launch.ArgsFile != "" {
 		_ = os.Remove(g.launch.ArgsFile)
 	}
+	if g.launch.DataFile != "" {
+		_ = os.Remove(g.launch.DataFile)
+	}
 }
 
 // gearUp makes the gear of one attempt of a job.
@@ -35,6 +38,9 @@ func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gea
 	l.Marks, l.Boot = e.marks(job.ID, attempt), e.bootID
 	l.Job, l.Dispatcher, l.NotifySocket = job.ID.String(), spec.Name, l.Marks.Notify()
 	l.OutputFile = e.dir.LogPath(job.ID)
+	if spec.Cache != nil {
+		l.DataFile, l.MaxData = e.partOf(spec, l.Marks), spec.Cache.MaxSize
+	}
 	if len(job.Arguments) > 0 {
 		l.ArgsFile = l.Marks.Args()
 		if err := writeArgs(l.ArgsFile, job.Arguments, l.Credential); err != nil {

@@ -76,11 +76,14 @@ func (e *engine) follow(r *run, p process) {
 	for {
 		select {
 		case <-p.Done():
-			exit := p.Exit()
+			exit := e.keepData(r, p.Exit())
 			e.post(func() { e.attemptEnded(r, exit) })
 			return
 		case <-trim:
 			_ = e.dir.TrimLog(r.job.ID, e.dir.LogSize(r.job.ID), r.spec.MaxOutput)
+			if r.spec.Cache != nil {
+				proc.CutData(e.partOf(r.spec, r.marks), r.spec.Cache.MaxSize)
+			}
 		case <-e.done:
 			if shimmed {
 				remote.Leave()

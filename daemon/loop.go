@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/singleflight"
 
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/scheduler"
 )
 
 // engine is the running daemon. Fields below the line belong to the loop.
@@ -29,6 +31,9 @@ type engine struct {
 	catalog  atomic.Pointer[dispatchers.Catalog]
 	given    *handover                         // by the last image of the program, nil = none
 	starter  func(*run, gear) (process, error) // startProcess; another in tests of time
+	wall     func() time.Time                  // time.Now; another in tests of clock steps
+	caches   *store.Caches
+	flights  singleflight.Group // readers who want the same cache refreshed
 	upgrades chan struct{}
 	calls    chan func()
 	bootID   string        // of the machine
@@ -50,7 +55,10 @@ type engine struct {
 	joining    map[store.Key][]func(error) // joined, not yet durable: who asked again
 	conditions []condition                 // what others wait for
 	aheads     map[string]*ahead           // by dispatcher
-	chores     []func()                    // what can wait until what was decided is on its way
+	failings   map[string]*failing         // caches whose last refresh failed
+	agenda     scheduler.Agenda
+	owed       map[string]scheduler.Tick // due times that could not be journaled
+	chores     []func()                  // what can wait until what was decided is on its way
 	tallies    map[string]*tally
 	total      ipc.Counters
 	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open
@@ -81,7 +89,7 @@ func (e *engine) loop() {
 	defer timer.Stop()
 	mem := newMemory()
 	defer mem.timer.Stop()
-	e.perform(e.core.Tick(e.now()))
+	e.onTime()
 	for {
 		e.doChores()
 		e.arm(timer)
@@ -98,7 +106,9 @@ func (e *engine) loop() {
 				fn()
 			}
 		case <-timer.C:
-			e.perform(e.core.Tick(e.now()))
+			if !e.onTime() {
+				continue // a nap's end is no event: the memory is at rest already
+			}
 		case <-e.done:
 			return
 		}
@@ -119,6 +129,13 @@ func (e *engine) doChores() {
 			fn()
 		}
 	}
+}
+
+// onTime does what is due by now, and reports whether there was anything.
+func (e *engine) onTime() bool {
+	effects := e.core.Tick(e.now())
+	e.perform(effects)
+	return e.tick() || len(effects) > 0
 }
 
 // condition is something that somebody waits for; it is looked at after each
@@ -150,15 +167,19 @@ func (e *engine) idle() bool {
 	return queued+running == 0
 }
 
-// arm sets the timer to the next instant at which the queue has work; without
-// one it is stopped, so that an idle daemon sleeps.
+// arm sets the timer to the next instant at which the queue or a schedule has
+// work; without one it is stopped, so that an idle daemon sleeps.
 func (e *engine) arm(timer *time.Timer) {
 	next, ok := e.core.Next()
+	next = max(0, next-e.now())
+	if nap, some := e.agenda.Next(e.clock()); some && (!ok || nap < next) {
+		next, ok = nap, true
+	}
 	if !ok {
 		timer.Stop()
 		return
 	}
-	timer.Reset(max(0, next-e.now()))
+	timer.Reset(next)
 }
 
 // do runs fn on the loop and waits for it.

@@ -29,6 +29,7 @@ type submission struct {
 	by     ipc.Notifier
 	origin ipc.Origin
 	key    string
+	tick   *store.Tick // the due time that this comes from, nil = somebody asked
 }
 
 // answer is what a notify gets once it is durable.
@@ -52,7 +53,7 @@ func (e *engine) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest)
 	s.by = ipc.Notifier{Peer: by, At: time.Now().UTC()}
 	reply := make(chan answer, 1)
 	select {
-	case e.calls <- func() { e.submit(s, reply) }:
+	case e.calls <- func() { e.submit(s, func(a answer) { reply <- a }) }:
 	case <-ctx.Done():
 		return ipc.Notified{}, ctx.Err()
 	case <-e.done:
@@ -109,16 +110,16 @@ func (e *engine) requirements(ctx context.Context, spec *dispatchers.Spec) error
 }
 
 // submit is the loop's part of a notify: same key, decision, record, journal.
-func (e *engine) submit(s submission, reply chan<- answer) {
+func (e *engine) submit(s submission, reply func(answer)) {
 	if e.stopping {
-		reply <- answer{err: errStopping()}
+		reply(answer{err: errStopping()})
 		return
 	}
 	if s.key != "" && e.repeated(s, reply) {
 		return
 	}
 	if e.journalErr != nil && e.durability(s.spec) != store.Memory {
-		reply <- answer{err: e.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, e.journalErr.Error()))}
+		reply(answer{err: e.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, e.journalErr.Error()))})
 		return
 	}
 	at := s.by.At
@@ -126,10 +127,10 @@ func (e *engine) submit(s submission, reply chan<- answer) {
 	verdict, effects := e.core.Submit(e.now(), queue.Submission{ID: queue.ID(id), Dispatcher: s.spec.Name, Key: s.argKey, Locks: s.locks})
 	if verdict.Refused != "" {
 		e.count(s.spec.Name, refused)
-		reply <- answer{err: e.refusal(s.spec, verdict)}
+		reply(answer{err: e.refusal(s.spec, verdict)})
 		return
 	}
-	rec := store.Record{At: at.UnixNano(), Key: s.key, KeyUID: s.by.UID, ArgHash: s.hash}
+	rec := store.Record{At: at.UnixNano(), Key: s.key, KeyUID: s.by.UID, ArgHash: s.hash, Tick: s.tick}
 	if verdict.Joined {
 		rec.Op, rec.ID, rec.By = store.OpJoin, [16]byte(verdict.ID), &s.by
 		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Coalesced })
@@ -147,10 +148,10 @@ func (e *engine) submit(s submission, reply chan<- answer) {
 
 // record journals an accepted or joined notify and answers when it is durable.
 // The view is taken before the effects, so that the answer says "queued".
-func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects []queue.Effect, reply chan<- answer) {
+func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects []queue.Effect, reply func(answer)) {
 	job, err := e.book.Apply(rec)
 	if err != nil {
-		reply <- answer{err: err}
+		reply(answer{err: err})
 		return
 	}
 	a := answer{notified: ipc.Notified{Job: e.view(job), Coalesced: v.Joined, Position: v.Position}}
@@ -163,9 +164,9 @@ func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects
 	}
 	e.journal.Append(rec, e.durability(s.spec), true, func(err error) {
 		if err != nil {
-			reply <- answer{err: e.unavailable(err)}
+			reply(answer{err: e.unavailable(err)})
 		} else {
-			reply <- a
+			reply(a)
 		}
 		switch {
 		case !v.Joined:
@@ -206,7 +207,7 @@ func (e *engine) settled(id queue.ID, err error) {
 }
 
 // repeated answers a notify whose idempotency key is known already.
-func (e *engine) repeated(s submission, reply chan<- answer) bool {
+func (e *engine) repeated(s submission, reply func(answer)) bool {
 	key := s.storeKey()
 	id, hash, ok := e.book.Key(key)
 	if !ok {
@@ -215,7 +216,7 @@ func (e *engine) repeated(s submission, reply chan<- answer) bool {
 	if hash != s.hash {
 		p := ipc.Errorf(ipc.KindIdempotencyConflict, "idempotency key %q was used with other arguments", s.key)
 		p.Dispatcher, p.Job, p.Suggestion = s.spec.Name, id.String(), "use a new key for a new request"
-		reply <- answer{err: p}
+		reply(answer{err: p})
 		return true
 	}
 	job, found := e.book.Job(id)
@@ -223,7 +224,7 @@ func (e *engine) repeated(s submission, reply chan<- answer) bool {
 		// The key outlives the job when the history is short.
 		p := ipc.Errorf(ipc.KindJobUnknown, "job %s was accepted for this idempotency key and is no longer in the history", id)
 		p.Dispatcher, p.Job = s.spec.Name, id.String()
-		reply <- answer{err: p}
+		reply(answer{err: p})
 		return true
 	}
 	a := answer{notified: ipc.Notified{Job: e.view(job), Position: e.core.Position(queue.ID(id))}}
@@ -231,7 +232,7 @@ func (e *engine) repeated(s submission, reply chan<- answer) bool {
 		if err != nil {
 			a = answer{err: e.unavailable(err)}
 		}
-		reply <- a
+		reply(a)
 	}
 	if list, open := e.inflight[queue.ID(id)]; open {
 		e.inflight[queue.ID(id)] = append(list, tell)

@@ -319,6 +319,7 @@ func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then f
 		return
 	}
 	e.tallyEnd(job, state)
+	e.refreshed(job, state, out)
 	id := queue.ID(job.ID)
 	e.ending[id] = &ending{before: before, state: state}
 	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {

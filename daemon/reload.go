@@ -32,6 +32,7 @@ func (e *engine) load() {
 		}
 	}
 	e.sayFaults(c)
+	e.plan(c)
 }
 
 // sayFaults logs each bad file, in words that say where to mend it.
@@ -82,6 +83,7 @@ func (e *engine) putInForce(next *dispatchers.Catalog) ipc.Reload {
 	}
 	e.catalog.Store(next)
 	e.redefine(next, report)
+	e.plan(next)
 	for _, list := range [][]string{report.Added, report.Changed, report.Removed, report.Disabled} {
 		slices.Sort(list)
 	}

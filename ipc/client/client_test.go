@@ -50,6 +50,9 @@ func TestCalls(t *testing.T) {
 		"Pause":       {func(c *Client) (any, error) { return c.Pause(ctx, "d", true) }, seen{Line: "POST /v1/dispatchers/d/pause"}},
 		"Resume":      {func(c *Client) (any, error) { return c.Pause(ctx, "d", false) }, seen{Line: "POST /v1/dispatchers/d/resume"}},
 		"Locks":       {func(c *Client) (any, error) { return c.Locks(ctx) }, seen{Line: "GET /v1/locks"}},
+		"Schedule":    {func(c *Client) (any, error) { return c.Schedule(ctx, ipc.ScheduleQuery{Next: 1}) }, seen{Line: "GET /v1/schedule?next=1"}},
+		"Schedule of": {func(c *Client) (any, error) { return c.Schedule(ctx, ipc.ScheduleQuery{Dispatcher: "a&b", Next: 2}) }, seen{Line: "GET /v1/schedule?dispatcher=a%26b&next=2"}},
+		"Caches":      {func(c *Client) (any, error) { return c.Caches(ctx) }, seen{Line: "GET /v1/caches"}},
 		"Status":      {func(c *Client) (any, error) { return c.Status(ctx) }, seen{Line: "GET /v1/status"}},
 		"Health":      {func(c *Client) (any, error) { return c.Health(ctx) }, seen{Line: "GET /v1/health"}},
 		"Reload":      {func(c *Client) (any, error) { return c.Reload(ctx) }, seen{Line: "POST /v1/reload"}},
@@ -61,7 +64,7 @@ func TestCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := "{}"
-			if slices.Contains([]string{"Jobs", "Jobs of", "Dispatchers", "Locks"}, name) {
+			if slices.Contains([]string{"Jobs", "Jobs of", "Dispatchers", "Locks", "Schedule", "Schedule of", "Caches"}, name) {
 				answer = "[]"
 			}
 			d, client := newDaemon(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })

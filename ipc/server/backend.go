@@ -27,4 +27,8 @@ type Backend interface {
 	Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error)
 	Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 	AwaitIdle(ctx context.Context) error
+	Schedule(ctx context.Context, q ipc.ScheduleQuery) ([]ipc.Schedule, error)
+	Caches(ctx context.Context) ([]ipc.Cache, error)
+	// Cache waits for a refresh as long as the query says. Its caller closes the data.
+	Cache(ctx context.Context, by ipc.Peer, name string, q ipc.CacheQuery) (ipc.CacheData, error)
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -18,6 +19,9 @@ type memory struct {
 	jobs  []*entry
 	calls []call
 	fail  map[string]error
+
+	cached ipc.CacheData // with data as its Data
+	data   string
 
 	waits chan string // names each wait that begins
 	left  chan string // and each that ends
@@ -41,6 +45,7 @@ type entry struct {
 
 func newMemory() *memory {
 	return &memory{
+		data: "{}", cached: ipc.CacheData{Cache: ipc.Cache{Format: "json", Size: 2, ETag: `"tag"`, Fresh: true}},
 		fail: map[string]error{}, waits: make(chan string, 100), left: make(chan string, 100), idle: make(chan struct{}),
 	}
 }
@@ -220,6 +225,21 @@ func (m *memory) Pause(ctx context.Context, by ipc.Peer, name string, paused boo
 
 func (m *memory) Locks(ctx context.Context) ([]ipc.Lock, error) {
 	return nil, m.note(ctx, call{Method: "Locks"})
+}
+
+func (m *memory) Schedule(ctx context.Context, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+	return nil, m.note(ctx, call{Method: "Schedule", Arg: fmt.Sprintf("%s %d", q.Dispatcher, q.Next)})
+}
+
+func (m *memory) Caches(ctx context.Context) ([]ipc.Cache, error) {
+	return nil, m.note(ctx, call{Method: "Caches"})
+}
+
+func (m *memory) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.CacheQuery) (ipc.CacheData, error) {
+	text, _ := json.Marshal(q)
+	d := m.cached
+	d.Data = io.NopCloser(strings.NewReader(m.data))
+	return d, m.note(ctx, call{Method: "Cache", By: by, Arg: name + " " + string(text)})
 }
 
 func (m *memory) Status(ctx context.Context) (ipc.Status, error) {

@@ -43,6 +43,11 @@ func document(o huma.Operation) {
 	case "log":
 		o.Responses["200"].Content = text("text/plain")
 		o.Responses["200"].Description = "The output. Where it is followed, it ends with the job; a connection that breaks off before is not the end"
+	case "cache":
+		o.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{}}}
+		o.Responses["200"].Content["text/plain"] = text("text/plain")["text/plain"]
+		o.Responses["200"].Description = "The data, whole. " + ipc.CacheHeader + " says whether it is fresh or stale, Age its seconds, " + ipc.CacheErrorHeader + " why the last refresh failed, " + ipc.CacheJobHeader + " which job refreshes it now"
+		o.Responses["304"] = &huma.Response{Description: "The data is what If-None-Match names"}
 	case "openapi":
 		o.Responses["200"].Content = map[string]*huma.MediaType{
 			"application/openapi+json": {Schema: &huma.Schema{Type: huma.TypeObject}},

@@ -37,6 +37,9 @@ func TestEveryRoute(t *testing.T) {
 		"cancel":      {"POST", "/v1/jobs/J2/cancel", 200, call{Method: "Cancel", By: self(), Arg: "J2"}},
 		"retry":       {"POST", "/v1/jobs/J1/retry", 202, call{Method: "Retry", By: self(), Arg: "J1 "}},
 		"locks":       {"GET", "/v1/locks", 200, call{Method: "Locks"}},
+		"schedule":    {"GET", "/v1/schedule?dispatcher=d&next=3", 200, call{Method: "Schedule", Arg: "d 3"}},
+		"caches":      {"GET", "/v1/caches", 200, call{Method: "Caches"}},
+		"cache":       {"GET", "/v1/caches/d", 200, call{Method: "Cache", By: self(), Arg: `d {"MaxAge":null,"Wait":0,"StaleOK":null,"IfNoneMatch":""}`}},
 		"reload":      {"POST", "/v1/reload", 200, call{Method: "Reload", By: self()}},
 		"drain":       {"POST", "/v1/drain", 200, call{Method: "Drain", By: self(), Arg: "true"}},
 		"upgrade":     {"POST", "/v1/upgrade", 202, call{Method: "Upgrade", By: self()}},
@@ -64,7 +67,7 @@ func TestEveryRoute(t *testing.T) {
 
 func TestListsAreNeverNull(t *testing.T) {
 	h := start(t, Options{})
-	for _, path := range []string{"/v1/jobs", "/v1/dispatchers", "/v1/locks"} {
+	for _, path := range []string{"/v1/jobs", "/v1/dispatchers", "/v1/locks", "/v1/schedule", "/v1/caches"} {
 		if got := string(h.do("GET", path, "").body); got != "[]\n" {
 			t.Errorf("%s: %q", path, got)
 		}

@@ -142,7 +142,7 @@ func TestOperationsAreWhole(t *testing.T) {
 			}
 			good := 0
 			for status, r := range o.Responses {
-				if r.Ref == "" && (r.Description == "" || len(r.Content) == 0) {
+				if r.Ref == "" && (r.Description == "" || len(r.Content) == 0 && status != "304") {
 					t.Errorf("%s: answer %s says nothing", at, status)
 				}
 				if strings.HasPrefix(status, "2") {

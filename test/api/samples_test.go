@@ -47,6 +47,10 @@ func jobs() map[string]ipc.Job {
 	})
 	add(ipc.Running, func(j *ipc.Job) {
 		j.Attempt, j.StartedAt = 2, new(at(1))
+		j.Attempts = []ipc.Attempt{{
+			Number: 1, StartedAt: at(-9), EndedAt: at(-5), ExitCode: new(3), Signal: "SIGTERM",
+			Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 3"},
+		}}
 		j.Progress = &ipc.Progress{Percent: new(42.5), Message: "loading rules"}
 		j.Output.Bytes = 100
 	})
@@ -91,4 +95,24 @@ func status() ipc.Status {
 		Warnings: []string{"the state directory is in memory"}, Root: "/tmp/box", Directories: ipc.RootPaths("/tmp/box"), History: 100,
 		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4},
 	}
+}
+
+// schedules has every field of a schedule.
+func schedules() []ipc.Schedule {
+	last := at(-3600)
+	return []ipc.Schedule{{
+		Dispatcher: "renew", Schedule: []string{"30 2 * * *", "@every 6h"}, Timezone: "Europe/Berlin", Jitter: "42s",
+		CatchUp: "latest", Overlap: "queue", Paused: true, Last: &last, Why: "the queue was full",
+		Next: []time.Time{at(3600)}, Missed: 3, Refused: 1,
+	}}
+}
+
+// caches has every field of a cache.
+func caches() []ipc.Cache {
+	refreshed := at(-90)
+	return []ipc.Cache{{
+		Name: "updates", Description: "package updates", Format: "json", Path: "/tmp/box/cache/updates.json", Size: 512,
+		ETag: `"0123"`, RefreshedAt: &refreshed, Age: 90, MaxAge: 60, Fresh: true, Refreshing: id1,
+		Error: &ipc.CacheError{Kind: ipc.KindTimeout, Message: "ran longer than its timeout of 5m", Job: id2, At: at(-30), RetryAfter: 4},
+	}}
 }

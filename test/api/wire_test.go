@@ -42,6 +42,11 @@ func (f fixed) Dispatcher(context.Context, string) (ipc.Dispatcher, error) { ret
 func (f fixed) Locks(context.Context) ([]ipc.Lock, error)                  { return locks(), nil }
 func (f fixed) Status(context.Context) (ipc.Status, error)                 { return status(), nil }
 
+func (f fixed) Schedule(context.Context, ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+	return schedules(), nil
+}
+func (f fixed) Caches(context.Context) ([]ipc.Cache, error) { return caches(), nil }
+
 func (f fixed) Health(context.Context) (ipc.Health, error) {
 	return ipc.Health{Status: "degraded", Detail: "journal: no space left on device"}, nil
 }
@@ -125,6 +130,8 @@ func TestWire(t *testing.T) {
 	d.wire("notified", "POST", "/v1/dispatchers/x/notify")
 	d.wire("dispatcher", "GET", "/v1/dispatchers/x")
 	d.wire("locks", "GET", "/v1/locks")
+	d.wire("schedule", "GET", "/v1/schedule")
+	d.wire("caches", "GET", "/v1/caches")
 	d.wire("status", "GET", "/v1/status")
 	d.wire("health", "GET", "/v1/health")
 	d.wire("reload", "POST", "/v1/reload")
@@ -198,6 +205,8 @@ func TestSamplesAreWhole(t *testing.T) {
 	}
 	empty("Dispatcher", reflect.ValueOf(dispatcher()), filled)
 	empty("Locks", reflect.ValueOf(locks()), filled)
+	empty("Schedule", reflect.ValueOf(schedules()), filled)
+	empty("Caches", reflect.ValueOf(caches()), filled)
 	empty("Status", reflect.ValueOf(status()), filled)
 	for name, ok := range filled {
 		if !ok && !strings.HasPrefix(name, "Status.API") { // the server's own

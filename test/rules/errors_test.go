@@ -111,7 +111,7 @@ func checkStatus(f *file) []string {
 		return nil
 	}
 	var found []string
-	free := strings.Fields("StatusOK StatusAccepted StatusNoContent StatusText")
+	free := strings.Fields("StatusOK StatusAccepted StatusNoContent StatusNotModified StatusText")
 	f.used(func(sel *ast.SelectorExpr, pkg, name string) {
 		if pkg == "net/http" && strings.HasPrefix(name, "Status") && !slices.Contains(free, name) && !statuses()[f.path+" "+name] {
 			found = append(found, f.at(sel, "http.%s: the status of an error follows from its kind, see ipc.Kind", name))

@@ -27,7 +27,7 @@ func layers() map[string][]string {
 		},
 
 		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},
-		"cmd/dispatchctl":     {"ipc", "ipc/client", "ipc/console", "ipc/lockfile"},
+		"cmd/dispatchctl":     {"ipc", "ipc/client", "ipc/console", "ipc/lockfile", "scheduler"},
 		"cmd/dispatch-notify": {"ipc", "ipc/notify"},
 	}
 }
@@ -71,6 +71,7 @@ func outside() []origin {
 		{"github.com/google/go-cmp", "tests", "compares in tests"},
 		{"github.com/google/renameio/v2", "daemon/internal/store", "a file is replaced whole or not at all"},
 		{"github.com/lmittmann/tint", "cmd/dispatchd", "the log on a terminal"},
+		{"golang.org/x/sync/singleflight", "daemon", "one refresh for all readers of a cache who want one at the same time"},
 		{"github.com/oklog/ulid/v2", "daemon daemon/internal/store", "ids of jobs that sort by time"},
 		{"github.com/pelletier/go-toml/v2", "dispatchers", "TOML with places for every fault"},
 		{"github.com/prometheus/client_golang", "ipc/server", "the metrics' format"},

@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"dispatchd/ipc"
+)
+
+// scheduleIn selects schedules.
+type scheduleIn struct {
+	Dispatcher string `query:"dispatcher"`
+	Next       int    `query:"next" minimum:"0" maximum:"100" default:"1" doc:"how many of the next times"`
+}
+
+func (s *Server) schedule(ctx context.Context, _ ipc.Peer, in *scheduleIn) (*body[[]ipc.Schedule], error) {
+	return list(s.backend.Schedule(ctx, ipc.ScheduleQuery{Dispatcher: in.Dispatcher, Next: in.Next}))
+}
+
+func (s *Server) caches(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Cache], error) {
+	return list(s.backend.Caches(ctx))
+}
+
+// cacheIn asks for a cache's data.
+type cacheIn struct {
+	Name        string `path:"name" maxLength:"64"`
+	MaxAge      string `query:"max_age" doc:"the oldest that will do, such as 60s; without it what the cache says itself"`
+	StaleOK     string `query:"stale_ok" enum:"true,false" doc:"whether older data is better than none; without it what the cache says itself"`
+	IfNoneMatch string `header:"If-None-Match" doc:"the ETag of what the reader has"`
+	Waited
+}
+
+// query is what it asks for.
+func (in *cacheIn) query() (ipc.CacheQuery, error) {
+	q := ipc.CacheQuery{IfNoneMatch: in.IfNoneMatch}
+	limit, waits, err := parseWait(in.Wait)
+	if err != nil {
+		return q, err
+	}
+	if waits {
+		q.Wait = limit
+		if limit == 0 {
+			q.Wait = math.MaxInt64
+		}
+	}
+	if in.StaleOK != "" {
+		q.StaleOK = new(in.StaleOK == "true")
+	}
+	if in.MaxAge != "" {
+		age, err := time.ParseDuration(in.MaxAge)
+		if n, nerr := strconv.ParseUint(in.MaxAge, 10, 31); nerr == nil { // whole seconds, as in a dispatcher's file
+			age, err = time.Duration(n)*time.Second, nil
+		}
+		if err != nil || age < 0 {
+			return q, ipc.Errorf(ipc.KindBadRequest, "max_age=%.40q: not a duration such as 60s", in.MaxAge)
+		}
+		q.MaxAge = &age
+	}
+	return q, nil
+}
+
+// cache answers with the data itself, and says in headers how old it is.
+func (s *Server) cache(ctx context.Context, by ipc.Peer, in *cacheIn) (*huma.StreamResponse, error) {
+	q, err := in.query()
+	if err != nil {
+		return nil, err
+	}
+	if q.Wait == 0 {
+		steady, done := s.steady(ctx)
+		defer done()
+		ctx = steady
+	}
+	d, err := s.backend.Cache(ctx, by, in.Name, q)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		_, w := humago.Unwrap(hc)
+		writeCache(w, d)
+	}}, nil
+}
+
+// writeCache writes a cache's data. Where it cannot all be read, the connection
+// breaks off: half of it must not look whole.
+func writeCache(w http.ResponseWriter, d ipc.CacheData) {
+	h := w.Header()
+	h.Set("ETag", d.ETag)
+	h.Set("Age", strconv.FormatInt(d.Age, 10))
+	h.Set(ipc.CacheHeader, "fresh")
+	if !d.Fresh {
+		h.Set(ipc.CacheHeader, "stale")
+	}
+	if d.RefreshedAt != nil {
+		h.Set("Last-Modified", d.RefreshedAt.UTC().Format(http.TimeFormat))
+	}
+	if d.Refreshing != "" {
+		h.Set(ipc.CacheJobHeader, d.Refreshing)
+	}
+	if d.Error != nil {
+		h.Set(ipc.CacheErrorHeader, headerText(string(d.Error.Kind)+": "+d.Error.Message))
+	}
+	if d.NotModified {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	defer func() { _ = d.Data.Close() }()
+	h.Set("Content-Type", "application/json")
+	if d.Format == "text" {
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.FormatInt(d.Size, 10))
+	if n, err := io.Copy(struct{ io.Writer }{w}, d.Data); err != nil || n != d.Size { // without sendfile: most data is short
+		panic(http.ErrAbortHandler) // net/http's own way to break off
+	}
+}
+
+// headerText makes one line of plain characters that a header may have.
+func headerText(s string) string {
+	const longest = 500
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	return s[:min(len(s), longest)]
+}
