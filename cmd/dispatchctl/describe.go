@@ -66,6 +66,9 @@ func runLines(job ipc.Job) []line {
 	if job.Error != nil {
 		lines = append(lines, line{"why", job.Error.Message})
 	}
+	for _, t := range job.Attempts {
+		lines = append(lines, line{fmt.Sprintf("attempt %d", t.Number), when(t.StartedAt) + ": " + endOf(t)})
+	}
 	if job.StartedAt != nil {
 		text := when(*job.StartedAt)
 		if job.Attempt > 1 {
@@ -84,6 +87,14 @@ func runLines(job ipc.Job) []line {
 		lines = append(lines, line{"ended", text})
 	}
 	return lines
+}
+
+// endOf words how an attempt ended that another one followed.
+func endOf(t ipc.Attempt) string {
+	if t.Error != nil {
+		return t.Error.Message
+	}
+	return "ended " + when(t.EndedAt)
 }
 
 // askLines are about who asked for a job.

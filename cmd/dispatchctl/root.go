@@ -55,7 +55,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.statusVerb(), a.listVerb(), a.showVerb(), a.jobsVerb(), a.logVerb(), a.waitVerb(),
 		a.cancelVerb(), a.retryVerb(), a.whyVerb(),
 		a.pauseVerb(true), a.pauseVerb(false), a.drainVerb(), a.undrainVerb(), a.reloadVerb(), a.upgradeVerb(),
-		a.lockVerb(), a.locksVerb(),
+		a.lockVerb(), a.locksVerb(), a.scheduleVerb(), a.cacheVerb(), a.cacheRefreshVerb(true),
 		a.checkVerb(), a.doctorVerb(), a.openapiVerb(), a.completionVerb(), a.versionVerb(),
 	}
 }
