@@ -41,6 +41,7 @@ func benchmarks() []benchmark {
 	return []benchmark{
 		{"notify", "dispatch-notify as a whole process, against a Go program that does nothing but connect, write and read", measureNotify},
 		{"trip", "a notify on a kept connection, against an echo server in C; both asked by the same C client", measureTrip},
+		{"cache", "a read of a cache's data on a kept connection, against one of the health", measureCache},
 		{"queue", "runs of /bin/true through one queue, against os/exec in a loop", measureQueue},
 		{"depth", "100,000 queued jobs", measureDepth},
 		{"idle", "an idle daemon", measureIdle},
