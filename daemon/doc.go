@@ -14,6 +14,12 @@
 //	                    ▲                             │
 //	                    └──────────post───────────────┴──▶ proc (a goroutine a run)
 //
+// Schedules (scheduler.Agenda) belong to the loop too: its timer is the queue's
+// and theirs. A due time is submitted like a notify, and where the schedule
+// stands is in the same journal record as the job. A cache's data is put in its
+// place by the goroutine that follows the run, before anybody is told of the
+// run's end; readers need the loop only when they want a refresh.
+//
 // # What it promises
 //
 // A notify is answered only when its journal record is durable. A job's start
