@@ -43,7 +43,10 @@ func (e *engine) openCaches() error {
 		return ok && !job.State.Final()
 	})
 	e.caches = caches
-	return err
+	if err != nil {
+		return err
+	}
+	return ownedDir(e.cfg.Paths.Cache)
 }
 
 // partOf is where a run writes its cache's data to, "" when it has none.

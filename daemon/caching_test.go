@@ -240,3 +240,38 @@ func TestFailingRefreshIsLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+// What an attempt wrote that was interrupted is gone when the next one begins.
+func TestPartOfInterruptedRefresh(t *testing.T) {
+	root := t.TempDir()
+	files := map[string]string{"op": "script = 'printf \"[\"; read -r _ < \"$GATE\"; printf \"1]\"'\nsurvive_restart = false\non_interrupt = 'rerun'\n[environment]\nGATE = '" + root + "/gate'\n[cache]\n"}
+	if err := mkfifo(root + "/gate"); err != nil {
+		t.Fatal(err)
+	}
+	b := boxed(t, root, files)
+	if _, err := b.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"}); err != nil {
+		t.Fatal(err)
+	}
+	running, err := b.until(t.Context(), func() bool {
+		for _, r := range b.engine.runs {
+			return r.process != nil
+		}
+		return false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-running
+	b.close() // it is stopped, and is to run again
+	b = boxed(t, root, files)
+	defer b.close()
+	if err := os.WriteFile(root+"/gate", []byte("go\n"), 0); err != nil { // opens when it is read
+		t.Fatal(err)
+	}
+	if text, _, err := b.read(ipc.CacheQuery{Wait: time.Minute}); text != "[1]" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if left, _ := filepath.Glob(root + "/cache/.op.*"); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -174,6 +175,9 @@ func (e *engine) interrupted(job *store.Job, why string) {
 	e.log.Warn("a job of the last daemon was interrupted", "dispatcher", job.Dispatcher, "job", job.ID.String())
 	marks.KillRest(job.ID.String())
 	spec := e.catalog.Load().Specs[job.Dispatcher]
+	if spec != nil && spec.Cache != nil {
+		_ = os.Remove(e.partOf(spec, marks))
+	}
 	out := &store.Run{EndedAt: time.Now().UnixNano()}
 	if job.Run != nil {
 		last := *job.Run
