@@ -1,4 +1,4 @@
-package examples_test
+package examples
 
 import (
 	"crypto/ecdsa"
@@ -299,7 +299,7 @@ func TestNoSearch(t *testing.T) {
 	refused(t, e, map[string]string{"PATH": only(t, "sh", "sed", "find", "od", "awk", "date", "cat")}, "openssl is not on this machine")
 	for _, missing := range []string{"find", "sh"} {
 		tools := slices.DeleteFunc([]string{"sh", "sed", "find", "od", "awk", "date", "cat", "openssl"}, func(s string) bool { return s == missing })
-		refused(t, e, map[string]string{"CERT_DIRS": dir, "PATH": only(t, tools...)}, "")
+		refused(t, e, map[string]string{"CERT_DIRS": dir, "PATH": only(t, tools...)}, "the search broke off")
 	}
 	data := answer[certificates](t, e, map[string]string{"CERT_DIRS": dir, "PATH": only(t, "sh", "find", "od", "awk", "date", "cat", "openssl")})
 	if diff := cmp.Diff([]unreadable{{dir + "/a.pem", "reading it broke off"}}, data.Unreadable); diff != "" {

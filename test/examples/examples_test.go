@@ -1,6 +1,6 @@
-// Package examples_test runs the dispatchers of packaging/examples: the scripts
+// Package examples runs the dispatchers of packaging/examples: the scripts
 // of the files as they are shipped, by /bin/sh, on this machine.
-package examples_test
+package examples
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package examples_test
+package examples
 
 import (
 	"fmt"
@@ -86,9 +86,10 @@ type recorded struct {
 	manager  string
 }
 
-var managers = map[string]func() recorded{
-	"apt": func() recorded {
-		return recorded{
+// managers are the recordings.
+func managers() map[string]recorded {
+	return map[string]recorded{
+		"apt": {
 			manager: "apt", list: "mirror_dists_stable_main_binary-amd64_Packages", security: "2",
 			programs: map[string]string{"apt-get": `[ "$*" = "-s -q -o Debug::NoLocking=1 dist-upgrade" ] || exit 9
 cat <<'.'
@@ -108,10 +109,8 @@ libc6:i386 2.36-9+deb12u9 2.36-9+deb12u10 false
 curl 7.81.0-1ubuntu1.15 7.81.0-1ubuntu1.16 true
 my-security-thing 1 2 false
 odd 1"\ 2 false`,
-		}
-	},
-	"dnf": func() recorded {
-		return recorded{
+		},
+		"dnf": {
 			manager: "dnf", list: "fedora-1/repodata/repomd.xml", security: "2",
 			programs: map[string]string{
 				"rpm": `printf 'curl.x86_64 8.2.1-3.fc39\nbind-libs.x86_64 32:9.18.20-1.fc39\nthe-package-with-the-long-name.noarch 1.0-1\nvim.x86_64 2:9.0-1\n'`,
@@ -140,10 +139,8 @@ esac`,
 curl 8.2.1-3.fc39 8.2.1-4.fc39 true
 the-package-with-the-long-name 1.0-1 2.0-1 false
 vim 2:9.0-1 2:9.1-1 false`,
-		}
-	},
-	"apk": func() recorded {
-		return recorded{
+		},
+		"apk": {
 			manager: "apk", list: "APKINDEX.1234.tar.gz", security: "unknown",
 			programs: map[string]string{"apk": `[ "$*" = "--no-network version -l <" ] || exit 9
 cat <<'.'
@@ -153,25 +150,19 @@ py3-pip-pyc-23.3.1-r0                   < 23.3.2-r0
 .
 `},
 			want: "busybox 1.36.1-r5 1.36.1-r7 unknown\npy3-pip-pyc 23.3.1-r0 23.3.2-r0 unknown",
-		}
-	},
-	"pkg": func() recorded {
-		return recorded{
+		},
+		"pkg": {
 			manager: "pkg", list: "FreeBSD/db", security: "1",
 			programs: map[string]string{"pkg": pkg(`echo curl-8.9.1; exit 1`)},
 			want:     "curl 8.9.1 8.10.0 true\npy311-x-y 1.2,1 1.3_1,1 false",
-		}
-	},
-	"pkg without its list of vulnerabilities": func() recorded {
-		return recorded{
+		},
+		"pkg without its list of vulnerabilities": {
 			manager: "pkg", list: "repo-FreeBSD.sqlite", security: "unknown",
 			programs: map[string]string{"pkg": pkg(`echo "pkg: vulnxml file /var/db/pkg/vuln.xml does not exist" >&2; exit 1`)},
 			want:     "curl 8.9.1 8.10.0 unknown\npy311-x-y 1.2,1 1.3_1,1 unknown",
-		}
-	},
-	"nothing to do": func() recorded {
-		return recorded{manager: "apk", list: "APKINDEX.1.tar.gz", security: "0", programs: map[string]string{"apk": ":"}}
-	},
+		},
+		"nothing to do": {manager: "apk", list: "APKINDEX.1.tar.gz", security: "0", programs: map[string]string{"apk": ":"}},
+	}
 }
 
 // pkg stands in for FreeBSD's, with this audit.
@@ -217,8 +208,8 @@ func replay(t *testing.T, r recorded, awk string) map[string]string {
 
 func TestRecordedManagers(t *testing.T) {
 	for _, awk := range awks(t) {
-		for name, record := range managers {
-			t.Run(filepath.Base(awk)+"/"+name, func(t *testing.T) { record().check(t, awk) })
+		for name, record := range managers() {
+			t.Run(filepath.Base(awk)+"/"+name, func(t *testing.T) { record.check(t, awk) })
 		}
 	}
 }
@@ -255,14 +246,14 @@ func TestNoAnswer(t *testing.T) {
 	refused(t, e, replay(t, recorded{}, "awk"), "none of apt-get, dnf, apk and pkg is on this machine")
 	refused(t, e, replay(t, recorded{programs: map[string]string{"pkg": "exit 1"}}, "awk"), "none of apt-get, dnf, apk and pkg")
 	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for name := range managers {
+		for name := range managers() {
 			if name != "nothing to do" && !yield(name) {
 				return
 			}
 		}
 	}) {
 		t.Run(name, func(t *testing.T) {
-			r := managers[name]()
+			r := managers()[name]
 			bare := r
 			bare.list = ""
 			refused(t, e, replay(t, bare, "awk"), "no package lists are here")
