@@ -170,7 +170,7 @@ func TestHostileNames(t *testing.T) {
 	// No UTF-8: alone, cut off, too long, a surrogate, beyond the last character.
 	for name, shown := range map[string]string{
 		"a\xffb.pem": "a\ufffdb.pem", "cut\xe2\x82.pem": "cut\ufffd.pem", "long\xc0\xaf.pem": "long\ufffd\ufffd.pem",
-		"half\xed\xa0\x80.pem": "half\ufffd.pem", "over\xf4\x90\x80\x80.pem": "over\ufffd.pem",
+		"slash\xe0\x80\xaf.pem": "slash\ufffd.pem", "half\xed\xa0\x80.pem": "half\ufffd.pem", "over\xf4\x90\x80\x80.pem": "over\ufffd.pem",
 	} {
 		put(t, filepath.Join(dir, name), armor(issue(t, pkix.Name{CommonName: "x"}, end)))
 		want[filepath.Join(dir, shown)] = "CN=x"
@@ -216,8 +216,10 @@ func TestKindsOfFiles(t *testing.T) {
 	for name, data := range files {
 		put(t, filepath.Join(dir, name), data)
 	}
+	elsewhere := t.TempDir()
+	put(t, filepath.Join(elsewhere, "in.pem"), text)
 	for name, to := range map[string]string{
-		"live.pem": "archive/1.dat", "gone.pem": "archive/2.dat", "loop": ".",
+		"live.pem": "archive/1.dat", "linked": elsewhere, "gone.pem": "archive/2.dat", "loop": ".",
 		"ssl/certs/authority.pem": "../../archive/1.dat", "ssl/certs/lost.pem": "nowhere",
 	} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
@@ -232,7 +234,7 @@ func TestKindsOfFiles(t *testing.T) {
 	slices.Sort(got)
 	want := []string{"chain.pem", "crlf.cert", "der.cer", "der.crt", "live.pem", "plain.pem", "ssl/certs/mine.pem", "talk.crt", "combined.pem"}
 	// Its text is a plain certificate; openssl reads what is called trusted.
-	want = append(want, "trusted/deep/er.pem")
+	want = append(want, "trusted/deep/er.pem", "linked/in.pem")
 	slices.Sort(want)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error("expiring:", diff)
@@ -260,15 +262,19 @@ func TestWithoutPermission(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	cert := armor(issue(t, pkix.Name{CommonName: "x"}, time.Now().Add(day)))
-	for _, name := range []string{"open.pem", "shut.pem", "shut/in.pem", "top/in.pem"} {
+	for _, name := range []string{"open.pem", "shut.pem", "shut/in.pem", "top/in.pem", "cut\xe2\x82/in.pem"} {
 		put(t, filepath.Join(dir, name), cert)
 	}
-	for name, mode := range map[string]os.FileMode{"": 0o755, "shut.pem": 0, "shut": 0, "top": 0} {
+	for name, mode := range map[string]os.FileMode{"": 0o755, "shut.pem": 0, "shut": 0, "top": 0, "cut\xe2\x82": 0} {
 		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { os.Chmod(filepath.Join(dir, "shut"), 0o700); os.Chmod(filepath.Join(dir, "top"), 0o700) })
+	t.Cleanup(func() { // else what is inside could not be removed
+		for _, name := range []string{"shut", "top", "cut\xe2\x82"} {
+			os.Chmod(filepath.Join(dir, name), 0o700)
+		}
+	})
 	if os.Getuid() == 0 {
 		// Root reads all: the script changes the user itself, before anything else.
 		setpriv, err := exec.LookPath("setpriv")
@@ -279,7 +285,7 @@ func TestWithoutPermission(t *testing.T) {
 	}
 	data := answer[certificates](t, e, map[string]string{"CERT_DIRS": dir + ":" + dir + "/top"})
 	want := []unreadable{
-		{dir + "/shut", noAccess}, {dir + "/shut.pem", noAccess}, {dir + "/top", noAccess}, {dir + "/top", noAccess},
+		{dir + "/cut\ufffd", noAccess}, {dir + "/shut", noAccess}, {dir + "/shut.pem", noAccess}, {dir + "/top", noAccess}, {dir + "/top", noAccess},
 	}
 	slices.SortFunc(data.Unreadable, func(a, b unreadable) int { return strings.Compare(a.File, b.File) })
 	if diff := cmp.Diff(want, data.Unreadable); diff != "" || data.Checked != 1 {

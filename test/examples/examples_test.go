@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/pelletier/go-toml/v2"
 
 	"dispatchd/dispatchers"
@@ -141,5 +142,21 @@ func TestScriptsAreClean(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
+	}
+}
+
+// TestOneEscaping: a job is one text, so both scripts bring the JSON escaping; it
+// is the same, and what a test finds in one of them holds for both.
+func TestOneEscaping(t *testing.T) {
+	part := func(name string) string {
+		_, text, _ := strings.Cut(read(t, name).Script, "\tfunction code(")
+		text, _, ok := strings.Cut(text, "\tfunction end_field(")
+		if !ok {
+			t.Fatalf("%s has no escaping", name)
+		}
+		return text
+	}
+	if diff := cmp.Diff(part("certificates"), part("package-updates")); diff != "" {
+		t.Error(diff)
 	}
 }

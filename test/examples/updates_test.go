@@ -81,6 +81,7 @@ func TestAptHere(t *testing.T) {
 type recorded struct {
 	programs map[string]string // the shell text that stands in for each
 	list     string            // a file of the manager's lists
+	older    string            // another, changed a day before
 	want     string
 	security string
 	manager  string
@@ -99,16 +100,18 @@ Inst linux-image-amd64 [6.1.115-1] (6.1.124-1 Debian-Security:12/stable-security
 Inst libc6:i386 [2.36-9+deb12u9] (2.36-9+deb12u10 Debian:12.10/stable [i386]) [libc6:amd64 on libc6:i386]
 Inst curl [7.81.0-1ubuntu1.15] (7.81.0-1ubuntu1.16 Ubuntu:22.04/jammy-updates, Ubuntu:22.04/jammy-security [amd64]) []
 Remv old-thing [1.0]
-Inst my-security-thing [1] (2 Mine:1/main [all])
+Inst my-security [1] (2 Mine:1/main [all])
 Inst odd [1"\] (2	é Mine:1/main [all])
+Inst cut [1` + "\xe2\x82" + `] (2 Mine:1/main [all])
 Conf curl (7.81.0-1ubuntu1.16 Ubuntu:22.04/jammy-updates [amd64])
 .
 `},
 			want: `linux-image-amd64 6.1.115-1 6.1.124-1 true
 libc6:i386 2.36-9+deb12u9 2.36-9+deb12u10 false
 curl 7.81.0-1ubuntu1.15 7.81.0-1ubuntu1.16 true
-my-security-thing 1 2 false
-odd 1"\ 2 false`,
+my-security 1 2 false
+odd 1"\ 2 false
+cut 1� 2 false`,
 		},
 		"dnf": {
 			manager: "dnf", list: "fedora-1/repodata/repomd.xml", security: "2",
@@ -141,7 +144,7 @@ the-package-with-the-long-name 1.0-1 2.0-1 false
 vim 2:9.0-1 2:9.1-1 false`,
 		},
 		"apk": {
-			manager: "apk", list: "APKINDEX.1234.tar.gz", security: "unknown",
+			manager: "apk", list: "APKINDEX.1234.tar.gz", older: "APKINDEX.0.tar.gz", security: "unknown",
 			programs: map[string]string{"apk": `[ "$*" = "--no-network version -l <" ] || exit 9
 cat <<'.'
 Installed:                                Available:
@@ -189,19 +192,18 @@ func replay(t *testing.T, r recorded, awk string) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	if r.list != "" {
-		file := filepath.Join(lists, r.list)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	for name, age := range map[string]time.Duration{r.list: time.Hour, r.older: day} {
+		if name == "" {
+			continue
+		}
+		file := filepath.Join(lists, name)
+		put(t, file, nil)
+		if err := os.Chtimes(file, time.Time{}, time.Now().Add(-age)); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range []string{file, lists} {
-			if err := os.Chtimes(name, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
-				t.Fatal(err)
-			}
-		}
+	}
+	if err := os.Chtimes(lists, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
 	}
 	return map[string]string{"PATH": bin, "LISTS": lists}
 }
@@ -255,7 +257,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := managers()[name]
 			bare := r
-			bare.list = ""
+			bare.list, bare.older = "", ""
 			refused(t, e, replay(t, bare, "awk"), "no package lists are here")
 			for program := range r.programs {
 				text := "echo broken: for a test >&2; exit 100"
