@@ -260,7 +260,7 @@ func races() []plant {
 		}},
 		{name: "the key is looked up before the loop", patches: []patch{
 			{"daemon/notify.go", "\tif s.key != \"\" && e.repeated(s, reply) {\n\t\treturn\n\t}\n", ""},
-			{"daemon/notify.go", door, "\treply := make(chan answer, 1)\n\tknown := false\n\t_ = e.do(ctx, func() { known = s.key != \"\" && e.repeated(s, reply) })\n\tif known {\n\t\ta := <-reply\n\t\treturn a.notified, a.err\n\t}\n\tselect {\n"},
+			{"daemon/notify.go", door, "\treply := make(chan answer, 1)\n\tknown := false\n\t_ = e.do(ctx, func() { known = s.key != \"\" && e.repeated(s, func(a answer) { reply <- a }) })\n\tif known {\n\t\ta := <-reply\n\t\treturn a.notified, a.err\n\t}\n\tselect {\n"},
 		}},
 	}
 }
