@@ -260,7 +260,7 @@ func TestWithoutPermission(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	cert := armor(issue(t, pkix.Name{CommonName: "x"}, time.Now().Add(day)))
 	for _, name := range []string{"open.pem", "shut.pem", "shut/in.pem", "top/in.pem", "cut\xe2\x82/in.pem"} {
 		put(t, filepath.Join(dir, name), cert)
@@ -272,7 +272,7 @@ func TestWithoutPermission(t *testing.T) {
 	}
 	t.Cleanup(func() { // else what is inside could not be removed
 		for _, name := range []string{"shut", "top", "cut\xe2\x82"} {
-			os.Chmod(filepath.Join(dir, name), 0o700)
+			_ = os.Chmod(filepath.Join(dir, name), 0o700)
 		}
 	})
 	if os.Getuid() == 0 {
