@@ -46,6 +46,13 @@ timeout = 1
 kill_grace = 1
 script = "trap '' TERM; while :; do sleep 1; done"
 `,
+		"load": `description = "how busy the machine is, kept as data"
+schedule = "hourly"
+run_on_start = true
+script = "uptime | awk '{ gsub(/,/, \"\"); print \"{\\\"load\\\":\" $(NF - 2) \"}\" }'"
+[cache]
+max_age = "2h"
+`,
 	}
 }
 
@@ -110,7 +117,7 @@ func demo(ctx context.Context, out io.Writer) error {
 
 // play runs the scenes in order.
 func (s *show) play(ctx context.Context) error {
-	for _, scene := range []func(context.Context) error{s.output, s.coalescing, s.full, s.timeout, s.history} {
+	for _, scene := range []func(context.Context) error{s.output, s.coalescing, s.full, s.timeout, s.cache, s.history} {
 		if err := scene(ctx); err != nil {
 			return err
 		}
@@ -240,6 +247,30 @@ func (s *show) timeout(ctx context.Context) error {
 		return err
 	}
 	return s.ended(ctx, n.ID)
+}
+
+// cache reads data that a schedule keeps fresh.
+func (s *show) cache(ctx context.Context) error {
+	s.say("Data that a schedule keeps fresh, and that everybody reads at once")
+	due, err := s.client.Schedule(ctx, ipc.ScheduleQuery{Dispatcher: "load", Next: 1})
+	if err != nil {
+		return err
+	}
+	d, err := s.client.Cache(ctx, "load", ipc.CacheQuery{Wait: 10 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Data.Close() }()
+	text, err := io.ReadAll(d.Data)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "   %s, %d s old", strings.TrimSpace(string(text)), d.Age)
+	for _, one := range due {
+		fmt.Fprintf(s.out, "; %s, next at %s", strings.Join(one.Schedule, ", "), one.Next[0].Format(time.TimeOnly))
+	}
+	fmt.Fprintln(s.out)
+	return nil
 }
 
 // history lists what happened.
