@@ -13,6 +13,9 @@ import (
 // problem; nil for everything else.
 func complaint(b []byte) *ipc.Error {
 	rest, ok := bytes.CutPrefix(b, []byte("HTTP/1.1 "))
+	if !ok { // the answer to a client that speaks this
+		rest, ok = bytes.CutPrefix(b, []byte("HTTP/1.0 "))
+	}
 	if !ok || len(rest) < 3 || (rest[0] != '4' && rest[0] != '5') {
 		return nil
 	}

@@ -104,7 +104,7 @@ func FuzzQuery(f *testing.F) {
 func FuzzConnection(f *testing.F) {
 	for _, s := range []string{
 		"", "G", "GET / HTTP/1.1\r\n\r\n", request("GET", "/v1/health", ""), request("POST", "/v1/dispatchers/d/notify", `{"arguments":1}`),
-		request("HEAD", "/v1/nothing", ""), "GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\ngarbage\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n", "OPTIONS * HTTP/1.0\r\n\r\n",
+		request("HEAD", "/v1/nothing", ""), "GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\ngarbage\r\n\r\n", "PRI * HTTP/2.0\r\n\r\n", "GET * HTTP/1.0\r\nHost:0\r\nExpect: 0", "OPTIONS * HTTP/1.0\r\n\r\n",
 		request("POST", "/v1/reload", "", "Transfer-Encoding: chunked") + "5\r\nabcde\r\n0\r\n\r\n", request("GET", "/v1/jobs?limit=%31&x", "", "Expect: 100-continue"),
 		"GET http://localhost/v1/status HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
 	} {
