@@ -36,7 +36,7 @@ func (d *daemon) pass(span time.Duration, tick func(Now, Tick)) {
 // sleep moves both clocks.
 func (d *daemon) sleep(span time.Duration) {
 	if !d.began.IsZero() {
-		time.Sleep(span)
+		<-time.After(span)
 		d.now = Now{Wall: time.Now(), Mono: time.Since(d.began)}
 		return
 	}
@@ -132,7 +132,7 @@ func year(t *testing.T) {
 	for _, e := range entries {
 		offsets[e.Name] = e.Offset
 	}
-	time.Sleep(time.Until(from.Add(-time.Second)))
+	<-time.After(time.Until(from.Add(-time.Second)))
 	d := &daemon{now: Now{Wall: time.Now()}, began: time.Now()}
 	d.agenda.Set(d.now, entries)
 	count, instants := map[string]int{}, map[int64]bool{}
