@@ -77,14 +77,17 @@ func TestOneRefreshForAllReaders(t *testing.T) {
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		got := map[string]int{}
+		door := make(chan struct{})
 		for range 1000 {
 			all.Go(func() {
+				<-door
 				text, _, err := b.read(ipc.CacheQuery{MaxAge: &none, Wait: time.Minute})
 				mu.Lock()
 				defer mu.Unlock()
 				got[fmt.Sprint(text, err)]++
 			})
 		}
+		close(door)
 		// The child goes on when all readers wait for it.
 		waiting, err := b.until(t.Context(), func() bool {
 			n := 0
@@ -98,6 +101,9 @@ func TestOneRefreshForAllReaders(t *testing.T) {
 		}
 		b.post(func() {})
 		<-waiting
+		if n := b.runs(); n != round {
+			t.Fatalf("round %d: %d runs", round, n)
+		}
 		if err := os.WriteFile(root+"/gate", []byte("go\n"), 0); err != nil {
 			t.Fatal(err)
 		}
