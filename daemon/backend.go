@@ -282,6 +282,9 @@ func (e *engine) Status(ctx context.Context) (ipc.Status, error) {
 		s.Disabled = append(s.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
 		s.Paused = append(s.Paused, e.book.Paused()...)
 		s.Warnings = append([]string{}, e.warnings...)
+		for _, f := range c.Unlisted {
+			s.Warnings = append(s.Warnings, "definitions that cannot be read: "+f.Error())
+		}
 		if e.journalErr != nil {
 			s.Journal = e.journalErr.Error()
 		}

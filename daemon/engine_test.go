@@ -78,10 +78,10 @@ type stage struct {
 func built(t *testing.T, root string, files map[string]string, wall func() time.Time) *engine {
 	t.Helper()
 	p := ipc.RootPaths(root)
-	if err := os.MkdirAll(p.Dispatchers, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	for name, text := range files {
+		if err := os.MkdirAll(p.Dispatchers, 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(p.Dispatchers, name+".toml"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -258,13 +258,17 @@ func (e *engine) lookup(name string) (*dispatchers.Spec, error) {
 	if spec := c.Specs[name]; spec != nil {
 		return spec, nil
 	}
-	if faults, bad := c.Disabled[name]; bad {
-		p := ipc.Errorf(ipc.KindDispatcherDisabled, "dispatcher %s is disabled: %s", name, reason(faults))
-		p.Dispatcher, p.Suggestion = name, "mend the file, then run: dispatchctl reload"
-		return nil, p
-	}
 	if len(name) > 64 {
 		name = name[:64] + "…"
+	}
+	if faults, bad := c.Broken(name); bad {
+		p := ipc.Errorf(ipc.KindDispatcherDisabled, "dispatcher %s is disabled: %s", name, reason(faults))
+		p.Dispatcher, p.Suggestion = name, "mend the file, then run: dispatchctl reload"
+		if _, known := c.Disabled[name]; !known {
+			p.Detail = fmt.Sprintf("no dispatcher is known as %q, but not all could be read: %s", name, reason(faults))
+			p.Suggestion = "mend the directory, then run: dispatchctl reload"
+		}
+		return nil, p
 	}
 	p := ipc.Errorf(ipc.KindDispatcherUnknown, "no dispatcher is named %q", name)
 	p.Dispatcher = name

@@ -84,7 +84,7 @@ func (e *engine) adopt(job *store.Job) bool {
 			Name: job.Dispatcher, Concurrency: 1, OnInterrupt: "fail", SurviveRestart: true, SuccessExitCodes: []int{0},
 			MaxOutput: dispatchers.DefaultMaxOutput,
 		}
-		if _, bad := e.catalog.Load().Disabled[job.Dispatcher]; bad {
+		if _, bad := e.catalog.Load().Broken(job.Dispatcher); bad {
 			e.placeholder(job.Dispatcher)
 		}
 		e.gone[job.Dispatcher] = spec
@@ -133,7 +133,7 @@ func (e *engine) requeueRestored(job *store.Job, started bool) {
 	c := e.catalog.Load()
 	spec := c.Specs[job.Dispatcher]
 	if spec == nil {
-		if _, bad := c.Disabled[job.Dispatcher]; !bad {
+		if _, bad := c.Broken(job.Dispatcher); !bad {
 			out := &store.Run{EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{
 				Kind: ipc.KindDispatcherUnknown, Message: "its definition was gone when the daemon started",
 			}}

@@ -40,6 +40,9 @@ func (e *engine) sayFaults(c *dispatchers.Catalog) {
 	for _, name := range slices.Sorted(maps.Keys(c.Disabled)) {
 		e.log.Error("dispatcher disabled", "dispatcher", name, "reason", reason(c.Disabled[name]))
 	}
+	for _, f := range c.Unlisted {
+		e.log.Error("a directory of definitions cannot be read, and what is in it is not known", "directory", f.File, "reason", f.Message)
+	}
 }
 
 // Reload reads all definitions anew. A bad file changes nothing: its
@@ -64,6 +67,11 @@ func (e *engine) putInForce(next *dispatchers.Catalog) ipc.Reload {
 		report.Disabled = append(report.Disabled, name)
 		if last := old.Specs[name]; last != nil {
 			next.Specs[name] = last // the last good one stays in force
+		}
+	}
+	for name, last := range old.Specs { // nothing is removed by a directory that cannot be read
+		if len(next.Unlisted) > 0 && next.Specs[name] == nil {
+			next.Specs[name] = last
 		}
 	}
 	for name, spec := range next.Specs {

@@ -20,7 +20,7 @@ func (e *engine) view(job *store.Job) ipc.Job {
 		if e.ending[id] != nil { // it is over, and that cannot be written
 			v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock, Lock: lockJournal, Detail: journalDetail}
 		}
-		if faults, bad := e.catalog.Load().Disabled[v.Dispatcher]; bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
+		if faults, bad := e.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
 			v.WaitingFor.Detail = "disabled: " + reason(faults)
 		}
 	case ipc.Running:

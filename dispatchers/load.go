@@ -17,7 +17,17 @@ import (
 type Catalog struct {
 	Specs    map[string]*Spec
 	Disabled map[string][]Fault // by name, why
+	Unlisted []Fault            // directories whose files are not even known
 	Faults   []Fault            // all, sorted by file, row and column
+}
+
+// Broken says why a dispatcher has no Spec though it may be meant to have one:
+// its file is bad, or is perhaps in a directory that cannot be listed.
+func (c *Catalog) Broken(name string) ([]Fault, bool) {
+	if faults, bad := c.Disabled[name]; bad {
+		return faults, true
+	}
+	return c.Unlisted, len(c.Unlisted) > 0 && c.Specs[name] == nil
 }
 
 // Options says where definitions are.
@@ -114,9 +124,11 @@ func (l *loader) scan(dir string) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	if err == nil {
-		err = l.trust.directory(dir)
+	if err != nil {
+		l.unlisted(fileFault(dir, err))
+		return
 	}
+	err = l.trust.directory(dir)
 	var bad []Fault
 	if err != nil {
 		bad = []Fault{fileFault(dir, err)}
@@ -130,6 +142,15 @@ func (l *loader) scan(dir string) {
 		} else if stem, ok := stemOf(e.Name(), ".d"); ok && ValidName(stem) {
 			l.scanDropIns(path, l.of(stem), bad)
 		}
+	}
+}
+
+// unlisted notes a directory that cannot be listed. What those before it define
+// is not believed either: it may have been replaced, changed or masked here.
+func (l *loader) unlisted(f Fault) {
+	l.c.Unlisted, l.c.Faults = append(l.c.Unlisted, f), append(l.c.Faults, f)
+	for _, of := range l.layers {
+		of.faults = append(of.faults, f)
 	}
 }
 

@@ -281,3 +281,28 @@ func TestHostileFiles(t *testing.T) {
 		})
 	}
 }
+
+// A directory that cannot be listed disables what those before it define: it
+// may be replaced there, or masked.
+func TestUnlistedDirectory(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "lib/a.toml"), `command = ["true"]`)
+	write(t, filepath.Join(root, "etc"), "")
+	for _, tc := range []struct {
+		dirs []string
+		want string // what a is
+	}{
+		{[]string{"lib", "etc"}, "disabled"}, {[]string{"etc", "lib"}, "good"}, {[]string{"lib"}, "good"}, {[]string{"lib", "missing"}, "good"},
+	} {
+		var dirs []string
+		for _, d := range tc.dirs {
+			dirs = append(dirs, filepath.Join(root, d))
+		}
+		c := Load(Options{Dirs: dirs, SkipOwnership: true})
+		got := map[bool]string{true: "good", false: "disabled"}[c.Specs["a"] != nil]
+		faults, broken := c.Broken("b")
+		if listed := !slices.Contains(tc.dirs, "etc"); got != tc.want || broken == listed || len(c.Unlisted) == 1 == listed || (broken && faults[0].File != filepath.Join(root, "etc")) {
+			t.Errorf("%q: a is %s, b is %v", tc.dirs, got, faults)
+		}
+	}
+}
