@@ -181,16 +181,16 @@ func (e *engine) Caches(ctx context.Context) ([]ipc.Cache, error) {
 		if spec == nil || spec.Cache == nil {
 			continue
 		}
-		data, err := e.openCache(spec)
-		if err != nil {
-			return nil, err
-		}
+		data, broken := e.openCache(spec)
 		v := e.cacheView(spec, data)
 		if data != nil {
 			_ = data.Close()
 		}
 		if err := e.addLive(ctx, &v); err != nil {
 			return nil, err
+		}
+		if broken != nil { // the others can be read
+			v.Error = &ipc.CacheError{Kind: ipc.KindInternal, Message: broken.Error(), At: time.Now().UTC()}
 		}
 		list = append(list, v)
 	}

@@ -70,11 +70,23 @@ func (e *engine) tick() bool {
 		ticks[t.Name] = append(ticks[t.Name], t)
 	}
 	for _, name := range names {
-		if spec := e.catalog.Load().Specs[name]; spec != nil {
+		spec := e.catalog.Load().Specs[name]
+		switch {
+		case spec == nil:
+		case slices.ContainsFunc(ticks[name], isRun):
 			go e.fire(spec, ticks[name])
+		default: // only to be noted
+			for _, t := range ticks[name] {
+				e.deal(submission{spec: spec}, t, nil)
+			}
 		}
 	}
 	return len(due) > 0
+}
+
+// isRun reports whether a tick asks for a run.
+func isRun(t scheduler.Tick) bool {
+	return t.Kind == scheduler.Run || t.Kind == scheduler.CaughtUp
 }
 
 // fire does what of ticks needs no loop: packages are looked for.
@@ -102,7 +114,7 @@ func (e *engine) deal(s submission, t scheduler.Tick, unfit error) {
 	case t.Kind == scheduler.Skipped:
 		s.tick.Why = "passed while the daemon was down or the machine asleep, and catch_up is none"
 		e.noteTick(s)
-	case t.Kind != scheduler.Run && t.Kind != scheduler.CaughtUp:
+	case !isRun(t):
 		e.noteTick(s)
 	case unfit != nil:
 		e.count(name, refused)
