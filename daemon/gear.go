@@ -82,11 +82,9 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 	if !ok || e.stopping || e.leaving || e.journalErr != nil {
 		return
 	}
-	if a := e.aheads[spec.Name]; a != nil {
-		if a.fits(id, attempt, spec) {
-			return
-		}
-		e.dropAhead(spec.Name)
+	old := e.aheads[spec.Name]
+	if old != nil && old.fits(id, attempt, spec) {
+		return
 	}
 	job, ok := e.book.Job([16]byte(id))
 	if !ok {
@@ -94,30 +92,42 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 	}
 	a := &ahead{id: id, attempt: attempt, spec: spec, gear: make(chan gear, 1)}
 	e.aheads[spec.Name] = a
-	go func() { a.gear <- e.gearUp(job, spec, attempt) }()
+	go func() {
+		old.discard()
+		a.gear <- e.gearUp(job, spec, attempt)
+	}()
 }
 
 // takeAhead gives what was made ahead for a run, nil if it was for another.
 func (e *engine) takeAhead(r *run) *ahead {
 	a := e.aheads[r.spec.Name]
-	if a == nil || !a.fits(r.id, r.attempt, r.spec) {
-		e.dropAhead(r.spec.Name)
+	delete(e.aheads, r.spec.Name)
+	if a != nil && !a.fits(r.id, r.attempt, r.spec) {
+		r.outdated = a
 		return nil
 	}
-	delete(e.aheads, r.spec.Name)
 	return a
+}
+
+// discard waits for what was made ahead, and gives it back. Only then may gear
+// of the same attempt be made: its files have the same names. nil is nothing.
+func (a *ahead) discard() {
+	if a != nil {
+		(<-a.gear).discard()
+	}
 }
 
 // dropAhead gives back what was made ahead for a dispatcher.
 func (e *engine) dropAhead(name string) {
 	if a := e.aheads[name]; a != nil {
 		delete(e.aheads, name)
-		go func() { (<-a.gear).discard() }()
+		go a.discard()
 	}
 }
 
 // gearOf is the gear of a run: what was made ahead, or else is made now.
 func (e *engine) gearOf(r *run) gear {
+	r.outdated.discard()
 	if r.ahead != nil {
 		g := <-r.ahead.gear
 		if g.err == nil {

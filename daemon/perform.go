@@ -30,6 +30,7 @@ type run struct {
 	marks    proc.Marks
 	recorded chan error // whether its start is durable, before anything starts
 	ahead    *ahead     // what was made for it before, nil = nothing
+	outdated *ahead     // what was made for another, or by an older definition: given back first
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
 	progress *ipc.Progress
