@@ -2,19 +2,15 @@ package scheduler
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"dispatchd/test/transcript"
 )
 
-// TestTranscripts plays the stories in testdata: blocks of commands, "----",
-// and what happens. UPDATE_TRANSCRIPTS=1 writes the answers down; read the
-// diff before you believe it.
+// TestTranscripts plays the stories in testdata. Their commands:
 //
 //	clock TIME       the wall clock shows this
 //	set NAME SPEC [; SPEC] [key=value…]   adds or changes an entry, and sets all
@@ -26,44 +22,14 @@ import (
 //	restart SPAN     the daemon is down for so long; the Last times were kept
 //	show NAME        how it stands
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { transcript(t, file) })
-	}
-}
-
-// transcript plays one file.
-func transcript(t *testing.T, file string) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &player{t: t, d: &daemon{now: Now{Mono: time.Hour}}, last: map[string]time.Time{}}
-	var out strings.Builder
-	for block := range strings.SplitSeq(strings.TrimRight(string(raw), "\n"), "\n\n") {
-		commands, _, _ := strings.Cut(block, "\n----")
-		out.WriteString(commands + "\n----\n")
-		for line := range strings.SplitSeq(commands, "\n") {
-			if line != "" && !strings.HasPrefix(line, "#") {
-				p.play(line)
-			}
+	transcript.Play(t, func(t *testing.T) func(string) string {
+		p := &player{t: t, d: &daemon{now: Now{Mono: time.Hour}}, last: map[string]time.Time{}}
+		return func(line string) string {
+			p.out.Reset()
+			p.play(line)
+			return p.out.String()
 		}
-		out.WriteString(p.out.String() + "\n")
-		p.out.Reset()
-	}
-	got := strings.TrimRight(out.String(), "\n") + "\n"
-	if os.Getenv("UPDATE_TRANSCRIPTS") != "" {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(raw), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
+	})
 }
 
 // player turns command lines into calls.

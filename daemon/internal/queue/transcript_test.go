@@ -2,61 +2,19 @@ package queue
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"dispatchd/test/transcript"
 )
 
-// TestTranscripts runs the stories in testdata: blocks of commands, "----",
-// and what they are to answer. UPDATE_TRANSCRIPTS=1 writes the answers down;
-// read the diff before you believe it.
+// TestTranscripts plays the stories in testdata, each on one core.
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) { transcript(t, file) })
-	}
-}
-
-// transcript runs one file on one core.
-func transcript(t *testing.T, file string) {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &player{t: t, core: New(Limits{})}
-	var out strings.Builder
-	for block := range strings.SplitSeq(strings.TrimRight(string(raw), "\n"), "\n\n") {
-		commands, _, isBlock := strings.Cut(block, "\n----")
-		if !isBlock {
-			out.WriteString(block + "\n\n") // only comments
-			continue
-		}
-		out.WriteString(commands + "\n----\n")
-		for line := range strings.SplitSeq(commands, "\n") {
-			if line != "" && !strings.HasPrefix(line, "#") {
-				out.WriteString(p.play(line))
-			}
-		}
-		out.WriteString("\n")
-	}
-	got := strings.TrimRight(out.String(), "\n") + "\n"
-	if os.Getenv("UPDATE_TRANSCRIPTS") != "" {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(string(raw), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
+	transcript.Play(t, func(t *testing.T) func(string) string {
+		return (&player{t: t, core: New(Limits{})}).play
+	})
 }
 
 // player turns command lines into calls.
