@@ -64,19 +64,16 @@ func (e *engine) keepData(r *run, exit proc.Exit) proc.Exit {
 	if part == "" {
 		return exit
 	}
-	good := exit.Err == nil && exit.Signal == "" && !exit.TimedOut && !exit.Canceled && !exit.Lost && !exit.Unborn &&
-		slices.Contains(r.spec.SuccessExitCodes, exit.Code)
-	if !good {
+	if !exit.ByItself() || exit.TimedOut || exit.Canceled || !slices.Contains(r.spec.SuccessExitCodes, exit.Code) {
 		_ = os.Remove(part)
 		return exit
 	}
 	c := r.spec.Cache
 	err := e.caches.Replace(r.spec.Name, c.Format, part, c.MaxSize, exit.Started)
-	if p, ok := errors.AsType[*ipc.Error](err); err != nil && !ok {
-		exit.Err = ipc.Errorf(ipc.KindInternal, "%v", err)
-	} else if ok {
-		exit.Err = p
+	if _, typed := errors.AsType[*ipc.Error](err); err != nil && !typed {
+		err = ipc.Errorf(ipc.KindInternal, "%v", err)
 	}
+	exit.Err = err
 	return exit
 }
 

@@ -213,7 +213,7 @@ func (e *engine) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
 	if out.Output.Dropped > 0 {
 		_ = e.dir.TrimLog(r.job.ID, size, r.spec.MaxOutput)
 	}
-	if exit.Err == nil && exit.Signal == "" && !exit.Lost && !exit.Unborn {
+	if exit.ByItself() {
 		out.ExitCode = new(exit.Code)
 	}
 	state, why := verdict(r, exit, e.stopping)

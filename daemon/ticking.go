@@ -61,6 +61,9 @@ func (e *engine) tick() bool {
 			due = append([]scheduler.Tick{t}, due...)
 		}
 	}
+	if len(due) == 0 {
+		return false // a nap is over
+	}
 	var names []string
 	ticks := map[string][]scheduler.Tick{}
 	for _, t := range due {
@@ -81,7 +84,7 @@ func (e *engine) tick() bool {
 			}
 		}
 	}
-	return len(due) > 0
+	return true
 }
 
 // isRun reports whether a tick asks for a run.
@@ -179,10 +182,10 @@ func (e *engine) refuseTick(s submission, err error) {
 	if p, ok := errors.AsType[*ipc.Error](err); ok && p.Kind == ipc.KindDraining && e.stopping {
 		return
 	}
-	refused := *s.tick // the journal may still write the other
-	refused.Refused++
-	refused.Why = err.Error()
-	s.tick = &refused
+	next := *s.tick // the journal may still write the other
+	next.Refused++
+	next.Why = err.Error()
+	s.tick = &next
 	e.noteTick(s)
 	e.log.Warn("a due run was refused", "dispatcher", s.spec.Name, "due", time.Unix(0, s.tick.Due), "error", err)
 }

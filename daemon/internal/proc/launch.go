@@ -86,6 +86,10 @@ type Exit struct {
 	Progress *ipc.Progress
 }
 
+// ByItself reports whether a child ran and ended with a code of its own, asked
+// to or not.
+func (e Exit) ByItself() bool { return e.Err == nil && e.Signal == "" && !e.Lost && !e.Unborn }
+
 // LookPath finds a command: a path as it is, a bare name in the directories of
 // path. The current directory is never searched.
 func LookPath(name, path string) (string, error) {

@@ -189,7 +189,7 @@ func (c *Caches) Open(name, format string) (*Cached, error) {
 	c.mu.Unlock()
 	if known.data != nil {
 		if fi, err := os.Stat(path); err == nil && known.of(fi) {
-			return known.cached(readBytes{bytes.NewReader(known.data)}), nil
+			return known.cached(io.NopCloser(bytes.NewReader(known.data))), nil
 		}
 	}
 	f, err := os.Open(path)
@@ -209,12 +209,6 @@ func (c *Caches) Open(name, format string) (*Cached, error) {
 	}
 	return known.cached(f), nil
 }
-
-// readBytes is data in memory, read like a file.
-type readBytes struct{ *bytes.Reader }
-
-// Close closes nothing.
-func (readBytes) Close() error { return nil }
 
 // cached is what a reader gets.
 func (t tag) cached(data io.ReadCloser) *Cached {
