@@ -30,6 +30,7 @@ type Config struct {
 	Shim      []string         // argv of a program that calls RunShim at once; nil = jobs are children of the daemon and die with it
 	Upgrade   []string         // argv of this program, for an upgrade in place; nil = there is none
 	UpgradeOn <-chan os.Signal // has one done, nil = the API only
+	ReloadOn  <-chan os.Signal // has the definitions read anew, nil = the API only
 	Ready     func()           // called once when the socket answers, nil = nobody asks
 
 	wall func() time.Time // nil = time.Now; another in tests of clocks that are set
@@ -57,6 +58,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	socket, err := server.Activated()
+	if err != nil {
+		return err
+	}
 	proc.CloseInherited()
 	syscall.Umask(0o022)
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
@@ -71,7 +76,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	return e.serve(ctx)
+	return e.serve(ctx, socket)
 }
 
 // newEngine opens the journal, loads the definitions and restores the jobs.
@@ -83,6 +88,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book, given: given, upgrades: make(chan struct{}, 1),
 		core:     queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
 		calls:    make(chan func(), 256),
+		looks:    make(chan func()),
 		poked:    make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		ended:    make(chan struct{}),
@@ -101,6 +107,9 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 	}
 	if e.wall == nil {
 		e.wall = time.Now
+	}
+	if managed() {
+		e.stirred = make(chan struct{}, 1)
 	}
 	if err := e.openEpoch(); err != nil {
 		return nil, err
@@ -128,8 +137,8 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 }
 
 // serve answers on the socket until ctx is done, then stops in reverse order.
-func (e *engine) serve(ctx context.Context) error {
-	l, err := e.listen()
+func (e *engine) serve(ctx context.Context, socket *net.UnixListener) error {
+	l, err := e.listen(socket)
 	if err != nil {
 		return errors.Join(err, e.journal.Close())
 	}
@@ -142,14 +151,20 @@ func (e *engine) serve(ctx context.Context) error {
 	if e.cfg.Ready != nil {
 		e.cfg.Ready()
 	}
+	e.tellReady()
+	self := ipc.Peer{UID: os.Geteuid(), PID: os.Getpid()}
 	for {
 		select {
 		case <-ctx.Done():
 			return e.stop(srv, l)
 		case err := <-failed:
 			return errors.Join(err, e.stop(srv, l))
+		case <-e.cfg.ReloadOn:
+			if _, err := e.Reload(ctx, self, false); err != nil {
+				e.log.Error("reload", "error", err)
+			}
 		case <-e.cfg.UpgradeOn:
-			if _, err := e.Upgrade(ctx, ipc.Peer{UID: os.Geteuid(), PID: os.Getpid()}); err != nil {
+			if _, err := e.Upgrade(ctx, self); err != nil {
 				e.log.Error("upgrade", "error", err)
 			}
 		case <-e.upgrades:
@@ -162,10 +177,19 @@ func (e *engine) serve(ctx context.Context) error {
 	}
 }
 
-// listen opens the socket, or takes the one that the last image listened on.
-func (e *engine) listen() (*net.UnixListener, error) {
-	if e.given != nil {
+// listen opens the socket, or takes the one that the last image listened on, or
+// that the service manager opened: that one is the manager's to remove.
+func (e *engine) listen(socket *net.UnixListener) (*net.UnixListener, error) {
+	switch {
+	case e.given != nil:
+		e.activated = e.given.Activated
 		return e.given.listener()
+	case socket != nil:
+		e.activated = true
+		if at := socket.Addr().String(); at != e.cfg.Paths.Socket() {
+			e.log.Warn("the service manager's socket is not where clients look for it", "socket", at, "expected", e.cfg.Paths.Socket())
+		}
+		return socket, nil
 	}
 	return server.Listen(e.cfg.Paths.Socket(), e.settings.SocketGroup, 0o660)
 }
@@ -191,6 +215,7 @@ func (e *engine) answer(l *net.UnixListener) (*server.Server, <-chan error) {
 // requests given a moment, the journal closed clean.
 func (e *engine) stop(srv *server.Server, l *net.UnixListener) error {
 	e.log.Info("stopping")
+	e.tellManager("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
 	e.stopRuns()
 	close(e.done)
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
@@ -199,7 +224,9 @@ func (e *engine) stop(srv *server.Server, l *net.UnixListener) error {
 		e.log.Warn("open requests were cut", "error", err)
 	}
 	_ = l.Close()
-	_ = os.Remove(e.cfg.Paths.Socket())
+	if !e.activated {
+		_ = os.Remove(e.cfg.Paths.Socket())
+	}
 	<-e.ended
 	if err := e.putDown(); err != nil {
 		return err

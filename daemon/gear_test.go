@@ -134,7 +134,7 @@ func TestGearOfOldDefinition(t *testing.T) {
 		if err := os.WriteFile(path, []byte("script = 'x'\nsurvive_restart = false\nenvironment = { NEW = 'yes' }\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Reload(t.Context(), ipc.Peer{}); err != nil {
+		if _, err := s.Reload(t.Context(), ipc.Peer{}, false); err != nil {
 			t.Fatal(err)
 		}
 		s.await(ids[1])

@@ -23,11 +23,12 @@ const handoverEnv = "DISPATCHD_HANDOVER"
 // and the marks: the socket, the lock of the state directory, and the children
 // that have no shim. Descriptors are named by their numbers.
 type handover struct {
-	Listener int          `json:"listener"`
-	Bridge   int          `json:"bridge"`
-	Draining bool         `json:"draining"`
-	Counters ipc.Counters `json:"counters"`
-	Runs     []handedRun  `json:"runs"`
+	Listener  int          `json:"listener"`
+	Activated bool         `json:"activated"`
+	Bridge    int          `json:"bridge"`
+	Draining  bool         `json:"draining"`
+	Counters  ipc.Counters `json:"counters"`
+	Runs      []handedRun  `json:"runs"`
 }
 
 // handedRun is a run without a shim.

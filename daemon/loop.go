@@ -22,28 +22,31 @@ import (
 
 // engine is the running daemon. Fields below the line belong to the loop.
 type engine struct {
-	cfg      Config
-	log      *slog.Logger
-	settings dispatchers.Settings
-	dir      *store.Dir
-	journal  *store.Journal
-	epoch    time.Time
-	catalog  atomic.Pointer[dispatchers.Catalog]
-	given    *handover                         // by the last image of the program, nil = none
-	starter  func(*run, gear) (process, error) // startProcess; another in tests of time
-	wall     func() time.Time                  // time.Now; another in tests of clock steps
-	caches   *store.Caches
-	flights  singleflight.Group // readers who want the same cache refreshed
-	upgrades chan struct{}
-	calls    chan func()
-	bootID   string        // of the machine
-	boot     string        // the same, short
-	epochID  string        // of the run directory
-	poked    chan struct{} // something was posted
-	postMu   sync.Mutex
-	posted   []func()
-	done     chan struct{} // closed when the loop is to end
-	ended    chan struct{} // closed when it has ended
+	cfg       Config
+	log       *slog.Logger
+	settings  dispatchers.Settings
+	dir       *store.Dir
+	journal   *store.Journal
+	epoch     time.Time
+	catalog   atomic.Pointer[dispatchers.Catalog]
+	given     *handover                         // by the last image of the program, nil = none
+	activated bool                              // the socket is the service manager's
+	starter   func(*run, gear) (process, error) // startProcess; another in tests of time
+	wall      func() time.Time                  // time.Now; another in tests of clock steps
+	caches    *store.Caches
+	flights   singleflight.Group // readers who want the same cache refreshed
+	upgrades  chan struct{}
+	calls     chan func()
+	bootID    string        // of the machine
+	boot      string        // the same, short
+	epochID   string        // of the run directory
+	looks     chan func()   // from who only looks
+	stirred   chan struct{} // the status may be another; nil = nobody is told
+	poked     chan struct{} // something was posted
+	postMu    sync.Mutex
+	posted    []func()
+	done      chan struct{} // closed when the loop is to end
+	ended     chan struct{} // closed when it has ended
 
 	// The loop's own.
 	core       *queue.Core
@@ -99,6 +102,9 @@ func (e *engine) loop() {
 				go debug.FreeOSMemory()
 			}
 			continue
+		case look := <-e.looks:
+			look()
+			continue
 		case call := <-e.calls:
 			call()
 		case <-e.poked:
@@ -113,6 +119,7 @@ func (e *engine) loop() {
 			return
 		}
 		mem.event(e.now())
+		e.stir()
 		e.conditions = slices.DeleteFunc(e.conditions, condition.met)
 	}
 }

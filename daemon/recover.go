@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
@@ -223,6 +224,7 @@ func (e *engine) stopRuns() {
 	if err != nil {
 		return
 	}
+	e.tellManager(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (grace + 2*stopGrace).Microseconds()))
 	alone, err := e.until(ctx, e.childless)
 	if err != nil {
 		return

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"dispatchd/daemon/internal/queue"
@@ -47,33 +48,44 @@ func (e *engine) sayFaults(c *dispatchers.Catalog) {
 
 // Reload reads all definitions anew. A bad file changes nothing: its
 // dispatcher keeps its last good definition. Queued and running jobs are kept;
-// those of a removed dispatcher run to their end.
-func (e *engine) Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error) {
+// those of a removed dispatcher run to their end. A dry run only says what
+// would change.
+func (e *engine) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error) {
+	if !dry {
+		defer e.reloading()()
+	}
 	next := e.read()
+	settings, faults := dispatchers.LoadSettings(e.cfg.Paths.Config)
 	var report ipc.Reload
-	err := e.do(ctx, func() { report = e.putInForce(next) })
-	e.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed), "removed", len(report.Removed), "faults", len(report.Faults))
-	return report, err
+	err := e.do(ctx, func() {
+		old := e.catalog.Load()
+		next.KeepGood(old)
+		report = compare(old, next)
+		if !dry {
+			e.putInForce(old, next, report)
+		}
+	})
+	if err != nil {
+		return report, err
+	}
+	for _, f := range faults {
+		report.Faults = append(report.Faults, f.Error())
+	}
+	if len(faults) == 0 {
+		report.Restart = append(report.Restart, e.settings.Differing(settings)...)
+	}
+	e.log.Info("reloaded", "uid", by.UID, "dry_run", dry, "added", len(report.Added), "changed", len(report.Changed),
+		"removed", len(report.Removed), "faults", len(report.Faults), "restart", strings.Join(report.Restart, ","))
+	return report, nil
 }
 
-// putInForce makes a new catalog the one that counts.
-func (e *engine) putInForce(next *dispatchers.Catalog) ipc.Reload {
-	old := e.catalog.Load()
-	report := ipc.Reload{Added: []string{}, Changed: []string{}, Removed: []string{}, Faults: []string{}, Disabled: []string{}}
+// compare says what is another in the next catalog.
+func compare(old, next *dispatchers.Catalog) ipc.Reload {
+	report := ipc.Reload{Added: []string{}, Changed: []string{}, Removed: []string{}, Faults: []string{}, Disabled: []string{}, Restart: []string{}}
 	for _, f := range next.Faults {
 		report.Faults = append(report.Faults, f.Error())
 	}
-	for name := range next.Disabled {
-		report.Disabled = append(report.Disabled, name)
-		if last := old.Specs[name]; last != nil {
-			next.Specs[name] = last // the last good one stays in force
-		}
-	}
-	for name, last := range old.Specs { // nothing is removed by a directory that cannot be read
-		if len(next.Unlisted) > 0 && next.Specs[name] == nil {
-			next.Specs[name] = last
-		}
-	}
+	report.Disabled = slices.AppendSeq(report.Disabled, maps.Keys(next.Disabled))
 	for name, spec := range next.Specs {
 		was := old.Specs[name]
 		switch {
@@ -83,20 +95,26 @@ func (e *engine) putInForce(next *dispatchers.Catalog) ipc.Reload {
 			report.Changed = append(report.Changed, name)
 		}
 	}
-	for name, spec := range old.Specs {
+	for name := range old.Specs {
 		if next.Specs[name] == nil {
 			report.Removed = append(report.Removed, name)
-			e.gone[name] = spec
 		}
+	}
+	for _, list := range [][]string{report.Added, report.Changed, report.Removed, report.Disabled} {
+		slices.Sort(list)
+	}
+	return report
+}
+
+// putInForce makes a new catalog the one that counts.
+func (e *engine) putInForce(old, next *dispatchers.Catalog, report ipc.Reload) {
+	for _, name := range report.Removed {
+		e.gone[name] = old.Specs[name]
 	}
 	e.catalog.Store(next)
 	e.redefine(next, report)
 	e.plan(next)
-	for _, list := range [][]string{report.Added, report.Changed, report.Removed, report.Disabled} {
-		slices.Sort(list)
-	}
 	e.sayFaults(next)
-	return report
 }
 
 // redefine tells the queue what changed, and resolves the locks of queued jobs

@@ -43,7 +43,7 @@ func TestDirectoryThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	breakIt()
-	if r, err := b.Reload(t.Context(), ipc.Peer{}); err != nil || len(r.Removed) > 0 || len(r.Faults) != 1 {
+	if r, err := b.Reload(t.Context(), ipc.Peer{}, false); err != nil || len(r.Removed) > 0 || len(r.Faults) != 1 {
 		t.Errorf("a reload of nothing: %+v, %v", r, err)
 	}
 	if _, err := b.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"}); err != nil {
@@ -64,7 +64,7 @@ func TestDirectoryThatCannotBeRead(t *testing.T) {
 		t.Errorf("status: %q, %v", s.Warnings, err)
 	}
 	mend()
-	if r, err := b.Reload(t.Context(), ipc.Peer{}); err != nil || !slices.Equal(r.Added, []string{"op"}) {
+	if r, err := b.Reload(t.Context(), ipc.Peer{}, false); err != nil || !slices.Equal(r.Added, []string{"op"}) {
 		t.Errorf("mended: %+v, %v", r, err)
 	}
 	if _, err := b.Pause(t.Context(), ipc.Peer{}, "op", false); err != nil {

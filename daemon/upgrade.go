@@ -78,7 +78,7 @@ func (e *engine) upgrade(ctx context.Context, srv *server.Server, l *net.UnixLis
 	// From here on there is no way back, and a stop has to wait.
 	ctx = context.WithoutCancel(ctx)
 	shutdown(ctx, srv, e)
-	h := handover{Listener: int(socket.Fd())}
+	h := handover{Listener: int(socket.Fd()), Activated: e.activated}
 	keep := []*os.File{socket}
 	runs, files, err := e.handDirect(ctx)
 	if err == nil {

@@ -30,6 +30,17 @@ func (c *Catalog) Broken(name string) ([]Fault, bool) {
 	return c.Unlisted, len(c.Unlisted) > 0 && c.Specs[name] == nil
 }
 
+// KeepGood takes over from the catalog in force what this one does not know
+// better: the last good definition of each dispatcher whose file is bad now, and
+// of all that are not found while a directory cannot be read.
+func (c *Catalog) KeepGood(old *Catalog) {
+	for name, last := range old.Specs {
+		if _, bad := c.Broken(name); bad {
+			c.Specs[name] = last
+		}
+	}
+}
+
 // Options says where definitions are.
 type Options struct {
 	Dirs          []string // packages' first, the admin's last; a missing one is empty

@@ -6,8 +6,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Settings are the keys of dispatchd.toml, with all defaults filled in.
@@ -63,6 +66,31 @@ func LoadSettings(path string) (Settings, []Fault) {
 	return s, d.faults
 }
 
+// Differing names the keys whose values are others in o, sorted.
+func (s Settings) Differing(o Settings) []string {
+	var keys []string
+	mine, theirs := reflect.ValueOf(s), reflect.ValueOf(o)
+	for i := range mine.NumField() {
+		if !mine.Field(i).Equal(theirs.Field(i)) {
+			keys = append(keys, keyOf(mine.Type().Field(i).Name))
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// keyOf is the key that a field of Settings has in the file.
+func keyOf(field string) string {
+	var key strings.Builder
+	for i, c := range field {
+		if unicode.IsUpper(c) && i > 0 {
+			key.WriteByte('_')
+		}
+		key.WriteRune(unicode.ToLower(c))
+	}
+	return key.String()
+}
+
 // settings maps every key of dispatchd.toml to what takes its value.
 func (d *decoder) settings(s *Settings) map[string]setter {
 	return map[string]setter{
@@ -75,7 +103,7 @@ func (d *decoder) settings(s *Settings) map[string]setter {
 		"history_bytes":   d.size(&s.HistoryBytes, 1<<10),
 		"log_bytes":       d.size(&s.LogBytes, 1<<10),
 		"log_level":       d.choice(&s.LogLevel, "debug", "info", "warn", "error"),
-		"log_format":      d.choice(&s.LogFormat, "auto", "text", "json"),
+		"log_format":      d.choice(&s.LogFormat, "auto", "text", "json", "journal", "syslog", "syslog5424"),
 		"path":            d.text(&s.Path, orEmpty(searchPath)),
 		"package_manager": d.choice(&s.PackageManager, "auto", "pkg", "dpkg", "rpm", "apk"),
 		"max_connections": d.integer(&s.MaxConnections, 1, 100_000),

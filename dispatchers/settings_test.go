@@ -3,6 +3,8 @@ package dispatchers
 import (
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,5 +66,24 @@ x = [`)
 	}
 	if _, faults := LoadSettings(path); len(faults) != 1 || !strings.Contains(faults[0].Error(), "chmod go-w") {
 		t.Errorf("a file for all is believed: %v", faults)
+	}
+}
+
+// Each field of Settings is named by its key, and a reload names those that
+// differ.
+func TestDiffering(t *testing.T) {
+	keys := newDecoder().settings(&Settings{})
+	for f := range reflect.TypeFor[Settings]().Fields() {
+		if keys[keyOf(f.Name)] == nil {
+			t.Errorf("field %s would be key %q, which is none", f.Name, keyOf(f.Name))
+		}
+	}
+	other := DefaultSettings()
+	if got := DefaultSettings().Differing(other); len(got) > 0 {
+		t.Errorf("the same settings differ in %v", got)
+	}
+	other.SocketGroup, other.HistoryAge = "wheel", time.Hour
+	if got, want := DefaultSettings().Differing(other), []string{"history_age", "socket_group"}; !slices.Equal(got, want) {
+		t.Errorf("differing %v, want %v", got, want)
 	}
 }

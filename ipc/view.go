@@ -108,11 +108,12 @@ type Health struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Reload says what a reload changed.
+// Reload says what a reload changed, or what one would change.
 type Reload struct {
 	Added    []string `json:"added"`
 	Changed  []string `json:"changed"`
 	Removed  []string `json:"removed"`
 	Faults   []string `json:"faults" doc:"each fault with file, row and column; these files changed nothing"`
 	Disabled []string `json:"disabled"`
+	Restart  []string `json:"restart" doc:"keys of dispatchd.toml that have another value, which counts from the next start or upgrade on"`
 }

@@ -12,20 +12,23 @@ import (
 
 // reloadVerb has the definitions read anew.
 func (a *app) reloadVerb() *cobra.Command {
-	return &cobra.Command{
+	var dry bool
+	cmd := &cobra.Command{
 		Use: "reload", Short: "Read the definitions anew",
 		Long: `reload reads all dispatchers' files anew and says what changed. A file with a fault changes
-nothing; the exit code is 78 then. Queued and running jobs are kept.`,
+nothing: the last good definition of its dispatcher stays in force, and the exit code is 78.
+Queued and running jobs are kept; those of a removed dispatcher run to their end.
+What changed in dispatchd.toml is named: it counts from the next restart or upgrade on.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			r, err := a.api().Reload(cmd.Context())
+			r, err := a.api().Reload(cmd.Context(), dry)
 			if err != nil {
 				return err
 			}
 			if a.json {
 				err = a.print(r)
 			} else {
-				a.reloaded(r)
+				a.reloaded(r, dry)
 			}
 			if err == nil && len(r.Faults) > 0 {
 				return console.Code(ipc.ExitConfiguration)
@@ -33,14 +36,21 @@ nothing; the exit code is 78 then. Queued and running jobs are kept.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say what would change")
+	return cmd
 }
 
-// reloaded says what a reload changed.
-func (a *app) reloaded(r ipc.Reload) {
+// reloaded says what a reload changed, or would change.
+func (a *app) reloaded(r ipc.Reload, dry bool) {
 	lists := []struct {
 		word  string
 		names []string
 	}{{"added", r.Added}, {"changed", r.Changed}, {"removed", r.Removed}}
+	if dry {
+		for i := range lists {
+			lists[i].word = "would be " + lists[i].word
+		}
+	}
 	same := true
 	for _, l := range lists {
 		if len(l.names) > 0 {
@@ -48,13 +58,19 @@ func (a *app) reloaded(r ipc.Reload) {
 			same = false
 		}
 	}
-	if same {
+	switch {
+	case same && dry:
+		a.talk("nothing would change")
+	case same:
 		a.talk("nothing changed")
+	}
+	if len(r.Restart) > 0 {
+		a.say("dispatchd.toml has other values of %s: run dispatchctl upgrade to have them, with all jobs kept", strings.Join(r.Restart, ", "))
 	}
 	if len(r.Faults) == 0 {
 		return
 	}
-	fmt.Fprintln(a.err, "dispatchctl: these files have faults and changed nothing:")
+	fmt.Fprintln(a.err, "dispatchctl: these files have faults and change nothing; what was good before stays in force:")
 	for _, f := range r.Faults {
 		fmt.Fprintln(a.err, "  "+console.Clean(f))
 	}

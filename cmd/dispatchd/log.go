@@ -7,27 +7,48 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
 
 	"dispatchd/dispatchers"
 )
 
-// newLogger writes as dispatchd.toml says; by default for people on a terminal,
-// and plain key=value lines with quoted values else. The command line's level
-// is stronger.
+// newLogger writes as dispatchd.toml says. By default that is for people on a
+// terminal, with fields into systemd's journal where that takes our standard
+// error anyway, and else as plain key=value lines with quoted values. The command
+// line's level is stronger.
 func newLogger(w io.Writer, s dispatchers.Settings, f *flags) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level(s.LogLevel, f)}
-	file, ok := w.(*os.File)
-	terminal := ok && term.IsTerminal(int(file.Fd()))
-	switch {
-	case s.LogFormat == "json":
+	plain := slog.NewTextHandler(w, options)
+	switch logFormat(w, s.LogFormat, f) {
+	case "json":
 		return slog.New(slog.NewJSONHandler(w, options))
-	case s.LogFormat == "auto" && (terminal || f.color == "always"):
-		plain := f.color == "never" || f.color == "auto" && os.Getenv("NO_COLOR") != ""
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: plain}))
+	case "journal":
+		return slog.New(newLineHandler(options.Level, journalSink, plain))
+	case "syslog":
+		return slog.New(newLineHandler(options.Level, newSyslogSink(false).write, plain))
+	case "syslog5424":
+		return slog.New(newLineHandler(options.Level, newSyslogSink(true).write, plain))
+	case "terminal":
+		colourless := f.color == "never" || f.color == "auto" && os.Getenv("NO_COLOR") != ""
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: options.Level, TimeFormat: time.TimeOnly, NoColor: colourless}))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(plain)
+}
+
+// logFormat is the form of the log, with what "auto" means here.
+func logFormat(w io.Writer, word string, f *flags) string {
+	if word != "auto" {
+		return word
+	}
+	if file, ok := w.(*os.File); f.color == "always" || ok && term.IsTerminal(int(file.Fd())) {
+		return "terminal"
+	}
+	if ours, err := journal.StderrIsJournalStream(); err == nil && ours && w == io.Writer(os.Stderr) {
+		return "journal"
+	}
+	return "text"
 }
 
 // level is how much is logged.

@@ -49,6 +49,7 @@ type flags struct {
 	check   bool
 	json    bool
 	color   string
+	readyFD int
 }
 
 // Main runs the command line and returns the exit code. Tests call it.
@@ -88,6 +89,7 @@ It stays in the foreground; a service manager starts it.`,
 	p.Lookup("json").DefValue = "false"
 	p.StringVar(&f.color, "color", "auto", "`WHEN` to colour: auto, always or never")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
+	cmd.Flags().IntVar(&f.readyFD, readyFlag, 0, "write a newline to descriptor `N`, and close it, when the socket answers (s6, dinit)")
 	check := strings.TrimPrefix(daemon.CheckFlag, "--")
 	cmd.Flags().BoolVar(&f.check, check, false, "say whether the daemon could start, and its version")
 	_ = cmd.Flags().MarkHidden(check)
@@ -112,20 +114,68 @@ func run(cmd *cobra.Command, f *flags) error {
 		return console.Code(ipc.ExitConfiguration)
 	}
 	cfg.Log = newLogger(os.Stderr, settings, f)
+	if f.readyFD != 0 {
+		ready, err := readyTeller(f.readyFD)
+		if err != nil {
+			return err
+		}
+		cfg.Ready = ready
+	}
 	return serve(cmd.Context(), cfg)
 }
 
-// serve is the daemon: SIGUSR2 has it become the program that is installed now.
+// readyFlag names the descriptor that is told of readiness.
+const readyFlag = "ready-fd"
+
+// readyTeller tells who started us, on a descriptor, that the socket answers.
+func readyTeller(fd int) (func(), error) {
+	if fd < 1 {
+		return nil, console.Usage("name a descriptor that is open", "--%s %d: no descriptor", readyFlag, fd)
+	}
+	f := os.NewFile(uintptr(fd), readyFlag)
+	if _, err := f.Stat(); err != nil {
+		return nil, console.Usage("name a descriptor that is open", "--%s %d: %v", readyFlag, fd, err)
+	}
+	return func() {
+		_, _ = f.WriteString("\n") // who does not listen any more does not want to know
+		_ = f.Close()
+	}, nil
+}
+
+// withoutReady leaves out of a command line what names a descriptor that an
+// upgraded program does not have any more.
+func withoutReady(args []string) []string {
+	var kept []string
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--"+readyFlag:
+			i++
+		case !strings.HasPrefix(args[i], "--"+readyFlag+"="):
+			kept = append(kept, args[i])
+		}
+	}
+	return kept
+}
+
+// serve is the daemon: SIGHUP has it read its definitions anew, SIGUSR2 become
+// the program that is installed now.
 func serve(ctx context.Context, cfg daemon.Config) error {
 	argv, err := shim()
 	if err != nil {
 		return err
 	}
 	oneProcessor()
-	upgrade := make(chan os.Signal, 1)
-	signal.Notify(upgrade, syscall.SIGUSR2)
-	cfg.Shim, cfg.Upgrade, cfg.UpgradeOn = argv, append([]string{argv[0]}, os.Args[1:]...), upgrade
+	cfg.ReloadOn, cfg.UpgradeOn = signals(syscall.SIGHUP), signals(syscall.SIGUSR2)
+	cfg.Shim, cfg.Upgrade = argv, append([]string{argv[0]}, withoutReady(os.Args[1:])...)
 	return daemon.Run(ctx, cfg)
+}
+
+// signals gives a channel of one kind of signal. One that comes while another
+// waits is the same wish once more.
+func signals(s os.Signal) <-chan os.Signal {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, s)
+	return ch
 }
 
 // oneProcessor has the daemon's own code run on one processor at a time, unless

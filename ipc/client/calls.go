@@ -77,8 +77,11 @@ func (c *Client) Health(ctx context.Context) (ipc.Health, error) {
 	return get[ipc.Health](ctx, c, "/v1/health")
 }
 
-// Reload has the definitions read anew.
-func (c *Client) Reload(ctx context.Context) (ipc.Reload, error) {
+// Reload has the definitions read anew; a dry run only says what would change.
+func (c *Client) Reload(ctx context.Context, dry bool) (ipc.Reload, error) {
+	if dry {
+		return post[ipc.Reload](ctx, c, "/v1/reload?dry_run=true")
+	}
 	return post[ipc.Reload](ctx, c, "/v1/reload")
 }
 

@@ -55,7 +55,7 @@ func TestCalls(t *testing.T) {
 		"Caches":      {func(c *Client) (any, error) { return c.Caches(ctx) }, seen{Line: "GET /v1/caches"}},
 		"Status":      {func(c *Client) (any, error) { return c.Status(ctx) }, seen{Line: "GET /v1/status"}},
 		"Health":      {func(c *Client) (any, error) { return c.Health(ctx) }, seen{Line: "GET /v1/health"}},
-		"Reload":      {func(c *Client) (any, error) { return c.Reload(ctx) }, seen{Line: "POST /v1/reload"}},
+		"Reload":      {func(c *Client) (any, error) { return c.Reload(ctx, true) }, seen{Line: "POST /v1/reload?dry_run=true"}},
 		"Drain":       {func(c *Client) (any, error) { return c.Drain(ctx, true, 0) }, seen{Line: "POST /v1/drain"}},
 		"Drain wait":  {func(c *Client) (any, error) { return c.Drain(ctx, true, 90*time.Second) }, seen{Line: "POST /v1/drain?wait=1m30s"}},
 		"Undrain":     {func(c *Client) (any, error) { return c.Drain(ctx, false, time.Second) }, seen{Line: "POST /v1/undrain"}},

@@ -23,7 +23,7 @@ type Backend interface {
 	Locks(ctx context.Context) ([]ipc.Lock, error)
 	Status(ctx context.Context) (ipc.Status, error)
 	Health(ctx context.Context) (ipc.Health, error)
-	Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error)
+	Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error)
 	Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error)
 	Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 	AwaitIdle(ctx context.Context) error

@@ -40,8 +40,13 @@ func (s *Server) locks(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Lo
 	return list(s.backend.Locks(ctx))
 }
 
-func (s *Server) reload(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Reload], error) {
-	return answer(s.backend.Reload(ctx, by))
+// Tried is a request that may be only a trial.
+type Tried struct {
+	DryRun bool `query:"dry_run" doc:"only say what would change"`
+}
+
+func (s *Server) reload(ctx context.Context, by ipc.Peer, in *Tried) (*body[ipc.Reload], error) {
+	return answer(s.backend.Reload(ctx, by, in.DryRun))
 }
 
 // Waited is a request that may wait: true, or a duration.

@@ -250,8 +250,8 @@ func (m *memory) Health(ctx context.Context) (ipc.Health, error) {
 	return ipc.Health{Status: "ok"}, m.note(ctx, call{Method: "Health"})
 }
 
-func (m *memory) Reload(ctx context.Context, by ipc.Peer) (ipc.Reload, error) {
-	return ipc.Reload{}, m.note(ctx, call{Method: "Reload", By: by})
+func (m *memory) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error) {
+	return ipc.Reload{}, m.note(ctx, call{Method: "Reload", By: by, Arg: fmt.Sprint(dry)})
 }
 
 func (m *memory) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {

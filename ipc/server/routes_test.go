@@ -40,7 +40,7 @@ func TestEveryRoute(t *testing.T) {
 		"schedule":    {"GET", "/v1/schedule?dispatcher=d&next=3", 200, call{Method: "Schedule", Arg: "d 3"}},
 		"caches":      {"GET", "/v1/caches", 200, call{Method: "Caches"}},
 		"cache":       {"GET", "/v1/caches/d", 200, call{Method: "Cache", By: self(), Arg: `d {"MaxAge":null,"Wait":0,"StaleOK":null,"IfNoneMatch":""}`}},
-		"reload":      {"POST", "/v1/reload", 200, call{Method: "Reload", By: self()}},
+		"reload":      {"POST", "/v1/reload?dry_run=true", 200, call{Method: "Reload", By: self(), Arg: "true"}},
 		"drain":       {"POST", "/v1/drain", 200, call{Method: "Drain", By: self(), Arg: "true"}},
 		"upgrade":     {"POST", "/v1/upgrade", 202, call{Method: "Upgrade", By: self()}},
 		"undrain":     {"POST", "/v1/undrain", 200, call{Method: "Drain", By: self(), Arg: "false"}},

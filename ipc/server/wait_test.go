@@ -18,7 +18,7 @@ import (
 // hanging is a backend whose calls last as long as they may.
 type hanging struct{ *memory }
 
-func (h hanging) Reload(ctx context.Context, _ ipc.Peer) (ipc.Reload, error) {
+func (h hanging) Reload(ctx context.Context, _ ipc.Peer, _ bool) (ipc.Reload, error) {
 	h.waits <- "Reload"
 	select {
 	case <-ctx.Done():

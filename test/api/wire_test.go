@@ -51,10 +51,11 @@ func (f fixed) Health(context.Context) (ipc.Health, error) {
 	return ipc.Health{Status: "degraded", Detail: "journal: no space left on device"}, nil
 }
 
-func (f fixed) Reload(context.Context, ipc.Peer) (ipc.Reload, error) {
+func (f fixed) Reload(context.Context, ipc.Peer, bool) (ipc.Reload, error) {
 	return ipc.Reload{
 		Added: []string{"a"}, Changed: []string{"b"}, Removed: []string{"c"}, Disabled: []string{"d"},
-		Faults: []string{"d.toml:3:1: no key is named comand; did you mean command?"},
+		Faults:  []string{"d.toml:3:1: no key is named comand; did you mean command?"},
+		Restart: []string{"max_running"},
 	}, nil
 }
 

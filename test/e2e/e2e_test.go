@@ -449,7 +449,7 @@ func TestDisabledThenMended(t *testing.T) {
 		t.Errorf("held job: %+v %v", job.WaitingFor, err)
 	}
 	b.write("dispatchers.d/op.toml", good)
-	if _, err := b.client.Reload(t.Context()); err != nil {
+	if _, err := b.client.Reload(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.client.Pause(t.Context(), "op", false); err != nil {

@@ -279,7 +279,7 @@ func once(t *testing.T, p point) (hits int, refused bool, err error) {
 		return said(err)
 	}
 	if len(status.Disabled)+len(status.Warnings) > 0 { // its file could not be read: that is mended by a reload
-		if _, err := b.client.Reload(t.Context()); err != nil {
+		if _, err := b.client.Reload(t.Context(), false); err != nil {
 			return said(err)
 		}
 	}

@@ -47,7 +47,7 @@ func permits() []permit {
 		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},
 		{"ipc/server", kernel, "GetsockoptUcred GetsockoptXucred", "who is at the other end"},
 		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
-		{"ipc/server", "net", "ListenUnix", "its own socket"},
+		{"ipc/server", "net", "ListenUnix FileListener", "its own socket, and a service manager's"},
 		{"ipc/server", "net/http", "*", "it is the server"},
 		{"ipc/notify", kernel, "Socket Connect SockaddrUnix Read Write Close SetsockoptTimeval NsecToTimeval", "the tiny client connects without net's poller and threads"},
 

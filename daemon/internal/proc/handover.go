@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"time"
@@ -81,7 +82,9 @@ func Resume(h Handed, onUpdate func(Update)) (*Process, error) {
 }
 
 // Exec replaces the program by another, or a newer one, that finds the files
-// under the numbers of their descriptors. It returns only if that fails.
+// under the numbers of their descriptors. It returns only if that fails. SIGHUP
+// and SIGUSR2 are not heard until the next program listens for them: one that
+// came in between would end it.
 func Exec(argv, env []string, keep []*os.File) error {
 	// No child that is being started elsewhere may inherit them.
 	syscall.ForkLock.Lock()
@@ -91,6 +94,7 @@ func Exec(argv, env []string, keep []*os.File) error {
 			return err
 		}
 	}
+	signal.Ignore(unix.SIGHUP, unix.SIGUSR2)
 	err := unix.Exec(argv[0], argv, env)
 	for _, f := range keep {
 		unix.CloseOnExec(int(f.Fd()))

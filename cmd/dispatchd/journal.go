@@ -1,0 +1,39 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/journal"
+)
+
+// journalSink writes to systemd's journal. Each attribute is a field as well, by
+// which admins filter: DISPATCHER and JOB_ID, and DISPATCHD_KEY for the others.
+func journalSink(level slog.Level, line string, attrs []slog.Attr) error {
+	fields := map[string]string{"SYSLOG_IDENTIFIER": "dispatchd"}
+	for _, a := range attrs {
+		fields[journalField(a.Key)] = a.Value.String()
+	}
+	return journal.Send(line, journalPriority(level), fields)
+}
+
+// journalField is the field that an attribute becomes.
+func journalField(key string) string {
+	switch key {
+	case "dispatcher":
+		return "DISPATCHER"
+	case "job":
+		return "JOB_ID"
+	}
+	return "DISPATCHD_" + strings.Map(func(c rune) rune {
+		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' {
+			return c
+		}
+		return '_'
+	}, strings.ToUpper(key))
+}
+
+// journalPriority is syslog's word for a level.
+func journalPriority(l slog.Level) journal.Priority {
+	return journal.Priority(severity(l))
+}

@@ -1,0 +1,228 @@
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/client"
+)
+
+// hears is the side of a service manager: the datagrams of sd_notify(3).
+type hears struct {
+	t    *testing.T
+	conn *net.UnixConn
+	path string
+}
+
+func newHears(t *testing.T) *hears {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "notify-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &hears{t: t, conn: conn, path: path}
+}
+
+// env is what the manager gives the daemon, with a watchdog of a quarter second.
+func (h *hears) env(cmd *exec.Cmd) {
+	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+h.path, "WATCHDOG_USEC=250000")
+}
+
+// next gives the assignments of the next datagram.
+func (h *hears) next(patience time.Duration) ([]string, error) {
+	_ = h.conn.SetReadDeadline(time.Now().Add(patience))
+	buf := make([]byte, 4096)
+	n, err := h.conn.Read(buf)
+	return strings.Split(string(buf[:n]), "\n"), err
+}
+
+// until reads datagrams up to the one with an assignment that starts so.
+func (h *hears) until(prefix string) []string {
+	h.t.Helper()
+	var heard []string
+	for {
+		got, err := h.next(20 * time.Second)
+		if err != nil {
+			h.t.Fatalf("waiting for %s: %v; heard %q", prefix, err, heard)
+		}
+		heard = append(heard, got...)
+		if slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, prefix) }) {
+			return got
+		}
+	}
+}
+
+// The service manager is told that the daemon is ready when its socket answers,
+// what it does, that it reloads, that it lives and that it stops.
+func TestServiceManager(t *testing.T) {
+	h := newHears(t)
+	b := newBoxWith(t, map[string]string{"op": `script = "read x < $BOX/gate"` + "\n"}, h.env)
+	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatchers") {
+		t.Errorf("ready with %q", got)
+	}
+	if _, err := b.client.Health(t.Context()); err != nil {
+		t.Errorf("ready, and does not answer: %v", err)
+	}
+	h.until("WATCHDOG=1")
+	gate, id := b.gated("gate", "op")
+	h.until("STATUS=running op; 1 dispatchers")
+	_ = gate.Close()
+	b.await(id)
+	h.until("STATUS=idle")
+
+	b.write("dispatchers.d/bad.toml", "scrpt = 1\n")
+	if err := b.daemon.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.until("RELOADING=1"); !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "MONOTONIC_USEC=") }) {
+		t.Errorf("reloads with %q", got)
+	}
+	h.until("READY=1")
+	if d, err := b.client.Dispatcher(t.Context(), "bad"); err != nil || d.State != ipc.DispatcherDisabled {
+		t.Errorf("after SIGHUP: %+v, %v", d, err)
+	}
+
+	if err := b.daemon.Process.Signal(syscall.SIGUSR2); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatchers; 1 faulty: run dispatchctl doctor") {
+		t.Errorf("ready after an upgrade with %q", got)
+	}
+	h.until("WATCHDOG=1")
+	b.stop()
+	h.until("STOPPING=1")
+}
+
+// A daemon that is stopped in the middle of everything answers no watchdog.
+func TestWatchdogOfAFrozenDaemon(t *testing.T) {
+	h := newHears(t)
+	b := newBoxWith(t, map[string]string{"op": "script = 'true'\n"}, h.env)
+	h.until("WATCHDOG=1")
+	_ = b.daemon.Process.Signal(syscall.SIGSTOP)
+	for { // what was sent before
+		if _, err := h.next(2 * time.Second); err != nil {
+			break
+		}
+	}
+	_ = b.daemon.Process.Signal(syscall.SIGCONT)
+	h.until("WATCHDOG=1")
+}
+
+// --ready-fd: one newline when the socket answers, then the end; an upgraded
+// program does not have the descriptor, and does not want it.
+func TestReadyFD(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	b := newBoxWith(t, map[string]string{"op": "script = 'true'\n"}, func(cmd *exec.Cmd) {
+		cmd.ExtraFiles = []*os.File{w}
+		cmd.Args = append(cmd.Args, "--ready-fd", "3")
+	})
+	_ = w.Close()
+	br := bufio.NewReader(r)
+	if line, err := br.ReadString('\n'); line != "\n" || err != nil {
+		t.Fatalf("read %q, %v", line, err)
+	}
+	if _, err := b.client.Health(t.Context()); err != nil {
+		t.Errorf("ready, and does not answer: %v", err)
+	}
+	if rest, err := br.ReadString('\n'); rest != "" || err == nil {
+		t.Errorf("then %q, %v", rest, err)
+	}
+	b.upgraded()
+	b.await(b.notify("op", "").ID)
+	if _, stderr, code := b.command("dispatchd", "--root", b.dir, "--ready-fd", "77"); code != ipc.ExitUsage || !strings.Contains(stderr, "--ready-fd 77") {
+		t.Errorf("a descriptor that is none: %d, %s", code, stderr)
+	}
+}
+
+// A service manager's socket: who came before the daemon is answered, its file
+// outlives the daemon, and an upgraded program goes on with it.
+func TestSocketActivation(t *testing.T) {
+	dir, err := os.MkdirTemp("", "box-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for _, sub := range []string{"dispatchers.d", "run"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "run/control.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	defer func() { _ = l.Close() }()
+	socket, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }()
+	b := &box{t: t, dir: dir, client: &client.Client{Socket: path}, prepare: func(cmd *exec.Cmd) { activate(cmd, socket) }}
+	b.write("dispatchers.d/op.toml", "script = 'true'\n")
+
+	early := make(chan error, 1)
+	go func() { _, err := b.client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "op"}); early <- err }()
+	b.start()
+	if err := <-early; err != nil {
+		t.Errorf("who came before the daemon: %v", err)
+	}
+	b.upgraded()
+	b.await(b.notify("op", "").ID)
+	b.stop()
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the manager's socket after a stop: %v", err)
+	}
+	b.start()
+	b.await(b.notify("op", "").ID)
+	b.stop()
+}
+
+// activate hands a socket over as systemd does. The process's own number is not
+// known before it is there, so a shell says it.
+func activate(cmd *exec.Cmd, socket *os.File) {
+	args := slices.Clone(cmd.Args)
+	cmd.Path = "/bin/sh"
+	cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`, "sh"}, args...)
+	cmd.ExtraFiles = []*os.File{socket}
+}
+
+// upgraded has the daemon become its own program again, and waits for it.
+func (b *box) upgraded() {
+	b.t.Helper()
+	u, err := b.client.Upgrade(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for {
+		s, err := b.client.Status(b.t.Context())
+		if err == nil && !s.StartedAt.Equal(u.StartedAt) {
+			return
+		}
+		if err != nil && errors.Is(err, b.t.Context().Err()) {
+			b.t.Fatal(err)
+		}
+	}
+}
