@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+// A watchdog is answered by the loop, not beside it: one that hangs is silent.
+func TestWatchdogOfAHungLoop(t *testing.T) {
+	dir, err := os.MkdirTemp("", "notify-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_USEC", "20000")
+
+	b := boxed(t, t.TempDir(), map[string]string{"op": "script = 'true'\n"})
+	defer b.close()
+	b.tellReady()
+	buf := make([]byte, 4096)
+	hear := func(patience time.Duration) (string, error) {
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
+		n, err := conn.Read(buf)
+		return string(buf[:n]), err
+	}
+	until := func(want string) {
+		t.Helper()
+		for {
+			got, err := hear(20 * time.Second)
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", want, err)
+			}
+			if strings.HasPrefix(got, want) {
+				return
+			}
+		}
+	}
+	until("READY=1\nSTATUS=idle; 1 dispatchers")
+	until("WATCHDOG=1")
+	gate, hung := make(chan struct{}), make(chan struct{})
+	b.post(func() { close(hung); <-gate })
+	<-hung
+	for beats := 0; ; beats++ { // one may have been on its way
+		got, err := hear(time.Second)
+		if err != nil {
+			break
+		}
+		if beats > 1 {
+			t.Fatalf("a hung loop sends %q", got)
+		}
+	}
+	close(gate)
+	until("WATCHDOG=1")
+}
+
+// What the daemon says of itself, in words.
+func TestDoing(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		s := set(t, root, map[string]string{
+			"a": "script = 'x'\n", "b": "script = 'x'\n", "c": "script = 'x'\n", "d": "script = 'x'\n", "bad": "scrpt = 1\n",
+		}, func(string, int) act { return act{lasts: time.Minute} })
+		defer s.strike()
+		if got, want := s.lookDoing(), "idle; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		for _, name := range []string{"b", "a", "a"} {
+			s.notify(name)
+		}
+		if got, want := s.lookDoing(), "running a, b; 1 queued; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		s.notify("c")
+		s.notify("d")
+		if _, err := s.Drain(context.Background(), ipc.Peer{}, true); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := s.lookDoing(), "draining; running a, b, c and 1 more; 1 queued; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+}
