@@ -74,7 +74,10 @@ func (e *engine) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload,
 	if len(faults) == 0 {
 		report.Restart = append(report.Restart, e.settings.Differing(settings)...)
 	}
-	e.log.Info("reloaded", "uid", by.UID, "dry_run", dry, "added", len(report.Added), "changed", len(report.Changed),
+	if dry {
+		return report, nil
+	}
+	e.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed),
 		"removed", len(report.Removed), "faults", len(report.Faults), "restart", strings.Join(report.Restart, ","))
 	return report, nil
 }

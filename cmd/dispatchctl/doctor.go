@@ -74,7 +74,11 @@ func (d *doctor) examine() {
 		d.binary()
 	} else {
 		d.daemon(s)
+		d.program(s.PID)
 		d.dispatchers()
+		d.pending()
+		d.schedules()
+		d.caches()
 		d.jobs()
 	}
 	d.socket(ipc.FindSocket(d.app.socket))

@@ -35,6 +35,9 @@ func (d *doctor) socket(path string) {
 		d.bad("set socket_group in dispatchd.toml instead of the mode, then restart the daemon", "every user can use the socket %s (mode %04o)", path, fi.Mode().Perm())
 		return
 	}
+	if st.Uid == 0 && st.Gid == 0 && fi.Mode().Perm()&0o060 != 0 {
+		d.note("to let others use it, make a group, set socket_group in dispatchd.toml, then restart the daemon", "only root can use the socket")
+	}
 	d.ok("socket %s is for user %s and group %s (mode %04o)", path, userName(st.Uid), groupName(st.Gid), fi.Mode().Perm())
 }
 

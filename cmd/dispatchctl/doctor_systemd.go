@@ -23,13 +23,32 @@ func (d *doctor) unit(pid int) {
 	if name == "" {
 		return
 	}
-	mode := killMode(name, unitDirs())
-	if mode == "process" {
-		d.ok("systemd leaves jobs alone when the daemon ends (%s has KillMode=process)", name)
-		return
+	found := len(d.found)
+	set := unitSettings(name, unitDirs())
+	for _, rule := range unitRules() {
+		if value := set.value(rule.key, rule.standard); value != rule.want && (rule.with == "" || set[rule.with] != "") {
+			d.bad(fmt.Sprintf("systemctl edit %s, and set %s=%s in [Service]", name, rule.key, rule.want), "%s (%s has %s=%s)", rule.without, name, rule.key, value)
+		}
 	}
-	d.bad("systemctl edit "+name+", and set KillMode=process in [Service]",
-		"systemd kills every job when the daemon ends or crashes (%s has KillMode=%s)", name, mode)
+	if len(d.found) == found {
+		d.ok("systemd leaves jobs alone when the daemon ends (%s has KillMode=process)", name)
+	}
+}
+
+// unitRule is a setting of a service that jobs need to outlive the daemon.
+type unitRule struct {
+	key, want, standard string
+	with                string // it matters only where this is set, too
+	without             string // what happens without it
+}
+
+// unitRules are those settings.
+func unitRules() []unitRule {
+	return []unitRule{
+		{"KillMode", "process", "control-group", "", "systemd kills every job when the daemon ends or crashes"},
+		{"OOMPolicy", "continue", "stop", "", "systemd stops the daemon when a job runs out of memory"},
+		{"RuntimeDirectoryPreserve", "yes", "no", "RuntimeDirectory", "systemd removes the locks and marks of running jobs when the daemon stops"},
+	}
 }
 
 // unitDirs are where systemd reads units, the strongest first.
@@ -55,14 +74,23 @@ func unitOf(cgroup string) string {
 	return ""
 }
 
-// killMode is the KillMode of a unit: that of its file, unless a drop-in says
-// otherwise.
-func killMode(unit string, dirs []string) string {
-	mode := ""
+// settingsOf are the settings of a unit, by key.
+type settingsOf map[string]string
+
+// value is a setting, or systemd's default.
+func (s settingsOf) value(key, standard string) string {
+	if v := s[key]; v != "" {
+		return v
+	}
+	return standard
+}
+
+// unitSettings are those of a unit's file with its drop-ins over them.
+func unitSettings(unit string, dirs []string) settingsOf {
+	set := settingsOf{}
 	for _, dir := range dirs {
-		text, err := os.ReadFile(filepath.Join(dir, unit))
-		if err == nil {
-			mode = lastKillMode(string(text))
+		if text, err := os.ReadFile(filepath.Join(dir, unit)); err == nil {
+			set.read(string(text))
 			break
 		}
 	}
@@ -74,24 +102,19 @@ func killMode(unit string, dirs []string) string {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(dropIns)) {
-		text, _ := os.ReadFile(dropIns[name])
-		if m := lastKillMode(string(text)); m != "" {
-			mode = m
+		if text, err := os.ReadFile(dropIns[name]); err == nil {
+			set.read(string(text))
 		}
 	}
-	if mode == "" {
-		return "control-group" // systemd's default
-	}
-	return mode
+	return set
 }
 
-// lastKillMode is the last KillMode that a unit's text sets.
-func lastKillMode(text string) string {
-	mode := ""
+// read adds the settings of one file; a later one is stronger.
+func (s settingsOf) read(text string) {
 	for line := range strings.Lines(text) {
-		if key, value, ok := strings.Cut(line, "="); ok && strings.TrimSpace(key) == "KillMode" {
-			mode = strings.TrimSpace(value)
+		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+		if ok && !strings.HasPrefix(key, "#") && !strings.HasPrefix(key, ";") {
+			s[strings.TrimSpace(key)] = strings.TrimSpace(value)
 		}
 	}
-	return mode
 }

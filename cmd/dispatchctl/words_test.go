@@ -77,7 +77,7 @@ func TestTooLong(t *testing.T) {
 	}
 }
 
-func TestKillMode(t *testing.T) {
+func TestUnitSettings(t *testing.T) {
 	etc, lib := t.TempDir(), t.TempDir()
 	write := func(dir, name, text string) {
 		t.Helper()
@@ -91,7 +91,7 @@ func TestKillMode(t *testing.T) {
 	}
 	check := func(want string) {
 		t.Helper()
-		if got := killMode("d.service", []string{etc, lib}); got != want {
+		if got := unitSettings("d.service", []string{etc, lib}).value("KillMode", "control-group"); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -100,7 +100,7 @@ func TestKillMode(t *testing.T) {
 	check("process")
 	write(lib, "d.service.d/10.conf", "[Service]\nKillMode=mixed\n")
 	check("mixed")
-	write(etc, "d.service.d/10.conf", "[Service]\nNice=1\n") // replaces the other's file
+	write(etc, "d.service.d/10.conf", "[Service]\n#KillMode=none\n; KillMode=none\nNice=1\n") // replaces the other's file
 	check("process")
 	write(etc, "d.service.d/20.conf", "[Service]\nKillMode=process\nKillMode = control-group\n")
 	check("control-group")

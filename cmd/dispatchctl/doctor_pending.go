@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"dispatchd/ipc"
+	"dispatchd/ipc/console"
+)
+
+// schedules looks for due times that led to no job.
+func (d *doctor) schedules() {
+	all, err := d.app.api().Schedule(d.ctx, ipc.ScheduleQuery{Next: 1})
+	if err != nil {
+		d.bad("", "schedules: %v", err)
+		return
+	}
+	for _, s := range all {
+		if s.Why != "" && s.Last != nil {
+			d.bad("dispatchctl schedule "+s.Dispatcher+" shows what is due next; dispatchctl notify "+s.Dispatcher+" runs it now",
+				"dispatcher %s was due at %s, and was not run: %s", s.Dispatcher, clock(*s.Last), s.Why)
+		}
+	}
+}
+
+// caches looks for data that is not refreshed any more.
+func (d *doctor) caches() {
+	all, err := d.app.api().Caches(d.ctx)
+	if err != nil {
+		d.bad("", "caches: %v", err)
+		return
+	}
+	for _, c := range all {
+		if c.Error == nil {
+			continue
+		}
+		has := "it is empty"
+		if c.RefreshedAt != nil {
+			has = "readers get the data of " + ago(*c.RefreshedAt)
+		}
+		d.bad("dispatchctl log "+c.Error.Job+" shows what it said", "cache %s: the last refresh failed: %s; %s", c.Name, c.Error.Message, has)
+	}
+}
+
+// pending looks for what stands in files and is not in force.
+func (d *doctor) pending() {
+	r, err := d.app.api().Reload(d.ctx, true)
+	if err != nil {
+		d.bad("", "definitions: %v", err)
+		return
+	}
+	for _, list := range []struct {
+		word  string
+		names []string
+	}{{"new", r.Added}, {"changed", r.Changed}, {"gone", r.Removed}} {
+		if len(list.names) > 0 {
+			d.note("dispatchctl reload -n shows it, dispatchctl reload puts it in force", "files of dispatchers are %s since the last reload: %s", list.word, strings.Join(list.names, ", "))
+		}
+	}
+	if len(r.Restart) > 0 {
+		d.note("dispatchctl upgrade puts it in force, with all jobs kept", "dispatchd.toml has other values since the daemon started: %s", strings.Join(r.Restart, ", "))
+	}
+	for _, f := range r.Faults {
+		if strings.Contains(f, "dispatchd.toml:") {
+			d.bad("mend it: the daemon cannot start again with it; dispatchctl check shows the line", "%s", f)
+		}
+	}
+}
+
+// program looks whether the daemon still is the program that is installed.
+func (d *doctor) program(pid int) {
+	target, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return // not ours to see, or no Linux
+	}
+	if path, gone := strings.CutSuffix(target, " (deleted)"); gone {
+		d.note("dispatchctl upgrade has the daemon become it, with all jobs kept", "%s is another program than the one that runs", console.Clean(path))
+	}
+}
