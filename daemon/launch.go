@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -329,45 +328,6 @@ func argv(spec *dispatchers.Spec, path string) ([]string, error) {
 		return nil, err
 	}
 	return append([]string{full}, spec.Command[1:]...), nil
-}
-
-// identity finds home, name and credential of the user a job runs as. Without
-// user and group it is the daemon's own, and no credential is set.
-func identity(spec *dispatchers.Spec) (home, name string, cred *proc.Credential, err error) {
-	u, err := user.Current()
-	if spec.User != "" {
-		if u, err = user.Lookup(spec.User); err != nil {
-			u, err = user.LookupId(spec.User)
-		}
-	}
-	if err != nil {
-		if spec.User != "" {
-			return "", "", nil, fmt.Errorf("user %s: %w", spec.User, err)
-		}
-		return "/", strconv.Itoa(os.Geteuid()), nil, nil // a user without a name
-	}
-	if spec.User == "" && spec.Group == "" {
-		return u.HomeDir, u.Username, nil, nil
-	}
-	cred = &proc.Credential{UID: id32(u.Uid), GID: id32(u.Gid)}
-	if spec.Group != "" {
-		g, err := user.LookupGroup(spec.Group)
-		if err != nil {
-			return "", "", nil, fmt.Errorf("group %s: %w", spec.Group, err)
-		}
-		cred.GID = id32(g.Gid)
-	}
-	groups, _ := u.GroupIds()
-	for _, g := range groups {
-		cred.Groups = append(cred.Groups, id32(g))
-	}
-	return u.HomeDir, u.Username, cred, nil
-}
-
-// id32 reads a numeric user or group id of the system's own database.
-func id32(s string) uint32 {
-	n, _ := strconv.ParseUint(s, 10, 32)
-	return uint32(n)
 }
 
 // jobEnv is what the child learns about its job (SPEC section 4). Without an

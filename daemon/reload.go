@@ -18,7 +18,7 @@ import (
 func (e *engine) read() *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{
 		Dirs:      []string{e.cfg.Paths.Packages, e.cfg.Paths.Dispatchers},
-		Functions: e.cfg.Functions, TrustUID: os.Geteuid(),
+		Functions: e.cfg.Functions, TrustUID: os.Geteuid(), MayRunAs: mayRunAs,
 	})
 }
 

@@ -13,6 +13,7 @@ type builder struct {
 	function bool    // a Go function is registered under the name
 	broken   bool    // some file could not be read to its end
 	base     *source // the first file
+	mayRunAs func(user, group string) string
 }
 
 // layer sets the keys of one file over those before it.
@@ -36,6 +37,7 @@ func (b *builder) finish() []Fault {
 	b.timing()
 	b.spec.finish()
 	b.includes()
+	b.accounts()
 	if more := b.count - len(b.faults); more > 0 && b.base != nil {
 		b.faults = append(b.faults, Fault{File: b.base.path, Message: "and more faults that are not listed"})
 	}
@@ -72,6 +74,26 @@ func (b *builder) operation() {
 	// argv is run as it is: nothing would ever load the includes.
 	if v := b.seen["package_includes"]; v != nil && len(b.spec.PackageIncludes) > 0 && (b.function || b.seen["command"] != nil) {
 		b.report(v, v.keyAt, "use script, or load the files in the program", "works with script only")
+	}
+}
+
+// accounts checks that the daemon can run the job as whom it is to.
+func (b *builder) accounts() {
+	var v *value
+	for _, key := range []string{"group", "user"} {
+		if b.seen[key] == nil {
+			continue
+		}
+		if !b.good(key) {
+			return
+		}
+		v = b.seen[key]
+	}
+	if v == nil || b.mayRunAs == nil {
+		return
+	}
+	if why := b.mayRunAs(b.spec.User, b.spec.Group); why != "" {
+		b.bad(v, "start the daemon as root, or take the key out", "%s", why)
 	}
 }
 

@@ -47,6 +47,10 @@ type Options struct {
 	Functions     *Set     // nil = none
 	TrustUID      int      // files may belong to this user or root
 	SkipOwnership bool     // for an offline check of files that are not installed
+
+	// MayRunAs says why jobs cannot run as a user and group, "" when they can;
+	// nil = nobody knows yet.
+	MayRunAs func(user, group string) string
 }
 
 // Names lists all dispatchers, good and disabled, sorted.
@@ -230,7 +234,7 @@ func (l *loader) build(name string, of *layers) {
 
 // merge sets the keys of all layers, one after the other.
 func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults []Fault) {
-	b := &builder{decoder: newDecoder(), trust: l.trust}
+	b := &builder{decoder: newDecoder(), trust: l.trust, mayRunAs: l.o.MayRunAs}
 	b.spec = defaults(name)
 	if of.function {
 		b.spec, b.function = l.o.Functions.Spec(name), true

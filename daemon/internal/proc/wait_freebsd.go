@@ -2,6 +2,7 @@ package proc
 
 import (
 	"encoding/binary"
+	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -79,3 +80,6 @@ func CloseInherited() {
 		}
 	}
 }
+
+// MayChangeUser reports whether children can run as other users.
+func MayChangeUser() bool { return os.Geteuid() == 0 }

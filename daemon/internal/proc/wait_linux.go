@@ -143,3 +143,13 @@ func FindByEnv(key, value string) []int {
 // CloseInherited keeps descriptors that the daemon was born with from its
 // children.
 func CloseInherited() { _ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }
+
+// MayChangeUser reports whether children can run as other users.
+func MayChangeUser() bool {
+	var caps [2]unix.CapUserData
+	if unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &caps[0]) != nil {
+		return os.Geteuid() == 0
+	}
+	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return caps[0].Effective&both == both
+}
