@@ -60,6 +60,10 @@ func (d *decoder) report(v *value, at int, suggestion, format string, args ...an
 // table gives each field of a table to the setter of its key. Unknown keys are
 // faults; other says what else is known, as dotted paths.
 func (d *decoder) table(t *value, keys map[string]setter, other []string) {
+	if t.asked != nil {
+		answerTable(t, keys)
+		return
+	}
 	if !d.is(t, unstable.Table, "a table") {
 		return
 	}
@@ -106,7 +110,7 @@ func (d *decoder) is(v *value, kind unstable.Kind, want string) bool {
 // text sets a string. Zero bytes fit no argument, variable or path.
 func (d *decoder) text(to *string, check func(string) string) setter {
 	return func(v *value) {
-		if !d.is(v, unstable.String, "a string") {
+		if v.answer(Schema{"type": "string"}) || !d.is(v, unstable.String, "a string") {
 			return
 		}
 		if d.printableText(v) && d.checked(v, check) {
@@ -139,7 +143,7 @@ func (d *decoder) checked(v *value, check func(string) string) bool {
 // choice sets a string that is one of a few words.
 func (d *decoder) choice(to *string, words ...string) setter {
 	return func(v *value) {
-		if !d.is(v, unstable.String, "one of "+strings.Join(words, ", ")) {
+		if v.answer(Schema{"enum": words}) || !d.is(v, unstable.String, "one of "+strings.Join(words, ", ")) {
 			return
 		}
 		if !slices.Contains(words, v.text) {
@@ -153,7 +157,7 @@ func (d *decoder) choice(to *string, words ...string) setter {
 // boolean sets true or false.
 func (d *decoder) boolean(to *bool) setter {
 	return func(v *value) {
-		if d.is(v, unstable.Bool, "true or false") {
+		if !v.answer(Schema{"type": "boolean"}) && d.is(v, unstable.Bool, "true or false") {
 			*to = v.text == "true"
 		}
 	}
@@ -162,6 +166,9 @@ func (d *decoder) boolean(to *bool) setter {
 // integer sets a whole number within bounds.
 func (d *decoder) integer(to *int, lo, hi int64) setter {
 	return func(v *value) {
+		if v.answer(whole(lo, hi)) {
+			return
+		}
 		if n, ok := d.number(v, lo, hi); ok {
 			*to = int(n)
 		}
@@ -188,6 +195,9 @@ func (d *decoder) number(v *value, lo, hi int64) (int64, bool) {
 // duration sets "90s", "5m", "1h30m" or whole seconds, at least lo.
 func (d *decoder) duration(to *time.Duration, lo time.Duration) setter {
 	return func(v *value) {
+		if v.answer(either(whole(int64(lo/time.Second), int64(maxDuration/time.Second)), durationPattern)) {
+			return
+		}
 		if n, ok := d.span(v); ok {
 			switch {
 			case n < lo:
@@ -246,6 +256,9 @@ func sizeOf(text string) (n int64, shift int, ok bool) {
 func (d *decoder) size(to *int64, lo int64) setter {
 	return func(v *value) {
 		const most = int64(1) << 50 // a PiB; sums of sizes cannot overflow
+		if v.answer(either(whole(lo, most), sizePattern)) {
+			return
+		}
 		if v.kind == unstable.Integer {
 			if n, ok := d.number(v, lo, most); ok {
 				*to = n
@@ -271,7 +284,7 @@ func (d *decoder) size(to *int64, lo int64) setter {
 // list sets strings; check looks at each of them.
 func (d *decoder) list(to *[]string, check func(string) string) setter {
 	return func(v *value) {
-		if !d.is(v, unstable.Array, "a list of strings") {
+		if v.answer(Schema{"type": "array", "items": Schema{"type": "string"}}) || !d.is(v, unstable.Array, "a list of strings") {
 			return
 		}
 		// All elements are looked at, so that all their faults are reported;
@@ -294,6 +307,9 @@ func (d *decoder) list(to *[]string, check func(string) string) setter {
 func (d *decoder) distinct(set setter) setter {
 	return func(v *value) {
 		set(v)
+		if v.answer(Schema{"uniqueItems": true}) {
+			return
+		}
 		seen := map[string]bool{}
 		for _, item := range v.items {
 			if item.kind == unstable.String && seen[item.text] {
@@ -307,7 +323,7 @@ func (d *decoder) distinct(set setter) setter {
 // codes sets exit codes, at least one.
 func (d *decoder) codes(to *[]int) setter {
 	return func(v *value) {
-		if !d.is(v, unstable.Array, "a list of exit codes") {
+		if v.answer(Schema{"type": "array", "minItems": 1, "items": whole(0, 255)}) || !d.is(v, unstable.Array, "a list of exit codes") {
 			return
 		}
 		if len(v.items) == 0 {

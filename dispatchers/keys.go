@@ -65,6 +65,9 @@ func keysOfTables() []string {
 func (d *decoder) command(s *Spec) setter {
 	take := d.list(&s.Command, nil)
 	return func(v *value) {
+		if v.answer(Schema{"type": "array", "minItems": 1, "items": Schema{"type": "string"}}) {
+			return
+		}
 		before := d.count
 		if v.kind == unstable.String {
 			d.bad(v, `write ["/path/to/program", "argument"], or use script for a shell`, "want a list of strings, not a string")
@@ -91,7 +94,7 @@ func (d *decoder) command(s *Spec) setter {
 func (d *decoder) notEmpty(set setter) setter {
 	return func(v *value) {
 		set(v)
-		if v.kind == unstable.Array && len(v.items) == 0 {
+		if !v.answer(Schema{"minItems": 1}) && v.kind == unstable.Array && len(v.items) == 0 {
 			d.bad(v, "leave the key out", "is empty")
 		}
 	}
@@ -128,6 +131,9 @@ func (d *decoder) top() []string {
 // mark could mean either, and a wrong guess opens files.
 func (d *decoder) umask(s *Spec) setter {
 	return func(v *value) {
+		if v.answer(either(whole(0, 0o777), "^0*[0-7]{1,3}$")) {
+			return
+		}
 		digits := v.text
 		switch v.kind {
 		case unstable.String: // always octal, as for umask(1)
@@ -157,7 +163,7 @@ func isVariable(name string) bool { return made(name, "a_", "a0_", 256) }
 // environment takes variables, one by one, so that layers are merged.
 func (d *decoder) environment(s *Spec) setter {
 	return func(v *value) {
-		if !d.is(v, unstable.Table, "a table of strings") {
+		if v.answer(Schema{"type": "object", "additionalProperties": Schema{"type": "string"}}) || !d.is(v, unstable.Table, "a table of strings") {
 			return
 		}
 		for _, field := range v.fields {

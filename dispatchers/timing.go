@@ -68,6 +68,10 @@ func (d *decoder) timingKeys(t *Timing) map[string]setter {
 // schedule takes one schedule or a list of them.
 func (d *decoder) schedule(t *Timing) setter {
 	return func(v *value) {
+		text := Schema{"type": "string"}
+		if v.answer(Schema{"anyOf": []Schema{text, {"type": "array", "minItems": 1, "items": text}}}) {
+			return
+		}
 		items := []*value{v}
 		if v.kind == unstable.Array {
 			items = v.items

@@ -93,7 +93,7 @@ It stays in the foreground; a service manager starts it.`,
 	check := strings.TrimPrefix(daemon.CheckFlag, "--")
 	cmd.Flags().BoolVar(&f.check, check, false, "say whether the daemon could start, and its version")
 	_ = cmd.Flags().MarkHidden(check)
-	cmd.AddCommand(checkCommand(f), runCommand(f), demoCommand())
+	cmd.AddCommand(checkCommand(f), runCommand(f), schemaCommand(), demoCommand())
 	console.Strict(cmd)
 	return cmd
 }

@@ -78,6 +78,7 @@ func outside() []origin {
 		{"github.com/robfig/cron/v3", "scheduler", "parses cron fields; its run loop loses ticks"},
 		{"github.com/rogpeppe/go-internal", "tests", "scripts of command lines"},
 		{"github.com/anishathalye/porcupine", "tests", "linearizability"},
+		{"github.com/santhosh-tekuri/jsonschema/v6", "tests", "files that are good fit the schema that editors use"},
 		{"github.com/spf13/cobra", "cmd/dispatchd cmd/dispatchctl ipc/console", "verbs, flags, completions"},
 		{"github.com/spf13/pflag", "ipc/console", "cobra's flags: which one is unknown, for the nearest one"},
 		{"go.uber.org/goleak", "tests", "goroutines left behind"},
