@@ -11,6 +11,7 @@ import (
 // indirect are the modules that others bring along, and who does.
 func indirect() map[string]string {
 	return map[string]string{
+		"golang.org/x/text":                    "jsonschema says its messages with it",
 		"github.com/inconshreveable/mousetrap": "cobra, on Windows",
 		"golang.org/x/tools":                   "go-internal reads its scripts with it",
 	}
