@@ -141,7 +141,24 @@ func (e *engine) Log(ctx context.Context, id string, from int64, follow bool) (i
 	if dropped := view.Output.Dropped; dropped > 0 {
 		keep = view.Output.Bytes - dropped // as it was kept, whatever the definition says now
 	}
-	return e.dir.ReadLog(ctx, key, from, keep, ended)
+	log, err := e.dir.ReadLog(ctx, key, from, keep, ended)
+	if err != nil {
+		e.leave(view.ID, ended)
+		return nil, err
+	}
+	return followed{log, func() { e.leave(view.ID, ended) }}, nil
+}
+
+// followed is a log whose reader leaves the job's waiters when it goes away.
+type followed struct {
+	io.ReadCloser
+	leave func()
+}
+
+// Close ends the reading.
+func (f followed) Close() error {
+	f.leave()
+	return f.ReadCloser.Close()
 }
 
 // Cancel ends a job: a queued one at once, a running one by its kill_mode.

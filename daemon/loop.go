@@ -120,7 +120,7 @@ func (e *engine) loop() {
 		}
 		mem.event(e.now())
 		e.stir()
-		e.conditions = slices.DeleteFunc(e.conditions, condition.met)
+		e.conditions = slices.DeleteFunc(e.conditions, condition.over)
 	}
 }
 
@@ -149,11 +149,18 @@ func (e *engine) onTime() bool {
 // event, on the loop.
 type condition struct {
 	holds func() bool
-	ch    chan struct{} // closed when it does
+	ch    chan struct{}   // closed when it does
+	gone  <-chan struct{} // closed when nobody waits any more
 }
 
-// met closes the channel of a condition that holds.
-func (c condition) met() bool {
+// over closes the channel of a condition that holds. One that nobody waits for
+// is over too.
+func (c condition) over() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+	}
 	if !c.holds() {
 		return false
 	}
@@ -164,7 +171,7 @@ func (c condition) met() bool {
 // until gives a channel that is closed when a condition holds. The loop calls
 // holds, and nobody else.
 func (e *engine) until(ctx context.Context, holds func() bool) (<-chan struct{}, error) {
-	c := condition{holds, make(chan struct{})}
+	c := condition{holds, make(chan struct{}), ctx.Done()}
 	return c.ch, e.do(ctx, func() { e.conditions = append(e.conditions, c) })
 }
 

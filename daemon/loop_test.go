@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -63,5 +64,37 @@ func TestChores(t *testing.T) {
 		if done != 3 {
 			t.Errorf("%d done before the first event", done)
 		}
+	})
+}
+
+// Who waits for a job's output or for the end of all work, and goes away, leaves
+// nothing behind.
+func TestWaitersLeave(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		s := set(t, root, map[string]string{"op": "script = 'x'\n"}, func(string, int) act { return act{lasts: time.Hour} })
+		defer s.strike()
+		n := s.notify("op")
+		synctest.Wait()
+		for range 100 {
+			ctx, cancel := context.WithCancel(t.Context())
+			log, err := s.Log(ctx, n.ID, 0, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = s.AwaitIdle(ctx) }()
+			synctest.Wait()
+			cancel()
+			if err := log.Close(); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		}
+		s.notify("op") // an event
+		synctest.Wait()
+		s.look(func() {
+			if len(s.waiters)+len(s.conditions) > 0 {
+				t.Errorf("left behind: %d waiters, %d conditions", len(s.waiters), len(s.conditions))
+			}
+		})
 	})
 }
