@@ -2,7 +2,7 @@ export CGO_ENABLED = 0
 
 .PHONY: build test lint demo ci
 build:
-	go build -o bin/ ./cmd/...
+	go build -tags=nethttpomithttp2 -o bin/ ./cmd/... # the API is HTTP/1.1: without HTTP/2 they are smaller
 test:
 	go test ./...
 lint:

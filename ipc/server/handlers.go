@@ -12,31 +12,31 @@ type Named struct {
 	Name string `path:"name" maxLength:"200"`
 }
 
-func (s *Server) health(ctx context.Context, _ ipc.Peer, _ *none) (*body[ipc.Health], error) {
-	return answer(s.backend.Health(ctx))
+func (s *Server) health(ctx context.Context, _ ipc.Peer, _ *none) (ipc.Health, error) {
+	return s.backend.Health(ctx)
 }
 
-func (s *Server) status(ctx context.Context, _ ipc.Peer, _ *none) (*body[ipc.Status], error) {
-	return answer(s.counted(s.backend.Status(ctx)))
+func (s *Server) status(ctx context.Context, _ ipc.Peer, _ *none) (ipc.Status, error) {
+	return s.counted(s.backend.Status(ctx))
 }
 
-func (s *Server) dispatchers(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Dispatcher], error) {
+func (s *Server) dispatchers(ctx context.Context, _ ipc.Peer, _ *none) ([]ipc.Dispatcher, error) {
 	return list(s.backend.Dispatchers(ctx))
 }
 
-func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
-	return answer(s.backend.Dispatcher(ctx, in.Name))
+func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+	return s.backend.Dispatcher(ctx, in.Name)
 }
 
-func (s *Server) pause(ctx context.Context, by ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
-	return answer(s.backend.Pause(ctx, by, in.Name, true))
+func (s *Server) pause(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+	return s.backend.Pause(ctx, by, in.Name, true)
 }
 
-func (s *Server) resume(ctx context.Context, by ipc.Peer, in *Named) (*body[ipc.Dispatcher], error) {
-	return answer(s.backend.Pause(ctx, by, in.Name, false))
+func (s *Server) resume(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+	return s.backend.Pause(ctx, by, in.Name, false)
 }
 
-func (s *Server) locks(ctx context.Context, _ ipc.Peer, _ *none) (*body[[]ipc.Lock], error) {
+func (s *Server) locks(ctx context.Context, _ ipc.Peer, _ *none) ([]ipc.Lock, error) {
 	return list(s.backend.Locks(ctx))
 }
 
@@ -45,8 +45,8 @@ type Tried struct {
 	DryRun bool `query:"dry_run" doc:"only say what would change"`
 }
 
-func (s *Server) reload(ctx context.Context, by ipc.Peer, in *Tried) (*body[ipc.Reload], error) {
-	return answer(s.backend.Reload(ctx, by, in.DryRun))
+func (s *Server) reload(ctx context.Context, by ipc.Peer, in *Tried) (ipc.Reload, error) {
+	return s.backend.Reload(ctx, by, in.DryRun)
 }
 
 // Waited is a request that may wait: true, or a duration.
@@ -55,31 +55,31 @@ type Waited struct {
 }
 
 // drain refuses new jobs, and waits for the end of all if it is asked to.
-func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (*body[ipc.Status], error) {
+func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (ipc.Status, error) {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
-		return nil, err
+		return ipc.Status{}, err
 	}
 	calling, done := s.steady(ctx)
 	defer done()
 	status, err := s.backend.Drain(calling, by, true)
 	if err != nil || !waits {
-		return answer(s.counted(status, err))
+		return s.counted(status, err)
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
 	if err := s.backend.AwaitIdle(waiting); err != nil && waiting.Err() == nil {
-		return nil, err
+		return ipc.Status{}, err
 	}
-	return answer(s.counted(s.backend.Status(calling)))
+	return s.counted(s.backend.Status(calling))
 }
 
-func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Upgrade], error) {
-	return answer(s.backend.Upgrade(ctx, by))
+func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (ipc.Upgrade, error) {
+	return s.backend.Upgrade(ctx, by)
 }
 
-func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *none) (*body[ipc.Status], error) {
-	return answer(s.counted(s.backend.Drain(ctx, by, false)))
+func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *none) (ipc.Status, error) {
+	return s.counted(s.backend.Drain(ctx, by, false))
 }
 
 // parseWait reads the wait parameter; a duration of 0 is without bound.

@@ -125,7 +125,7 @@ type jobsIn struct {
 	Before     string    `query:"before" doc:"the last id of the page before"`
 }
 
-func (s *Server) jobs(ctx context.Context, _ ipc.Peer, in *jobsIn) (*body[[]ipc.Job], error) {
+func (s *Server) jobs(ctx context.Context, _ ipc.Peer, in *jobsIn) ([]ipc.Job, error) {
 	return list(s.backend.Jobs(ctx, ipc.JobFilter{
 		Dispatcher: in.Dispatcher, State: ipc.State(in.State), Since: in.Since, Limit: in.Limit, Before: in.Before,
 	}))
@@ -142,23 +142,23 @@ type waitJob struct {
 	Waited
 }
 
-func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (*body[ipc.Job], error) {
+func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (ipc.Job, error) {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
-		return nil, err
+		return ipc.Job{}, err
 	}
 	if !waits {
 		calling, done := s.steady(ctx)
 		defer done()
-		return answer(s.backend.Job(calling, in.ID))
+		return s.backend.Job(calling, in.ID)
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
-	return answer(s.backend.Await(waiting, in.ID))
+	return s.backend.Await(waiting, in.ID)
 }
 
-func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (*body[ipc.Job], error) {
-	return answer(s.backend.Cancel(ctx, by, in.ID))
+func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
+	return s.backend.Cancel(ctx, by, in.ID)
 }
 
 // retryIn names a job to be asked for again.
@@ -171,7 +171,9 @@ func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn) (*notifyOu
 	if err := checkKey(in.Key); err != nil {
 		return nil, err
 	}
-	n, err := s.backend.Retry(ctx, by, in.ID, in.Key)
+	calling, done := s.steady(ctx)
+	defer done()
+	n, err := s.backend.Retry(calling, by, in.ID, in.Key)
 	if err != nil {
 		return nil, err
 	}

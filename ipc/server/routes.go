@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -37,30 +39,30 @@ type route struct {
 	access           Access
 	summary          string
 	status           int
-	register         func(*Server, huma.API, route)
+	register         registrar
 }
 
 // routes is the whole API.
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{get, "/openapi.json", "openapi", AccessRead, "This description", 200, op(s.openapi)},
+		{get, "/openapi.json", "openapi", AccessRead, "This description", 200, whole(s.openapi)},
 		{get, "/v1/health", "health", AccessRead, "Whether the daemon works", 200, now(s.health)},
 		{get, "/v1/status", "status", AccessRead, "The daemon at a glance", 200, now(s.status)},
 		{get, "/v1/dispatchers", "dispatchers", AccessRead, "All dispatchers", 200, now(s.dispatchers)},
 		{get, "/v1/dispatchers/{name}", "dispatcher", AccessRead, "One dispatcher with its definition", 200, now(s.dispatcher)},
-		{post, "/v1/dispatchers/{name}/notify", "notify", AccessNotify, "Ask for a run", 202, op(s.notify)},
+		{post, "/v1/dispatchers/{name}/notify", "notify", AccessNotify, "Ask for a run", 202, whole(s.notify)},
 		{post, "/v1/dispatchers/{name}/pause", "pause", AccessAdmin, "Accept, but start nothing", 200, now(s.pause)},
 		{post, "/v1/dispatchers/{name}/resume", "resume", AccessAdmin, "Start again", 200, now(s.resume)},
 		{get, "/v1/jobs", "jobs", AccessRead, "Jobs, newest first", 200, now(s.jobs)},
 		{get, "/v1/jobs/{id}", "job", AccessRead, "One job; wait for its end", 200, op(s.job)},
-		{get, "/v1/jobs/{id}/log", "log", AccessRead, "A job's output", 200, op(s.log)},
+		{get, "/v1/jobs/{id}/log", "log", AccessRead, "A job's output", 200, whole(s.log)},
 		{post, "/v1/jobs/{id}/cancel", "cancel", AccessNotify, "End a job", 200, now(s.cancelJob)},
-		{post, "/v1/jobs/{id}/retry", "retry", AccessNotify, "A new job like an ended one", 202, now(s.retry)},
+		{post, "/v1/jobs/{id}/retry", "retry", AccessNotify, "A new job like an ended one", 202, whole(s.retry)},
 		{get, "/v1/locks", "locks", AccessRead, "Locks with holders and waiters", 200, now(s.locks)},
 		{get, "/v1/schedule", "schedule", AccessRead, "When dispatchers are due", 200, now(s.schedule)},
 		{get, "/v1/caches", "caches", AccessRead, "All caches", 200, now(s.caches)},
-		{get, "/v1/caches/{name}", "cache", AccessRead, "A cache's data", 200, op(s.cache)},
+		{get, "/v1/caches/{name}", "cache", AccessRead, "A cache's data", 200, whole(s.cache)},
 		{post, "/v1/reload", "reload", AccessAdmin, "Read the definitions anew", 200, now(s.reload)},
 		{post, "/v1/drain", "drain", AccessAdmin, "Accept nothing more; wait for the end of all jobs", 200, op(s.drain)},
 		{post, "/v1/upgrade", "upgrade", AccessAdmin, "Become the program that is installed now; jobs go on", 202, now(s.upgrade)},
@@ -68,49 +70,90 @@ func (s *Server) routes() []route {
 	}
 }
 
-// handle answers one kind of request with a value.
-type handle[I, O any] func(context.Context, ipc.Peer, *I) (*O, error)
+// handle answers one kind of request.
+type handle[I, O any] func(context.Context, ipc.Peer, *I) (O, error)
 
-// op makes a route of a handler: the peer is known and authorized before it
-// runs. Its context ends when the client goes away, so it may wait.
-func op[I, O any](fn handle[I, O]) func(*Server, huma.API, route) {
+// registrar makes a route of a handler.
+type registrar func(*Server, huma.API, route)
+
+// value is an answer that is nothing else. All such routes have this
+// one, so that the library's code for an answer is in the program once.
+type value struct{ Body any }
+
+// op makes a route of a handler that answers with a value. Its context ends when
+// the client goes away, so it may wait.
+func op[I, T any](fn handle[I, T]) registrar {
 	return func(s *Server, api huma.API, r route) {
-		o := huma.Operation{
-			OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: r.status,
-			Extensions:       map[string]any{"x-access": string(r.access)},
-			Responses:        map[string]*huma.Response{},
-			SkipValidateBody: true, // the guard has bounded it, the handler reads it
-		}
-		if r.id == "notify" {
-			o.RequestBody = &huma.RequestBody{}
-		}
-		huma.Register(api, o, func(ctx context.Context, in *I) (*O, error) {
-			by, err := peerOf(ctx)
-			if err == nil {
-				err = authorize(by, r.access)
-			}
+		o := r.operation()
+		o.Responses[strconv.Itoa(r.status)] = &huma.Response{Content: map[string]*huma.MediaType{
+			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")},
+		}}
+		enter(api, o, func(ctx context.Context, in *I) (*value, error) {
+			v, err := guarded(s, r, fn)(ctx, in)
 			if err != nil {
-				return nil, toHuma(err)
+				return nil, err
 			}
-			out, err := fn(ctx, by, in)
-			if err != nil {
-				return nil, toHuma(s.hungUp(err))
-			}
-			return out, nil
+			return &value{v}, nil
 		})
-		document(o)
 	}
 }
 
 // now makes a route of a handler that does not wait. It is not broken off when
 // the client has closed its side behind the request, as nc and socat do.
-func now[I, O any](fn handle[I, O]) func(*Server, huma.API, route) {
+func now[I, T any](fn handle[I, T]) registrar {
 	return func(s *Server, api huma.API, r route) {
-		op(func(ctx context.Context, by ipc.Peer, in *I) (*O, error) {
+		op(func(ctx context.Context, by ipc.Peer, in *I) (T, error) {
 			ctx, cancel := s.steady(ctx)
 			defer cancel()
 			return fn(ctx, by, in)
 		})(s, api, r)
+	}
+}
+
+// whole makes a route of a handler whose answer has more than a value: headers,
+// a status of its own, or a body that comes piece by piece.
+func whole[I, O any](fn handle[I, *O]) registrar {
+	return func(s *Server, api huma.API, r route) {
+		o := r.operation()
+		enter(api, o, guarded(s, r, fn))
+	}
+}
+
+// enter puts an operation in. Nothing else does.
+func enter[I, O any](api huma.API, o huma.Operation, fn func(context.Context, *I) (*O, error)) {
+	huma.Register(api, o, fn)
+	document(o)
+}
+
+// operation is the route as the library wants it.
+func (r route) operation() huma.Operation {
+	o := huma.Operation{
+		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: r.status,
+		Extensions:       map[string]any{"x-access": string(r.access)},
+		Responses:        map[string]*huma.Response{},
+		SkipValidateBody: true, // the guard has bounded it, the handler reads it
+	}
+	if r.id == "notify" {
+		o.RequestBody = &huma.RequestBody{}
+	}
+	return o
+}
+
+// guarded runs a handler for a peer that is known and authorized.
+func guarded[I, O any](s *Server, r route, fn handle[I, O]) func(context.Context, *I) (O, error) {
+	return func(ctx context.Context, in *I) (none O, _ error) {
+		by, err := peerOf(ctx)
+		if err == nil {
+			err = authorize(by, r.access)
+		}
+		if err != nil {
+			return none, toHuma(err)
+		}
+		out, err := fn(ctx, by, in)
+		if err != nil {
+			return none, toHuma(s.hungUp(err))
+		}
+		return out, nil
 	}
 }
 
@@ -131,21 +174,10 @@ func (s *Server) steady(ctx context.Context) (context.Context, context.CancelFun
 // none is a request without parameters.
 type none struct{}
 
-// body is an answer that is nothing but a value.
-type body[T any] struct{ Body T }
-
-// answer wraps a value.
-func answer[T any](v T, err error) (*body[T], error) {
-	if err != nil {
-		return nil, err
-	}
-	return &body[T]{v}, nil
-}
-
-// list wraps values; none are [], not null.
-func list[T any](v []T, err error) (*body[[]T], error) {
+// list is a list; none is [], not null.
+func list[T any](v []T, err error) ([]T, error) {
 	if v == nil {
 		v = []T{}
 	}
-	return answer(v, err)
+	return v, err
 }

@@ -90,5 +90,6 @@ func (s *Server) handler(table []route) http.Handler {
 		r.register(s, api, r)
 	}
 	s.spec = describe(api.OpenAPI())
+	forget(api.OpenAPI())
 	return s.guard(routed(mux))
 }

@@ -58,7 +58,7 @@ func (l *lab) scaled(n int) int { return max(1, n*l.scale/100) }
 // build builds the daemon and its client as the Makefile does, and the floors.
 // The daemon gets another name, so that nobody's killall meets it.
 func (l *lab) build(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", l.bin+"/", "dispatchd/cmd/...", "dispatchd/test/bench/floor/...")
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags=nethttpomithttp2", "-o", l.bin+"/", "dispatchd/cmd/...", "dispatchd/test/bench/floor/...")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)

@@ -12,7 +12,7 @@ import (
 // Build compiles a program of the module without cgo, as it is shipped. It gives
 // what the compiler says.
 func Build(pkg, to string, flags ...string) ([]byte, error) {
-	cmd := exec.Command("go", append(append([]string{"build", "-o", to}, flags...), pkg)...)
+	cmd := exec.Command("go", append(append([]string{"build", "-tags=nethttpomithttp2", "-o", to}, flags...), pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	return cmd.CombinedOutput()
 }
