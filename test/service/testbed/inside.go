@@ -24,6 +24,10 @@ func (b *Box) Path(path string) string {
 	return filepath.Join("/proc", strconv.Itoa(b.pid), "root", path)
 }
 
+// Cgroup is the directory, here, of the cgroup that the machine sees as the root
+// of all. Its processes have the numbers that they have here.
+func (b *Box) Cgroup() string { return b.cgroup }
+
 // Command is a command that runs in the machine. If ctx ends first, what it
 // started may live on until the machine ends.
 func (b *Box) Command(ctx context.Context, argv ...string) *exec.Cmd {
