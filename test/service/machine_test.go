@@ -26,7 +26,7 @@ const patience = 60 * time.Second
 // somebody lets it go.
 const gatePath = "/run/gate"
 
-// gateFile is the dispatcher "gate". Each run leaves a line in /run/began.
+// gateFile is the dispatcher "gate", and with a kill_mode of its own "tree". Each run leaves a line in /run/began.
 const gateFile = `script = '''
 echo "$DISPATCHD_JOB_ID" >>/run/began
 read -r word <` + gatePath + `
@@ -54,6 +54,7 @@ func newMachine(t *testing.T, init ...string) *machine {
 		m.Exec(t, "groupadd", "--system", "dispatchd")
 	}
 	m.define("gate", gateFile)
+	m.define("tree", gateFile+"kill_mode = 'tree'\n")
 	m.define("quick", "script = 'echo done'\n")
 	if err := unix.Mkfifo(m.Path(gatePath), 0o600); err != nil {
 		t.Fatal(err)
@@ -117,10 +118,16 @@ type held struct {
 	gate *os.File
 }
 
-// hold starts a job, and returns when it stands at the gate.
+// hold starts a job of "gate", and returns when it stands there.
 func (m *machine) hold() *held {
 	m.t.Helper()
-	h := &held{m: m, id: strings.TrimSpace(m.run("dispatch-notify --print-id gate"))}
+	return m.holdOf("gate")
+}
+
+// holdOf is hold of another dispatcher with such a script.
+func (m *machine) holdOf(name string) *held {
+	m.t.Helper()
+	h := &held{m: m, id: strings.TrimSpace(m.run("dispatch-notify --print-id " + name))}
 	type opened struct {
 		f   *os.File
 		err error

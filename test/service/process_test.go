@@ -17,6 +17,16 @@ func (m *machine) unitGroup() string {
 	return filepath.Join(m.Cgroup(), "system.slice/dispatchd.service")
 }
 
+// groupOf lists the processes of the cgroup of a job with kill_mode = "tree".
+func (m *machine) groupOf(h *held) []int {
+	m.t.Helper()
+	found, err := filepath.Glob(filepath.Join(m.unitGroup(), "dispatchd-*"))
+	if err != nil || len(found) != 1 {
+		m.t.Fatalf("the groups of job %s: %q, %v", h.id, found, err)
+	}
+	return m.members(found[0])
+}
+
 // members are the processes of a cgroup and of those below it, by their numbers
 // here.
 func (m *machine) members(group string) []int {

@@ -63,6 +63,11 @@ func TestSystemd(t *testing.T) {
 		{"upgrade", upgrade},
 		{"journald", journalRestarted},
 		{"configuration", badConfiguration},
+		{"night", night},
+		{"watchdog", watchdog},
+		{"activation", activation},
+		{"verify", verified},
+		{"hardening", hardened},
 	} {
 		if !t.Run(scene.name, func(t *testing.T) { scene.play(m.on(t)) }) {
 			t.Logf("the journal's end:\n%s", m.run("journalctl --no-pager --lines=40"))
@@ -117,10 +122,10 @@ func journaled(m *machine) {
 // statusText: systemctl status says what the daemon does.
 func statusText(m *machine) {
 	h := m.hold()
-	m.awaitStatus("running gate; 2 dispatchers")
+	m.awaitStatus("running gate; 3 dispatchers")
 	h.release()
 	h.done()
-	m.awaitStatus("idle; 2 dispatchers")
+	m.awaitStatus("idle; 3 dispatchers")
 }
 
 // awaitStatus waits for the unit's status text. systemd tells nobody of its
@@ -141,15 +146,17 @@ func (m *machine) awaitStatus(want string) {
 // crash: the daemon is killed while a job runs. systemd starts it anew, the job
 // lives on, and its end arrives.
 func crash(m *machine) {
-	j, h, old := m.follow(), m.hold(), m.pid()
-	m.run(fmt.Sprintf("kill -KILL %d", old))
-	j.await(startedUnit())
-	if m.pid() == old {
-		m.t.Error("the daemon was not killed")
+	for _, name := range []string{"gate", "tree"} {
+		j, h, old := m.follow(), m.holdOf(name), m.pid()
+		m.run(fmt.Sprintf("kill -KILL %d", old))
+		j.await(startedUnit())
+		if m.pid() == old {
+			m.t.Error("the daemon was not killed")
+		}
+		h.running()
+		h.release()
+		h.done()
 	}
-	h.running()
-	h.release()
-	h.done()
 }
 
 // restart: an orderly restart leaves the job alone, too.
@@ -218,7 +225,10 @@ func stop(m *machine) {
 	h.done()
 
 	// And once more with the job still there at the start.
-	h = m.hold()
+	h = m.holdOf("tree")
+	if len(m.groupOf(h)) == 0 {
+		m.t.Errorf("job %s has no processes in its group", h.id)
+	}
 	m.run("systemctl stop dispatchd.service")
 	m.run("systemctl start dispatchd.service")
 	h.running()

@@ -41,7 +41,7 @@ func (b *Box) Command(ctx context.Context, argv ...string) *exec.Cmd {
 // its exit code.
 func (b *Box) Try(t testing.TB, argv ...string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // clean-ups run commands, too
 	defer cancel()
 	cmd := b.Command(ctx, argv...)
 	out, err := cmd.CombinedOutput()

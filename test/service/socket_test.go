@@ -1,0 +1,92 @@
+//go:build linux
+
+package service
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+const socketPath = "/run/dispatchd/control.sock"
+
+// activation: the first client starts the daemon. The socket is systemd's: it
+// stays over restarts and crashes, and no client meets a closed door.
+func activation(m *machine) {
+	m.run("systemctl stop dispatchd.service")
+	m.run("systemctl start dispatchd.socket")
+	if got := m.show("ActiveState"); got != "inactive" {
+		m.t.Fatalf("before the first client the daemon is %s", got)
+	}
+	if got := strings.TrimSpace(m.Exec(m.t, "stat", "-c", "%A %U %G", socketPath)); got != "srw-rw---- root dispatchd" {
+		m.t.Errorf("the socket is %s", got)
+	}
+	socket := inode(m.t, m.Path(socketPath))
+	m.quick()
+	if got := m.show("ActiveState"); got != "active" {
+		m.t.Errorf("after the first client the daemon is %s", got)
+	}
+
+	clients := m.clients()
+	h := m.hold()
+	for range 3 {
+		m.run("systemctl restart dispatchd.service")
+	}
+	j := m.follow()
+	m.run(fmt.Sprintf("kill -KILL %d", m.pid()))
+	j.await(startedUnit())
+	j = m.follow()
+	m.run("systemctl kill --kill-whom=main --signal=USR2 dispatchd.service")
+	j.await(ready())
+	h.running()
+	h.release()
+	h.done()
+	if said := clients.stop(); said != "" {
+		m.t.Errorf("clients met a closed door:\n%s", said)
+	}
+	m.run("systemctl stop dispatchd.service")
+	if got := inode(m.t, m.Path(socketPath)); got != socket {
+		m.t.Error("somebody removed systemd's socket")
+	}
+	m.quick()
+	// Without the socket's unit all is as it was before.
+	m.run("systemctl stop dispatchd.socket dispatchd.service")
+	m.run("systemctl start dispatchd.service")
+	m.quick()
+}
+
+// clients is somebody who asks all the time.
+type clients struct {
+	m    *machine
+	cmd  *exec.Cmd
+	said strings.Builder
+}
+
+// clients starts one. It says when nobody listens; one that a daemon had let in
+// before it was killed has no cause to complain of the door.
+func (m *machine) clients() *clients {
+	m.t.Helper()
+	const loop = `n=0; while [ -e /run/ask ]; do
+		n=$((n + 1)); out=$(dispatchctl status 2>&1) && continue
+		case $out in *refused* | *"no such file"*) echo "request $n: $out" ;; esac
+	done; echo $n >/run/asked`
+	m.Write(m.t, "/run/ask", "", 0o600)
+	c := &clients{m: m, cmd: m.Command(context.Background(), "sh", "-c", loop)}
+	c.cmd.Stdout, c.cmd.Stderr = &c.said, &c.said
+	if err := c.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	return c
+}
+
+// stop ends it and gives what it said.
+func (c *clients) stop() string {
+	c.m.t.Helper()
+	c.m.remove("/run/ask")
+	if err := c.cmd.Wait(); err != nil {
+		c.m.t.Error(err)
+	}
+	c.m.t.Logf("%s requests", strings.TrimSpace(c.m.run("cat /run/asked")))
+	return c.said.String()
+}
