@@ -51,6 +51,9 @@ func hung(t *testing.T) string {
 // watchdog: a daemon whose core hangs is killed, with its stacks in the journal,
 // and started anew. The job does not notice.
 func watchdog(m *machine) {
+	if got := m.show("WatchdogUSec"); got != "2min" {
+		m.t.Errorf("the unit's watchdog is %s", got)
+	}
 	m.dropIn("WatchdogSec=1s\nRestartSec=10ms")
 	m.Put(m.t, hung(m.t), "/usr/sbin/dispatchd")
 	m.t.Cleanup(func() { m.Put(m.t, filepath.Join(bin, "dispatchd"), "/usr/sbin/dispatchd") })
