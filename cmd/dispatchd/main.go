@@ -165,6 +165,7 @@ func serve(ctx context.Context, cfg daemon.Config) error {
 		return err
 	}
 	oneProcessor()
+	signals(syscall.SIGPIPE) // once asked for, it kills nobody: who reads our log may go away before us
 	cfg.ReloadOn, cfg.UpgradeOn = signals(syscall.SIGHUP), signals(syscall.SIGUSR2)
 	cfg.Shim, cfg.Upgrade = argv, append([]string{argv[0]}, withoutReady(os.Args[1:])...)
 	return daemon.Run(ctx, cfg)

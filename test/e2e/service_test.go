@@ -226,3 +226,30 @@ func (b *box) upgraded() {
 		}
 	}
 }
+
+// A daemon whose log nobody reads any more goes on: a supervisor that is told to
+// stop may leave first, and the stop is to be orderly.
+func TestLogReaderLeaves(t *testing.T) {
+	b := newBoxWith(t, map[string]string{"op": "script = 'true'\n"}, func(*exec.Cmd) {})
+	b.stop()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.Command(filepath.Join(bin, "dispatchd"), "--root", b.dir)
+	daemon.Stderr = write
+	if err := daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = write.Close()
+	for said := bufio.NewScanner(read); said.Scan() && !strings.Contains(said.Text(), "msg=ready"); {
+	}
+	_ = read.Close()
+	if _, err := b.client.Reload(t.Context(), false); err != nil { // it logs something
+		t.Errorf("without a reader of its log: %v", err)
+	}
+	_ = daemon.Process.Signal(syscall.SIGTERM)
+	if err := daemon.Wait(); err != nil {
+		t.Errorf("without a reader of its log it stopped with: %v", err)
+	}
+}
