@@ -16,7 +16,8 @@ import (
 
 // newLogger writes as dispatchd.toml says. By default that is for people on a
 // terminal, with fields into systemd's journal where that takes our standard
-// error anyway, and else as plain key=value lines with quoted values. The command
+// error anyway, to syslog where nobody takes it, and else as plain key=value lines
+// with quoted values. A private instance (--root) leaves syslog alone. The command
 // line's level is stronger.
 func newLogger(w io.Writer, s dispatchers.Settings, f *flags) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level(s.LogLevel, f)}
@@ -48,7 +49,24 @@ func logFormat(w io.Writer, word string, f *flags) string {
 	if ours, err := journal.StderrIsJournalStream(); err == nil && ours && w == io.Writer(os.Stderr) {
 		return "journal"
 	}
+	if f.root == "" && isNull(w) {
+		return "syslog"
+	}
 	return "text"
+}
+
+// isNull says whether what is written to w goes nowhere: under OpenRC it does.
+func isNull(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	ours, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err == nil && os.SameFile(ours, null)
 }
 
 // level is how much is logged.

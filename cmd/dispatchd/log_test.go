@@ -208,6 +208,32 @@ func TestLogFormat(t *testing.T) {
 	}
 }
 
+// A log that goes nowhere goes to syslog, unless it is a private instance's or
+// was asked for.
+func TestLogOfNobody(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = null.Close() })
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = file.Close() })
+	for _, c := range []struct {
+		to         *os.File
+		word, root string
+		want       string
+	}{
+		{null, "auto", "", "syslog"}, {null, "auto", "/box", "text"}, {null, "text", "", "text"}, {file, "auto", "", "text"},
+	} {
+		if got := logFormat(c.to, c.word, &flags{color: "auto", root: c.root}); got != c.want {
+			t.Errorf("%s, log_format %s, root %q: %s", c.to.Name(), c.word, c.root, got)
+		}
+	}
+}
+
 func TestWithoutReady(t *testing.T) {
 	got := withoutReady([]string{"--root", "x", "--ready-fd", "3", "-v", "--ready-fd=4", "--ready-fd"})
 	if diff := cmp.Diff([]string{"--root", "x", "-v"}, got); diff != "" {
