@@ -3,35 +3,17 @@
 package service
 
 import (
-	"fmt"
 	"os"
 	"strings"
 	"testing"
-
-	"dispatchd/test/service/testbed"
 )
-
-// reaper is a first process that does what every init does, and nothing else.
-func reaper() []string { return []string{"/bin/sh", "-c", "sleep infinity & wait"} }
-
-// need skips a test where a program is not installed, or no machine can be had.
-func need(t *testing.T, programs ...string) {
-	t.Helper()
-	if why := testbed.Missing(); why != "" {
-		t.Skip(why)
-	}
-	for _, p := range programs {
-		if _, err := os.Stat(p); err != nil {
-			t.Skipf("%s is not installed", p)
-		}
-	}
-}
 
 // TestOpenRC boots a runlevel with our script in it.
 func TestOpenRC(t *testing.T) {
 	need(t, "/sbin/openrc-run", "/sbin/supervise-daemon")
 	m := newMachine(t, reaper()...)
 	m.service(map[string]string{"openrc/dispatchd": "/etc/init.d/dispatchd"})
+	log := m.syslogd()
 	m.Write(t, "/etc/rc.conf", "rc_cgroup_mode=unified\nrc_cgroup_cleanup=YES\nrc_logger=NO\n", 0o644)
 	// Debian's package leaves it to others to bring this one.
 	m.Write(t, "/etc/init.d/localmount", "#!/sbin/openrc-run\nstart() { :; }\n", 0o755)
@@ -40,8 +22,8 @@ func TestOpenRC(t *testing.T) {
 		m.run("openrc " + level)
 	}
 	m.run("dispatchctl status") // it answers when the runlevel is reached
-	m.quick()
-	m.run("rc-service dispatchd start")
+	log.await("job ended dispatcher=quick job=" + m.quick())
+	m.run("rc-service dispatchd start") // a second one is none
 	m.run("rc-service dispatchd status")
 
 	h := m.hold()
@@ -59,63 +41,28 @@ func TestOpenRC(t *testing.T) {
 	h.done()
 	m.reloads("rc-service dispatchd reload", "rc-service dispatchd configtest")
 	m.refuses("rc-service dispatchd restart")
+	hangs(m)
 }
 
-// daemonPID is the daemon, as the machine sees it.
-func (m *machine) daemonPID() string {
-	m.t.Helper()
-	text, err := os.ReadFile(m.Path("/var/lib/dispatchd/lock"))
+// hangs: a daemon whose core hangs is started anew, and its job does not notice.
+func hangs(m *machine) {
+	script, err := os.ReadFile("../../init/openrc/dispatchd")
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return strings.TrimSpace(string(text))
-}
-
-// endDaemon sends the daemon a signal and waits for its end.
-func (m *machine) endDaemon(signal string) {
-	m.t.Helper()
-	pid := m.daemonPID()
-	m.run(fmt.Sprintf("kill -%s %s", signal, pid))
-	m.run("timeout 30 tail --pid=" + pid + " -s 0.01 -f /dev/null")
-}
-
-// awaitDaemon waits until a daemon answers.
-func (m *machine) awaitDaemon() {
-	m.t.Helper()
-	m.Exec(m.t, "timeout", "30", "sh", "-c", "until dispatchctl status >/dev/null 2>&1; do sleep 0.02; done")
-}
-
-// reloads: a reload and a check succeed, and fail when a file has faults.
-func (m *machine) reloads(reload, check string) {
-	m.t.Helper()
-	m.define("fresh", "script = 'true'\n")
-	m.run(check)
-	m.run(reload)
-	m.run("dispatch-notify fresh")
-	m.define("bad", "scrpt = 'true'\n")
-	if _, code := m.Try(m.t, strings.Fields(check)...); code == 0 {
-		m.t.Errorf("%s finds no fault", check)
+	short := strings.NewReplacer("timeout 30 ", "timeout 1 ", "TERM/90/", "TERM/1/").Replace(string(script))
+	if len(short) != len(script)-2 {
+		m.t.Fatal("the script's patience is another")
 	}
-	if _, code := m.Try(m.t, strings.Fields(reload)...); code == 0 {
-		m.t.Errorf("%s does not tell of a fault", reload)
-	}
-	m.remove("/etc/dispatchd/dispatchers.d/bad.toml")
-	m.run("dispatchctl status")
-}
-
-// refuses: a restart with a bad dispatchd.toml fails, and leaves the daemon that
-// runs alone.
-func (m *machine) refuses(restart string) {
-	m.t.Helper()
-	before := m.daemonPID()
-	m.Write(m.t, "/etc/dispatchd/dispatchd.toml", "max_runing = 1\n", 0o644)
-	out, code := m.Try(m.t, strings.Fields(restart)...)
-	if code == 0 || !strings.Contains(out, "max_runing") {
-		m.t.Errorf("%s with a bad dispatchd.toml: exit %d\n%s", restart, code, out)
-	}
-	if after := m.daemonPID(); after != before {
-		m.t.Errorf("the daemon was %s and is %s", before, after)
-	}
-	m.run("dispatchctl status")
-	m.remove("/etc/dispatchd/dispatchd.toml")
+	m.Write(m.t, "/etc/init.d/dispatchd", short, 0o755)
+	m.Write(m.t, "/etc/conf.d/dispatchd", "healthcheck_timer=1\n", 0o644)
+	m.Put(m.t, hung(m.t), "/usr/sbin/dispatchd")
+	m.run("rc-service dispatchd restart")
+	h, old := m.hold(), m.daemonPID()
+	m.Write(m.t, "/run/hang", "", 0o600)
+	m.run("timeout 30 tail --pid=" + old + " -s 0.01 -f /dev/null")
+	m.awaitDaemon()
+	h.running()
+	h.release()
+	h.done()
 }
