@@ -3,6 +3,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -50,7 +51,28 @@ func (m *machine) endDaemon(signal string) {
 // awaitDaemon waits until a daemon answers.
 func (m *machine) awaitDaemon() {
 	m.t.Helper()
-	m.Exec(m.t, "timeout", "30", "sh", "-c", "until dispatchctl status >/dev/null 2>&1; do sleep 0.02; done")
+	m.until("dispatchctl status")
+}
+
+// until waits until a line for the shell succeeds.
+func (m *machine) until(line string) {
+	m.t.Helper()
+	m.Exec(m.t, "timeout", "30", "sh", "-c", "until { "+line+"; } >/dev/null 2>&1; do sleep 0.02; done")
+}
+
+// background starts what is to run until the test ends.
+func (m *machine) background(argv ...string) {
+	m.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := m.Command(ctx, argv...)
+	if err := cmd.Start(); err != nil {
+		cancel()
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait()
+	})
 }
 
 // reloads: a reload and a check succeed, and fail when a file has faults.
