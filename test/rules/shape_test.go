@@ -20,6 +20,7 @@ func variables() map[string]string {
 		"test/crash.bin":       "as in test/e2e",
 		"test/power.opt":       "as in test/crash",
 		"test/power.bin":       "as in test/e2e",
+		"test/service.bin":     "as in test/e2e",
 		"test/e2e.bin":         "TestMain builds the programs once, and has no other way to tell the tests where",
 	}
 }

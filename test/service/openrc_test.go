@@ -10,6 +10,7 @@ import (
 
 // TestOpenRC boots a runlevel with our script in it.
 func TestOpenRC(t *testing.T) {
+	t.Parallel()
 	need(t, "/sbin/openrc-run", "/sbin/supervise-daemon")
 	m := newMachine(t, reaper()...)
 	m.service(map[string]string{"openrc/dispatchd": "/etc/init.d/dispatchd"})

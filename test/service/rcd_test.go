@@ -14,6 +14,7 @@ import (
 // TestRcd runs FreeBSD's script in the shell that is nearest to FreeBSD's, with
 // a small rc.subr and a daemon(8) of our own.
 func TestRcd(t *testing.T) {
+	t.Parallel()
 	need(t, "/bin/busybox")
 	m := newMachine(t, reaper()...)
 	stand := filepath.Join(t.TempDir(), "daemon")

@@ -6,6 +6,7 @@ import "testing"
 
 // TestRunit has runsvdir supervise the daemon.
 func TestRunit(t *testing.T) {
+	t.Parallel()
 	need(t, "/usr/bin/runsvdir", "/usr/bin/sv", "/usr/bin/svlogd")
 	m := newMachine(t, reaper()...)
 	m.services("runit/dispatchd", "run", "finish", "check", "log/run")
@@ -20,6 +21,7 @@ func TestRunit(t *testing.T) {
 
 // TestS6 has s6-svscan supervise the daemon, and waits for its readiness.
 func TestS6(t *testing.T) {
+	t.Parallel()
 	need(t, "/usr/bin/s6-svscan", "/usr/bin/s6-svc", "/usr/bin/s6-log")
 	m := newMachine(t, reaper()...)
 	m.services("s6/dispatchd", "run", "finish", "type", "notification-fd", "log/run")

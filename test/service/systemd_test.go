@@ -29,6 +29,7 @@ func ready() map[string]string {
 // newSystemd boots a machine with our unit enabled and started.
 func newSystemd(t *testing.T) *machine {
 	t.Helper()
+	need(t)
 	if why := testbed.MissingSystemd(); why != "" {
 		t.Skip(why)
 	}
@@ -46,6 +47,7 @@ func newSystemd(t *testing.T) *machine {
 // TestSystemd plays the scenes of an admin's day, one after the other, in one
 // machine.
 func TestSystemd(t *testing.T) {
+	t.Parallel()
 	m := newSystemd(t)
 	for _, scene := range []struct {
 		name string
