@@ -84,7 +84,13 @@ func Start(t testing.TB, init ...string) *Box {
 	if boots {
 		init = []string{systemd, "--system", "--log-target=journal", "--show-status=0"}
 	}
-	dir, err := os.MkdirTemp("/tmp", "testbed-")
+	home, err := cgroupHome()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweep(home)
+	sweep("/tmp")
+	dir, err := os.MkdirTemp("/tmp", ownPrefix(os.Getpid()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,8 +227,28 @@ func (b *Box) makeCgroup() error {
 	if err != nil {
 		return err
 	}
-	b.cgroup, err = os.MkdirTemp(home, "testbed-"+strconv.Itoa(os.Getpid())+"-")
+	b.cgroup, err = os.MkdirTemp(home, ownPrefix(os.Getpid()))
 	return err
+}
+
+// ownPrefix is how the names of what belongs to a process's machines begin.
+func ownPrefix(pid int) string { return "testbed-" + strconv.Itoa(pid) + "-" }
+
+// sweep removes what the machines of tests left that were killed: their
+// processes died with them.
+func sweep(dir string) {
+	left, _ := filepath.Glob(filepath.Join(dir, "testbed-*-*"))
+	for _, path := range left {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(path), "testbed-%d-", &pid); err != nil || unix.Kill(pid, 0) != unix.ESRCH {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(path, "cgroup.procs")); err == nil {
+			_ = removeGroups(path)
+		} else {
+			_ = os.RemoveAll(path)
+		}
+	}
 }
 
 // Stop ends a machine at once, as if its power was cut.
@@ -233,18 +259,18 @@ func (b *Box) Stop(t testing.TB) {
 			b.stop()
 			<-b.gone
 		}
+		err := os.RemoveAll(b.dir)
 		if b.cgroup != "" {
-			removeGroups(t, b.cgroup)
+			err = errors.Join(err, removeGroups(b.cgroup))
 		}
-		if err := os.RemoveAll(b.dir); err != nil {
+		if err != nil {
 			t.Error(err)
 		}
 	})
 }
 
 // removeGroups removes a cgroup and those below it, which are empty.
-func removeGroups(t testing.TB, top string) {
-	t.Helper()
+func removeGroups(top string) error {
 	var dirs []string
 	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() {
@@ -255,7 +281,5 @@ func removeGroups(t testing.TB, top string) {
 	for _, dir := range slices.Backward(dirs) {
 		err = errors.Join(err, os.Remove(dir))
 	}
-	if err != nil {
-		t.Error(err)
-	}
+	return err
 }

@@ -5,7 +5,9 @@ package testbed
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -19,6 +21,17 @@ func TestMain(m *testing.M) {
 func TestBox(t *testing.T) {
 	if why := MissingSystemd(); why != "" {
 		t.Skip(why)
+	}
+	// A test that was killed leaves these. No process has the greatest number.
+	home, err := cgroupHome()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := []string{filepath.Join(home, ownPrefix(math.MaxInt32)+"old"), filepath.Join("/tmp", ownPrefix(math.MaxInt32)+"old")}
+	for _, dir := range old {
+		if err := os.MkdirAll(filepath.Join(dir, "below"), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b := Start(t)
 	if state := strings.TrimSpace(b.Exec(t, "systemctl", "is-system-running")); state != "running" {
@@ -40,7 +53,7 @@ func TestBox(t *testing.T) {
 		t.Errorf("said %q, exit %d", out, code)
 	}
 	b.Stop(t)
-	for _, left := range []string{b.cgroup, b.dir, b.Path("/")} {
+	for _, left := range append(old, b.cgroup, b.dir, b.Path("/")) {
 		if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("left behind: %s (%v)", left, err)
 		}
