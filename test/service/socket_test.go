@@ -28,6 +28,8 @@ func activation(m *machine) {
 		m.t.Errorf("after the first client the daemon is %s", got)
 	}
 
+	m.inherits()
+
 	clients := m.clients()
 	h := m.hold()
 	for range 3 {
@@ -57,6 +59,36 @@ func activation(m *machine) {
 	}
 	m.run("systemctl start dispatchd.service")
 	m.quick()
+}
+
+// inherits: what systemd gives the daemon is not given to jobs, neither its
+// socket nor what it says in the environment.
+func (m *machine) inherits() {
+	m.t.Helper()
+	m.define("look", "script = 'env; cd /proc/$$/fd; ls | while read -r fd; do echo fd $fd; done'\n")
+	m.t.Cleanup(func() { m.remove("/etc/dispatchd/dispatchers.d/look.toml") })
+	m.run("dispatchctl reload")
+	id := strings.TrimSpace(m.run("dispatch-notify --print-id look"))
+	m.run("dispatchctl -q wait " + id)
+	out := m.run("dispatchctl log " + id)
+	for line := range strings.Lines(out) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch name {
+		case "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID":
+			m.t.Errorf("a job gets %s", line)
+		case "NOTIFY_SOCKET":
+			if strings.Contains(line, "systemd") {
+				m.t.Errorf("a job gets %s", line)
+			}
+		}
+		var fd int
+		if _, err := fmt.Sscanf(name, "fd %d", &fd); err == nil && fd > 3 && fd != 10 { // the shell itself opens the tenth
+			m.t.Errorf("a job has descriptor %d", fd)
+		}
+	}
+	if !strings.Contains(out, "\nfd 0\n") || !strings.Contains(out, "DISPATCHD_JOB_ID="+id) {
+		m.t.Errorf("the job has not looked:\n%s", out)
+	}
 }
 
 // clients is somebody who asks all the time.

@@ -85,6 +85,9 @@ func started(m *machine) {
 	if got := m.run("systemctl is-enabled dispatchd.service"); got != "enabled\n" {
 		m.t.Errorf("the unit is %q", got)
 	}
+	m.run("dispatchctl doctor")
+	m.dropIn("KillMode=mixed")
+	m.want(1, "dispatchctl doctor")
 }
 
 // places: the directories and the socket are as they should be.

@@ -28,7 +28,7 @@ func (m *machine) dropIn(text string) {
 func night(m *machine) {
 	m.dropIn("RestartSec=10ms")
 	h := m.hold()
-	for range 8 {
+	for range 6 {
 		j := m.follow()
 		m.run(fmt.Sprintf("kill -KILL %d", m.pid()))
 		j.await(startedUnit())
