@@ -53,11 +53,12 @@ func probes() map[string]string {
 // jobs that need none of it alone, also those that run while it comes into force.
 func hardened(m *machine) {
 	m.Write(m.t, "/root/probe", "", 0o600)
-	script := "script = '''\n"
+	var script strings.Builder
+	script.WriteString("script = '''\n")
 	for name, probe := range probes() {
-		script += "if (" + probe + ") >/dev/null 2>&1; then echo " + name + " may; else echo " + name + " may not; fi\n"
+		script.WriteString("if (" + probe + ") >/dev/null 2>&1; then echo " + name + " may; else echo " + name + " may not; fi\n")
 	}
-	m.define("probe", script+"'''\n")
+	m.define("probe", script.String()+"'''\n")
 	m.t.Cleanup(func() { m.remove("/etc/dispatchd/dispatchers.d/probe.toml") })
 	m.run("systemctl reload dispatchd.service")
 	m.probe("may")
