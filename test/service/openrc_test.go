@@ -60,6 +60,7 @@ func hangs(m *machine) {
 	m.Put(m.t, hung(m.t), "/usr/sbin/dispatchd")
 	m.run("rc-service dispatchd restart")
 	h, old := m.hold(), m.daemonPID()
+	m.run("rc-service dispatchd healthcheck")
 	m.Write(m.t, "/run/hang", "", 0o600)
 	m.run("timeout 30 tail --pid=" + old + " -s 0.01 -f /dev/null")
 	m.awaitDaemon()

@@ -15,7 +15,7 @@ func TestRunit(t *testing.T) {
 	m.supervised(lever{
 		up: "sv start /run/service/dispatchd", down: "sv stop /run/service/dispatchd", restart: "sv restart /run/service/dispatchd",
 		hangUp: "sv hup /run/service/dispatchd", again: "sv up /run/service/dispatchd",
-		state: "sv status /run/service/dispatchd", isDown: "down: ",
+		state: "sv status /run/service/dispatchd",
 	})
 }
 
@@ -31,7 +31,7 @@ func TestS6(t *testing.T) {
 		up: "s6-svc -wU -u -T 30000 /run/service/dispatchd", down: "s6-svc -wD -d -T 30000 /run/service/dispatchd",
 		restart: "s6-svc -wR -r -T 30000 /run/service/dispatchd",
 		hangUp:  "s6-svc -h /run/service/dispatchd", again: "s6-svc -u /run/service/dispatchd",
-		state: "s6-svstat /run/service/dispatchd", isDown: "down (",
+		state: "s6-svstat /run/service/dispatchd",
 	})
 }
 
@@ -46,7 +46,7 @@ func (m *machine) services(from string, names ...string) {
 }
 
 // lever are the commands of a supervisor that has a directory a service.
-type lever struct{ up, down, restart, hangUp, again, state, isDown string }
+type lever struct{ up, down, restart, hangUp, again, state string }
 
 // supervised plays the scenes that such a supervisor knows.
 func (m *machine) supervised(l lever) {
@@ -76,7 +76,7 @@ func (m *machine) supervised(l lever) {
 	m.Write(m.t, "/etc/dispatchd/dispatchd.toml", "max_runing = 1\n", 0o644)
 	m.endDaemon("TERM")
 	m.until("grep -q 'staying down' /var/log/dispatchd/current")
-	m.until(l.state + " | grep -q '" + l.isDown + "'")
+	m.until("s=$(" + l.state + "); echo $s | grep -q ^down && ! echo $s | grep -q 'want up'")
 	m.remove("/etc/dispatchd/dispatchd.toml")
 	m.run(l.again)
 	m.awaitDaemon()
