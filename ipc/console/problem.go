@@ -56,9 +56,16 @@ func Report(w io.Writer, program string, asJSON bool, err error) int {
 	return p.Kind.ExitCode()
 }
 
-// Version is what a program says of itself: the module's version where it was
-// built from one, else the commit.
+// packaged is the version of the package that a program comes in. Its build sets
+// it by the linker, which can set nothing but a variable.
+var packaged string
+
+// Version is what a program says of itself: the package's version, else the
+// module's where it was built from one, else the commit.
 func Version() string {
+	if packaged != "" {
+		return packaged
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "devel"
