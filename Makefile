@@ -1,6 +1,6 @@
 export CGO_ENABLED = 0
 
-.PHONY: build test lint demo ci
+.PHONY: build test lint demo ci packages
 build:
 	go build -tags=nethttpomithttp2 -o bin/ ./cmd/... # the API is HTTP/1.1: without HTTP/2 they are smaller
 test:
@@ -13,3 +13,5 @@ demo:
 	go run ./cmd/dispatchd demo
 ci:
 	.ci/run
+packages:
+	go -C packaging/build run .
