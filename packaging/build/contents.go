@@ -70,18 +70,18 @@ func (b *builder) contents(t target, programs string) ([]entry, error) {
 	l.pages(p.man)
 	l.examples(p.examples)
 	l.empty(p.lib+"/dispatchers.d", 0o755)
-	l.from("packaging/config/dispatchers.d.README", p.etc+"/dispatchers.d/README")
+	l.admins("packaging/config/dispatchers.d.README", p.etc+"/dispatchers.d/README")
+	if t.format != "freebsd" {
+		l.admins("packaging/config/dispatchd.toml", p.etc+"/dispatchd.toml")
+	}
 	switch t.format {
 	case "deb":
-		l.settings(p.etc + "/dispatchd.toml")
-		l.systemd()
+		l.systemd(p.examples)
 		l.debian(p.doc)
 	case "rpm":
-		l.settings(p.etc + "/dispatchd.toml")
-		l.systemd()
+		l.systemd(p.examples)
 		l.legal(p.doc)
 	case "apk":
-		l.settings(p.etc + "/dispatchd.toml")
 		l.legal(p.doc)
 		l.add(l.path("init/openrc/dispatchd"), "/etc/init.d/dispatchd", 0o755)
 	case "freebsd":
@@ -127,9 +127,9 @@ func (l *list) empty(to string, mode fs.FileMode) {
 	l.entries = append(l.entries, entry{to: to, mode: mode, kind: folder})
 }
 
-// settings puts dispatchd.toml into the package, as the admin's.
-func (l *list) settings(to string) {
-	l.from("packaging/config/dispatchd.toml", to)
+// admins puts a file of the source into the package that is the admin's then.
+func (l *list) admins(name, to string) {
+	l.from(name, to)
 	l.entries[len(l.entries)-1].kind = config
 }
 
@@ -192,11 +192,12 @@ func (l *list) examples(to string) {
 	}
 }
 
-// systemd puts in what systemd wants to know.
-func (l *list) systemd() {
+// systemd puts in what systemd wants to know, and a drop-in that it need not.
+func (l *list) systemd(examples string) {
 	units := "/usr/lib/systemd/system"
 	l.from("init/systemd/dispatchd.service", units+"/dispatchd.service")
 	l.from("init/systemd/dispatchd.socket", units+"/dispatchd.socket")
+	l.from("init/systemd/hardening.conf", examples+"/systemd/hardening.conf")
 	l.from("packaging/config/sysusers.conf", "/usr/lib/sysusers.d/dispatchd.conf")
 	l.from("packaging/config/tmpfiles.conf", "/usr/lib/tmpfiles.d/dispatchd.conf")
 }
