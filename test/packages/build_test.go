@@ -90,8 +90,9 @@ func TestPackages(t *testing.T) {
 		targets = append(targets, host("rpm"), host("apk"), host("freebsd"))
 	}
 	made := build(t, root, "1.2.3~rc4", targets...)
+	other := copied(t, root)
 	t.Run("twice", func(t *testing.T) {
-		again := build(t, copied(t, root), "1.2.3~rc4", targets...)
+		again := build(t, other, "1.2.3~rc4", targets...)
 		for format, path := range made {
 			one, err := os.ReadFile(path)
 			if err != nil {
@@ -113,6 +114,23 @@ func TestPackages(t *testing.T) {
 			}
 			look(t, made[format])
 		})
+	}
+	t.Run("installed", func(t *testing.T) {
+		need(t, "dpkg-deb")
+		changed(t, filepath.Join(other, "packaging/config/dispatchd.toml"))
+		installed(t, made["deb"], build(t, other, "1.2.4", host("deb"))["deb"])
+	})
+}
+
+// changed adds a line to a file.
+func changed(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append([]byte("# Another line of the next version.\n"), text...), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
