@@ -31,13 +31,13 @@ type entry struct {
 
 // places are where a system wants things.
 type places struct {
-	sbin, bin, etc, lib, doc, examples, man, bash, zsh, fish string
+	sbin, bin, etc, lib, share, doc, examples, man, bash, zsh, fish string
 }
 
 // placesOf gives them for a package format.
 func placesOf(format string) places {
 	p := places{
-		sbin: "/usr/sbin", bin: "/usr/bin", etc: "/etc/dispatchd", lib: "/usr/lib/dispatchd",
+		sbin: "/usr/sbin", bin: "/usr/bin", etc: "/etc/dispatchd", lib: "/usr/lib/dispatchd", share: "/usr/share/dispatchd",
 		doc: "/usr/share/doc/dispatchd", examples: "/usr/share/doc/dispatchd/examples", man: "/usr/share/man",
 		bash: "/usr/share/bash-completion/completions", zsh: "/usr/share/zsh/site-functions", fish: "/usr/share/fish/vendor_completions.d",
 	}
@@ -46,7 +46,7 @@ func placesOf(format string) places {
 		p.zsh = "/usr/share/zsh/vendor-completions"
 	case "freebsd":
 		p = places{
-			sbin: "/usr/local/sbin", bin: "/usr/local/bin", etc: "/usr/local/etc/dispatchd", lib: "/usr/local/share/dispatchd",
+			sbin: "/usr/local/sbin", bin: "/usr/local/bin", etc: "/usr/local/etc/dispatchd", lib: "/usr/local/share/dispatchd", share: "/usr/local/share/dispatchd",
 			doc: "/usr/local/share/doc/dispatchd", examples: "/usr/local/share/examples/dispatchd", man: "/usr/local/share/man",
 			bash: "/usr/local/share/bash-completion/completions", zsh: "/usr/local/share/zsh/site-functions", fish: "/usr/local/share/fish/vendor_completions.d",
 		}
@@ -66,9 +66,12 @@ func (b *builder) contents(t target, programs string) ([]entry, error) {
 	l.add(b.made["completion.bash"], p.bash+"/dispatchctl", 0o644)
 	l.add(b.made["completion.zsh"], p.zsh+"/_dispatchctl", 0o644)
 	l.add(b.made["completion.fish"], p.fish+"/dispatchctl.fish", 0o644)
+	for _, file := range []string{"dispatcher", "dispatchd"} {
+		l.add(b.made["schema."+file], p.share+"/"+file+".schema.json", 0o644)
+	}
 	l.zipped(b.made["notices"], p.doc+"/third-party-notices.gz")
 	l.pages(p.man)
-	l.examples(p.examples)
+	l.examples(p.examples, p.share)
 	l.empty(p.lib+"/dispatchers.d", 0o755)
 	l.admins("packaging/config/dispatchers.d.README", p.etc+"/dispatchers.d/README")
 	if t.format != "freebsd" {
@@ -178,14 +181,21 @@ func (l *list) pages(to string) {
 	}
 }
 
-// examples puts the example dispatchers in.
-func (l *list) examples(to string) {
+// examples puts the example dispatchers in. Their first line is for editors, and
+// names the schema where this package has it.
+func (l *list) examples(to, share string) {
 	base := l.path("packaging/examples")
 	err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			l.add(path, to+"/"+filepath.ToSlash(strings.TrimPrefix(path, base+string(filepath.Separator))), 0o644)
+		if err != nil || d.IsDir() {
+			return err
 		}
-		return err
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text = bytes.ReplaceAll(text, []byte("file:///usr/share/dispatchd/"), []byte("file://"+share+"/"))
+		l.write(text, to+"/"+filepath.ToSlash(strings.TrimPrefix(path, base+string(filepath.Separator))))
+		return nil
 	})
 	if err != nil && l.err == nil {
 		l.err = err

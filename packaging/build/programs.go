@@ -75,19 +75,23 @@ func (b *builder) programs(m machine) (string, error) {
 	return dir, nil
 }
 
-// prints keeps what the programs print of themselves: completions.
+// prints keeps what the programs print of themselves.
 func (b *builder) prints() error {
 	dir, err := b.programs(host())
 	if err != nil {
 		return err
 	}
 	b.made = map[string]string{}
-	for _, shell := range []string{"bash", "zsh", "fish"} {
-		out, err := exec.Command(filepath.Join(dir, "dispatchctl"), "completion", shell).Output()
+	for name, argv := range map[string][]string{
+		"completion.bash": {"dispatchctl", "completion", "bash"}, "completion.zsh": {"dispatchctl", "completion", "zsh"},
+		"completion.fish":   {"dispatchctl", "completion", "fish"},
+		"schema.dispatcher": {"dispatchd", "schema", "dispatcher"}, "schema.dispatchd": {"dispatchd", "schema", "dispatchd"},
+	} {
+		out, err := exec.Command(filepath.Join(dir, argv[0]), argv[1:]...).Output()
 		if err != nil {
-			return fmt.Errorf("completion %s: %w", shell, err)
+			return fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
 		}
-		if err := b.keep("completion."+shell, out); err != nil {
+		if err := b.keep(name, out); err != nil {
 			return err
 		}
 	}

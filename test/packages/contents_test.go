@@ -33,6 +33,8 @@ func (s system) common() map[string]os.FileMode {
 		s.doc + "/third-party-notices.gz": 0o644,
 		s.examples + "/README.md":         0o644, s.examples + "/dispatchers.d/certificates.toml": 0o644,
 		s.examples + "/dispatchers.d/package-updates.toml":      0o644,
+		s.share + "/dispatchd/dispatcher.schema.json":           0o644,
+		s.share + "/dispatchd/dispatchd.schema.json":            0o644,
 		s.share + "/bash-completion/completions/dispatchctl":    0o644,
 		s.share + "/zsh/" + s.zsh + "/_dispatchctl":             0o644,
 		s.share + "/fish/vendor_completions.d/dispatchctl.fish": 0o644,

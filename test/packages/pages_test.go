@@ -1,12 +1,12 @@
 package packages
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -188,12 +188,34 @@ func context(key string) []string {
 	return nil
 }
 
+// keysIn are the keys that a schema knows, those of tables with a dot.
+func keysIn(t *testing.T, schema any, table string) []string {
+	t.Helper()
+	text, err := json.Marshal(schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object struct{ Properties map[string]any }
+	if err := json.Unmarshal(text, &object); err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for name, value := range object.Properties {
+		below := keysIn(t, value, table+name+".")
+		if len(below) == 0 {
+			below = []string{table + name}
+		}
+		keys = append(keys, below...)
+	}
+	return keys
+}
+
 // TestPageOfDispatchers: every key of a dispatcher's file is in the page, and no
 // other; a default that the page says changes nothing when it is written out, and
 // a key whose default is in force has one said.
 func TestPageOfDispatchers(t *testing.T) {
 	documented := readPage(t, "dispatcher.toml.5").keys()
-	same(t, "keys", slices.Collect(maps.Keys(documented)), dispatchers.Keys())
+	same(t, "keys", slices.Collect(maps.Keys(documented)), keysIn(t, dispatchers.FileSchema(), ""))
 	for _, key := range slices.Sorted(maps.Keys(documented)) {
 		bare, faults := definition(t, context(key)...)
 		if len(faults) > 0 {
@@ -232,24 +254,6 @@ func inForce(s *dispatchers.Spec, key string) (any, bool) {
 	return v, ok
 }
 
-// settingsKeys are all keys of dispatchd.toml.
-func settingsKeys(t *testing.T) []string {
-	t.Helper()
-	other := dispatchers.DefaultSettings()
-	v := reflect.ValueOf(&other).Elem()
-	for i := range v.NumField() {
-		switch f := v.Field(i); f.Kind() {
-		case reflect.String:
-			f.SetString(f.String() + "x")
-		case reflect.Int, reflect.Int64:
-			f.SetInt(f.Int() + 1)
-		default:
-			t.Fatalf("a setting of kind %s", f.Kind())
-		}
-	}
-	return dispatchers.DefaultSettings().Differing(other)
-}
-
 // loadSettings reads a dispatchd.toml of this text.
 func loadSettings(t *testing.T, text string) (dispatchers.Settings, []dispatchers.Fault) {
 	t.Helper()
@@ -263,7 +267,7 @@ func loadSettings(t *testing.T, text string) (dispatchers.Settings, []dispatcher
 // TestPageOfSettings: every key of dispatchd.toml is in the page with its default.
 func TestPageOfSettings(t *testing.T) {
 	documented := readPage(t, "dispatchd.toml.5").keys()
-	same(t, "keys", slices.Collect(maps.Keys(documented)), settingsKeys(t))
+	same(t, "keys", slices.Collect(maps.Keys(documented)), keysIn(t, dispatchers.SettingsSchema(), ""))
 	for key, it := range documented {
 		value, said := it.said()
 		if !said {
@@ -295,7 +299,7 @@ func TestSettingsFile(t *testing.T) {
 			t.Errorf("%s = %s is not the default: %v", m[2], m[3], faults)
 		}
 	}
-	same(t, "keys", keys, settingsKeys(t))
+	same(t, "keys", keys, keysIn(t, dispatchers.SettingsSchema(), ""))
 	got, faults := loadSettings(t, string(text))
 	want := dispatchers.DefaultSettings()
 	want.SocketGroup = "dispatchd"
