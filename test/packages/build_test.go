@@ -113,7 +113,7 @@ func TestPackages(t *testing.T) {
 	t.Run("installed", func(t *testing.T) {
 		need(t, "dpkg-deb")
 		changed(t, filepath.Join(other, "packaging/config/dispatchd.toml"))
-		installed(t, made["deb"], build(t, other, "1.2.4", host("deb"))["deb"])
+		installed(t, made, build(t, other, "1.2.4", host("deb"), host("rpm"), host("apk")))
 	})
 }
 

@@ -26,9 +26,9 @@ type admin struct {
 	client *client.Client
 }
 
-// installed is the life of a Debian package on a machine: installed, upgraded
-// with jobs running, removed, installed again, purged.
-func installed(t *testing.T, old, next string) {
+// installed is the life of a Debian package on a machine, installed, upgraded with
+// jobs running, removed, installed again, purged, and that of an rpm after it.
+func installed(t *testing.T, old, next map[string]string) {
 	if why := testbed.MissingSystemd(); why != "" {
 		t.Skip(why)
 	}
@@ -42,8 +42,10 @@ func installed(t *testing.T, old, next string) {
 			t.Fatal(err)
 		}
 	}
-	a.Put(t, old, "/root/old.deb")
-	a.Put(t, next, "/root/next.deb")
+	for _, format := range []string{"deb", "rpm", "apk"} {
+		a.Put(t, old[format], "/root/old."+format)
+		a.Put(t, next[format], "/root/next."+format)
+	}
 	for _, scene := range []struct {
 		name string
 		play func(*admin)
@@ -56,6 +58,7 @@ func installed(t *testing.T, old, next string) {
 		{"remove", remove},
 		{"again", again},
 		{"purge", purge},
+		{"rpm", rpmLife},
 	} {
 		done := t.Run(scene.name, func(t *testing.T) { scene.play(&admin{Box: a.Box, t: t, client: a.client}) })
 		if !done {

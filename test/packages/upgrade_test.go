@@ -178,3 +178,43 @@ func purge(a *admin) {
 	a.says("ls -d /run/dispatchd 2>/dev/null || true", "")
 	a.says("dpkg -s dispatchd >/dev/null 2>&1 || echo unknown", "unknown")
 }
+
+// rpmLife is the same for an rpm: its scripts do well, an upgrade comes in place,
+// and a removal leaves a job alone. The machine is Debian's, so what the package
+// wants of others is not looked for. Its presets enable everything.
+func rpmLife(a *admin) {
+	need(a.t, "rpm")
+	rpm := func(arguments string) {
+		a.t.Helper()
+		if out := a.shell("rpm --nodeps --nosignature " + arguments + " 2>&1"); strings.Contains(out, "scriptlet") || strings.Contains(out, "error") {
+			a.t.Errorf("rpm %s:\n%s", arguments, out)
+		}
+	}
+	rpm("-i /root/old.rpm")
+	a.says("systemctl is-enabled dispatchd.service", "enabled")
+	a.says("systemctl is-active dispatchd.service || true", "inactive")
+	a.shell("systemctl start dispatchd.service; echo 'max_connections = 400' >>/etc/dispatchd/dispatchd.toml; rm -f /run/ran")
+	id, pid := a.gated(), a.pid()
+	ids := a.load(func() { rpm("-U /root/next.rpm") })
+	a.says("dispatchctl version", "dispatchctl 1.2.4\ndispatchd 1.2.4")
+	a.says("systemctl show --value -p MainPID dispatchd.service", pid)
+	a.says("tail -n 1 /etc/dispatchd/dispatchd.toml", "max_connections = 400")
+	a.ended(ids)
+	a.alpine(pid)
+	rpm("-e dispatchd")
+	a.says("systemctl is-active dispatchd.service || true", "inactive")
+	a.says("systemctl is-enabled dispatchd.service 2>/dev/null || true", "")
+	a.release() // waits for the job, if it lives
+	a.says("while grep -qz DISPATCHD_JOB_ID="+id+" /proc/[0-9]*/environ 2>/dev/null; do :; done; echo ended", "ended")
+}
+
+// alpine runs the scripts of the Alpine package where a daemon runs: it becomes
+// what is installed, in place. The rest of them needs OpenRC.
+func (a *admin) alpine(pid string) {
+	a.t.Helper()
+	a.shell("mkdir /root/apk && tar -C /root/apk -xzf /root/old.apk 2>/dev/null && install /root/apk/usr/sbin/dispatchd /usr/sbin/dispatchd.new && mv /usr/sbin/dispatchd.new /usr/sbin/dispatchd")
+	a.shell("/root/apk/.post-upgrade")
+	a.says("dispatchctl version", "dispatchctl 1.2.4\ndispatchd 1.2.3~rc4")
+	a.says("systemctl show --value -p MainPID dispatchd.service", pid)
+	a.says("/root/apk/.post-install | tail -n 1", "*   rc-service dispatchd start")
+}
