@@ -3,9 +3,11 @@
 package packages
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -117,6 +119,13 @@ func (a *admin) release() {
 	if err := os.WriteFile(a.Path("/run/gate"), []byte("go\n"), 0); err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// await waits for a job's end, but not for ever.
+func (a *admin) await(id string) (ipc.Job, error) {
+	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
+	defer cancel()
+	return a.client.Await(ctx, id)
 }
 
 // state wants a job to be in a state now.

@@ -56,7 +56,7 @@ func (a *admin) load(fn func()) []string {
 				ids = append(ids, id)
 				mu.Unlock()
 				// The queue is not to grow: each job is run before the test ends.
-				if _, err := a.client.Await(a.t.Context(), id); err != nil {
+				if _, err := a.await(id); err != nil {
 					a.t.Errorf("job %s: %v", id, err)
 				}
 			}
@@ -72,7 +72,7 @@ func (a *admin) load(fn func()) []string {
 func (a *admin) ended(ids []string) {
 	a.t.Helper()
 	for _, id := range ids {
-		if job, err := a.client.Await(a.t.Context(), id); err != nil || job.State != ipc.Succeeded {
+		if job, err := a.await(id); err != nil || job.State != ipc.Succeeded {
 			a.t.Errorf("job %s: %s %+v (%v)", id, job.State, job.Error, err)
 		}
 	}
@@ -106,7 +106,7 @@ func upgrade(a *admin) {
 	a.says("dispatchd check --quiet", "")
 	a.state(id, ipc.Running)
 	a.release()
-	if job, err := a.client.Await(a.t.Context(), id); err != nil || job.State != ipc.Succeeded || job.Attempt != 1 {
+	if job, err := a.await(id); err != nil || job.State != ipc.Succeeded || job.Attempt != 1 {
 		a.t.Errorf("the job of before: %s, attempt %d, %+v (%v)", job.State, job.Attempt, job.Error, err)
 	}
 	a.ended(ids)
@@ -139,7 +139,7 @@ func hung(a *admin) {
 	}
 	a.state(id, ipc.Running)
 	a.release()
-	if job, err := a.client.Await(a.t.Context(), id); err != nil || job.State != ipc.Succeeded {
+	if job, err := a.await(id); err != nil || job.State != ipc.Succeeded {
 		a.t.Errorf("the job of before: %s %+v (%v)", job.State, job.Error, err)
 	}
 }
@@ -163,7 +163,7 @@ func again(a *admin) {
 	a.dpkg("-i /root/next.deb")
 	a.says("systemctl is-active dispatchd.service", "active")
 	id := a.shell("cat /root/id")
-	if job, err := a.client.Await(a.t.Context(), id); err != nil || job.State != ipc.Succeeded {
+	if job, err := a.await(id); err != nil || job.State != ipc.Succeeded {
 		a.t.Errorf("the job of before: %s %+v (%v)", job.State, job.Error, err)
 	}
 	a.says("tail -n 1 /etc/dispatchd/dispatchd.toml", "max_connections = 400")
