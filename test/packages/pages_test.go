@@ -174,8 +174,8 @@ func definition(t *testing.T, keys ...string) (*dispatchers.Spec, []dispatchers.
 	return spec, c.Faults
 }
 
-// context is what a key needs beside it to mean something.
-func context(key string) []string {
+// beside is what a key needs beside it to mean something.
+func beside(key string) []string {
 	switch key {
 	case "jitter", "catch_up", "overlap":
 		return []string{`schedule = "daily"`}
@@ -217,7 +217,7 @@ func TestPageOfDispatchers(t *testing.T) {
 	documented := readPage(t, "dispatcher.toml.5").keys()
 	same(t, "keys", slices.Collect(maps.Keys(documented)), keysIn(t, dispatchers.FileSchema(), ""))
 	for _, key := range slices.Sorted(maps.Keys(documented)) {
-		bare, faults := definition(t, context(key)...)
+		bare, faults := definition(t, beside(key)...)
 		if len(faults) > 0 {
 			t.Fatalf("%s: %v", key, faults)
 		}
@@ -228,7 +228,7 @@ func TestPageOfDispatchers(t *testing.T) {
 			}
 			continue
 		}
-		with := append(context(key), key+" = "+value)
+		with := append(beside(key), key+" = "+value)
 		if strings.HasPrefix(key, "cache.") {
 			with = []string{key + " = " + value}
 		}
