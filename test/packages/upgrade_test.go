@@ -58,6 +58,7 @@ func (a *admin) load(fn func()) []string {
 				// The queue is not to grow: each job is run before the test ends.
 				if _, err := a.await(id); err != nil {
 					a.t.Errorf("job %s: %v", id, err)
+					return
 				}
 			}
 		})
@@ -73,7 +74,7 @@ func (a *admin) ended(ids []string) {
 	a.t.Helper()
 	for _, id := range ids {
 		if job, err := a.await(id); err != nil || job.State != ipc.Succeeded {
-			a.t.Errorf("job %s: %s %+v (%v)", id, job.State, job.Error, err)
+			a.t.Fatalf("job %s: %s %+v (%v)", id, job.State, job.Error, err)
 		}
 	}
 	runs := map[string]int{}
