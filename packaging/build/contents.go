@@ -71,11 +71,12 @@ func (b *builder) contents(t target, programs string) ([]entry, error) {
 	}
 	l.zipped(b.made["notices"], p.doc+"/third-party-notices.gz")
 	l.pages(p.man)
-	l.examples(p.examples, p.share)
+	l.examples(p)
 	l.empty(p.lib+"/dispatchers.d", 0o755)
 	l.admins("packaging/config/dispatchers.d.README", p.etc+"/dispatchers.d/README")
 	if t.format != "freebsd" {
 		l.admins("packaging/config/dispatchd.toml", p.etc+"/dispatchd.toml")
+		l.supervised(p.examples)
 	}
 	switch t.format {
 	case "deb":
@@ -93,6 +94,7 @@ func (b *builder) contents(t target, programs string) ([]entry, error) {
 		l.from("packaging/config/dispatchd.toml", p.etc+"/dispatchd.toml.sample")
 		l.legal(p.doc)
 		l.add(l.path("init/rc.d/dispatchd"), "/usr/local/etc/rc.d/dispatchd", 0o555)
+		l.from("init/syslog.d/dispatchd.conf", "/usr/local/etc/syslog.d/dispatchd.conf.sample")
 		l.from("init/newsyslog/dispatchd.conf", "/usr/local/etc/newsyslog.conf.d/dispatchd.conf.sample")
 	}
 	slices.SortFunc(l.entries, func(x, y entry) int { return strings.Compare(x.to, y.to) })
@@ -183,8 +185,23 @@ func (l *list) pages(to string) {
 
 // examples puts the example dispatchers in. Their first line is for editors, and
 // names the schema where this package has it.
-func (l *list) examples(to, share string) {
-	base := l.path("packaging/examples")
+func (l *list) examples(p places) {
+	l.tree("packaging/examples", p.examples, func(text []byte) []byte {
+		return bytes.ReplaceAll(text, []byte("file:///usr/share/dispatchd/"), []byte("file://"+p.share+"/"))
+	})
+}
+
+// supervised puts in what runit and s6 want, for who has one of them.
+func (l *list) supervised(examples string) {
+	for _, name := range []string{"runit", "s6"} {
+		l.tree("init/"+name, examples+"/"+name, bytes.Clone)
+	}
+}
+
+// tree puts the files of a folder of the source in, edited. A script may be
+// executed, whatever the checkout's umask.
+func (l *list) tree(name, to string, edit func([]byte) []byte) {
+	base := l.path(name)
 	err := filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -193,8 +210,10 @@ func (l *list) examples(to, share string) {
 		if err != nil {
 			return err
 		}
-		text = bytes.ReplaceAll(text, []byte("file:///usr/share/dispatchd/"), []byte("file://"+share+"/"))
-		l.write(text, to+"/"+filepath.ToSlash(strings.TrimPrefix(path, base+string(filepath.Separator))))
+		l.write(edit(text), to+"/"+filepath.ToSlash(strings.TrimPrefix(path, base+string(filepath.Separator))))
+		if bytes.HasPrefix(text, []byte("#!")) {
+			l.entries[len(l.entries)-1].mode = 0o755
+		}
 		return nil
 	})
 	if err != nil && l.err == nil {

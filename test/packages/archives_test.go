@@ -96,7 +96,7 @@ func apk(t *testing.T, path string) {
 			t.Errorf("%s belongs to %s:%s", m.Name, m.Uname, m.Gname)
 		}
 	}
-	list := and(linux("site-functions").common(), 0o644, "/etc/dispatchd/dispatchd.toml", "/usr/share/doc/dispatchd/LICENSE", "/usr/share/doc/dispatchd/CHANGELOG.md")
+	list := and(services(linux("site-functions").common()), 0o644, "/etc/dispatchd/dispatchd.toml", "/usr/share/doc/dispatchd/LICENSE", "/usr/share/doc/dispatchd/CHANGELOG.md")
 	wanted(t, got, and(list, 0o755, "/etc/init.d/dispatchd"))
 }
 
@@ -168,7 +168,7 @@ func files(t *testing.T, list []member, m manifest) {
 	if len(m.Files)+len(m.Directories) != len(list) || size != m.FlatSize {
 		t.Errorf("%d files, %d directories and %d bytes in the manifest; %d members with %d bytes", len(m.Files), len(m.Directories), m.FlatSize, len(list), size)
 	}
-	want := and(freebsd().common(), 0o644, "/usr/local/etc/dispatchd/dispatchd.toml.sample", "/usr/local/etc/newsyslog.conf.d/dispatchd.conf.sample",
+	want := and(freebsd().common(), 0o644, "/usr/local/etc/dispatchd/dispatchd.toml.sample", "/usr/local/etc/newsyslog.conf.d/dispatchd.conf.sample", "/usr/local/etc/syslog.d/dispatchd.conf.sample",
 		"/usr/local/share/doc/dispatchd/LICENSE", "/usr/local/share/doc/dispatchd/CHANGELOG.md")
 	wanted(t, got, and(want, 0o555, "/usr/local/etc/rc.d/dispatchd"))
 }

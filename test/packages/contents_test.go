@@ -53,9 +53,17 @@ func and(list map[string]os.FileMode, mode os.FileMode, paths ...string) map[str
 	return list
 }
 
-// units are what systemd is told.
+// services adds what runit and s6 are given.
+func services(list map[string]os.FileMode) map[string]os.FileMode {
+	examples := "/usr/share/doc/dispatchd/examples/"
+	list = and(list, 0o755, examples+"runit/dispatchd/run", examples+"runit/dispatchd/finish", examples+"runit/dispatchd/check", examples+"runit/dispatchd/log/run",
+		examples+"s6/dispatchd/run", examples+"s6/dispatchd/finish", examples+"s6/dispatchd/log/run")
+	return and(list, 0o644, examples+"s6/dispatchd/notification-fd", examples+"s6/dispatchd/type")
+}
+
+// units adds what systemd is told.
 func units(list map[string]os.FileMode) map[string]os.FileMode {
-	return and(list, 0o644, "/etc/dispatchd/dispatchd.toml", "/usr/lib/systemd/system/dispatchd.service", "/usr/lib/systemd/system/dispatchd.socket",
+	return and(services(list), 0o644, "/etc/dispatchd/dispatchd.toml", "/usr/lib/systemd/system/dispatchd.service", "/usr/lib/systemd/system/dispatchd.socket",
 		"/usr/share/doc/dispatchd/examples/systemd/hardening.conf", "/usr/lib/sysusers.d/dispatchd.conf", "/usr/lib/tmpfiles.d/dispatchd.conf")
 }
 

@@ -58,6 +58,7 @@ func TestFreeBSDScripts(t *testing.T) {
 	install := func(version string) {
 		j.write(settings+".sample", version, 0o644)
 		j.write(rotation+".sample", version, 0o644)
+		j.write("usr/local/etc/syslog.d/dispatchd.conf.sample", version, 0o644)
 	}
 	// pw knows a group once it has made it.
 	j.write("stand-ins/pw", fmt.Sprintf("#!/bin/sh\necho \"$*\" >>%[1]s/calls\ncase $3 in groupshow) test -e %[1]s/group ;; groupadd) : >%[1]s/group ;; esac\n", j.dir), 0o755)
