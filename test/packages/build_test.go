@@ -113,7 +113,9 @@ func TestPackages(t *testing.T) {
 	t.Run("installed", func(t *testing.T) {
 		need(t, "dpkg-deb")
 		changed(t, filepath.Join(other, "packaging/config/dispatchd.toml"))
-		installed(t, made, build(t, other, "1.2.4", host("deb"), host("rpm"), host("apk")))
+		next := build(t, other, "1.2.4", host("deb"), host("rpm"), host("apk"))
+		t.Run("systemd", func(t *testing.T) { installed(t, made, next) })
+		t.Run("bare", func(t *testing.T) { bare(t, made, next) })
 	})
 }
 

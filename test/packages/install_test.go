@@ -34,19 +34,11 @@ func installed(t *testing.T, old, next map[string]string) {
 	if why := testbed.MissingSystemd(); why != "" {
 		t.Skip(why)
 	}
-	a := &admin{Box: testbed.Start(t), t: t}
-	a.client = &client.Client{Socket: a.Path("/run/dispatchd/control.sock")}
-	t.Cleanup(a.client.Close)
-	a.shell("rm -f /usr/sbin/policy-rc.d")
-	a.shell("cp /bin/true /usr/bin/mandb || true") // an index of all pages takes half a minute
+	a := newAdmin(t, old, next)
 	for _, fifo := range []string{"/run/began", "/run/gate"} {
 		if err := unix.Mkfifo(a.Path(fifo), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	for _, format := range []string{"deb", "rpm", "apk"} {
-		a.Put(t, old[format], "/root/old."+format)
-		a.Put(t, next[format], "/root/next."+format)
 	}
 	for _, scene := range []struct {
 		name string
@@ -68,6 +60,22 @@ func installed(t *testing.T, old, next map[string]string) {
 			return // each scene begins where the last one ended
 		}
 	}
+}
+
+// newAdmin starts a machine with an init, systemd if none is named, and brings the
+// packages there.
+func newAdmin(t *testing.T, old, next map[string]string, init ...string) *admin {
+	t.Helper()
+	a := &admin{Box: testbed.Start(t, init...), t: t}
+	a.client = &client.Client{Socket: a.Path("/run/dispatchd/control.sock")}
+	t.Cleanup(a.client.Close)
+	a.shell("rm -f /usr/sbin/policy-rc.d")
+	a.shell("cp /bin/true /usr/bin/mandb || true") // an index of all pages takes half a minute
+	for _, format := range []string{"deb", "rpm", "apk"} {
+		a.Put(t, old[format], "/root/old."+format)
+		a.Put(t, next[format], "/root/next."+format)
+	}
+	return a
 }
 
 // shell is what a shell command says; it must do well.
@@ -172,4 +180,24 @@ func forbidden(a *admin) {
 	a.dpkg("-i /root/old.deb")
 	a.says("dispatchctl status --json | sed 's/.*\"started_at\":\"\\([^\"]*\\).*/\\1/'", started)
 	a.shell("rm /usr/sbin/policy-rc.d")
+}
+
+// bare is a machine without systemd, such as a chroot: nothing is started or
+// stopped there, but a daemon that somebody has started is upgraded.
+func bare(t *testing.T, old, next map[string]string) {
+	if why := testbed.Missing(); why != "" {
+		t.Skip(why)
+	}
+	a := newAdmin(t, old, next, "/bin/sleep", "infinity")
+	a.dpkg("-i /root/old.deb")
+	a.says("getent group dispatchd | cut -d: -f1", "dispatchd")
+	a.says("test -e /run/dispatchd/control.sock || echo not started", "not started")
+	a.shell("dispatchd --ready-fd 3 3>/root/ready >/dev/null 2>&1 & until [ -s /root/ready ]; do kill -0 $!; done; echo $! >/root/pid")
+	a.dpkg("-i /root/next.deb")
+	a.says("dispatchctl version", "dispatchctl 1.2.4\ndispatchd 1.2.4")
+	a.says("dispatchctl status | grep -c \"process $(cat /root/pid),\"", "1")
+	a.shell("kill $(cat /root/pid)")
+	a.dpkg("-r dispatchd")
+	a.dpkg("-P dispatchd")
+	a.says("find /etc /usr /var -path '*dispatchd*' | grep -v -e ^/var/cache/man | head -n 20", "")
 }
