@@ -48,7 +48,7 @@ func installed(t *testing.T, old, next map[string]string) {
 		{"forbidden", forbidden},
 		{"upgrade", upgrade},
 		{"refused", refused},
-		{"hung", hung},
+		{"hung", hung}, {"socket", socket},
 		{"remove", remove},
 		{"again", again},
 		{"purge", purge},
@@ -148,7 +148,7 @@ func (a *admin) state(id string, want ipc.State) {
 func install(a *admin) {
 	a.dpkg("-i /root/old.deb")
 	a.says("systemctl is-active dispatchd.service", "active")
-	a.says("systemctl is-enabled dispatchd.service", "enabled")
+	a.says("systemctl is-enabled dispatchd.service dispatchd.socket || true", "enabled\ndisabled")
 	a.says("dispatchctl version", "dispatchctl 1.2.3~rc4\ndispatchd 1.2.3~rc4")
 	a.says("stat -c '%a %U %G' /run/dispatchd/control.sock", "660 root dispatchd")
 	a.says("stat -c '%a %U %G' /var/lib/dispatchd", "700 root root")

@@ -145,13 +145,28 @@ func hung(a *admin) {
 	}
 }
 
+// socket: the same where systemd holds the socket, and where the service is not
+// enabled any more: it stays so.
+func socket(a *admin) {
+	a.shell("systemctl stop dispatchd.service && systemctl enable --now dispatchd.socket && systemctl start dispatchd.service && systemctl disable dispatchd.service && rm /run/ran")
+	id, pid := a.gated(), a.pid()
+	ids := a.load(func() { a.dpkg("-i /root/old.deb"); a.dpkg("-i /root/next.deb") })
+	a.says("dispatchctl version", "dispatchctl 1.2.4\ndispatchd 1.2.4")
+	a.says("systemctl show --value -p MainPID dispatchd.service", pid)
+	a.says("systemctl is-enabled dispatchd.service dispatchd.socket || true", "disabled\nenabled")
+	a.shell("systemctl enable dispatchd.service")
+	a.state(id, ipc.Running)
+	a.release()
+	a.ended(ids)
+}
+
 // remove: the daemon goes, a job that runs does not, and what the admin and the
 // daemon have written stays.
 func remove(a *admin) {
 	id := a.gated()
 	a.Write(a.t, "/root/id", id, 0o600)
 	a.dpkg("-r dispatchd")
-	a.says("systemctl is-active dispatchd.service || true", "inactive")
+	a.says("systemctl is-active dispatchd.service dispatchd.socket || true", "inactive\ninactive")
 	a.says("ls /usr/sbin/dispatchd /usr/bin/dispatchctl /usr/lib/systemd/system/dispatchd.service 2>/dev/null || true", "")
 	a.says("test -e /etc/dispatchd/dispatchd.toml && test -d /var/lib/dispatchd && echo kept", "kept")
 	a.says("grep -lz DISPATCHD_JOB_ID="+id+" /proc/[0-9]*/environ 2>/dev/null | wc -l | sed 's/^[1-9].*/lives/'", "lives")
@@ -162,7 +177,7 @@ func remove(a *admin) {
 // again: installed again, the daemon starts, and knows how the job ended.
 func again(a *admin) {
 	a.dpkg("-i /root/next.deb")
-	a.says("systemctl is-active dispatchd.service", "active")
+	a.says("systemctl is-active dispatchd.service dispatchd.socket", "active\nactive")
 	id := a.shell("cat /root/id")
 	if job, err := a.await(id); err != nil || job.State != ipc.Succeeded {
 		a.t.Errorf("the job of before: %s %+v (%v)", job.State, job.Error, err)
