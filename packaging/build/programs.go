@@ -55,7 +55,8 @@ func (b *builder) make(list []target) error {
 }
 
 // programs builds the three programs for a machine, once, and gives their
-// directory. They are static, and know their version.
+// directory. They are static, know their version, and leave HTTP/2 out: the API
+// is HTTP/1.1, and the idle daemon is smaller.
 func (b *builder) programs(m machine) (string, error) {
 	if dir := b.built[m]; dir != "" {
 		return dir, nil
@@ -64,7 +65,7 @@ func (b *builder) programs(m machine) (string, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false",
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags=nethttpomithttp2",
 		"-ldflags=-s -w -buildid= -X dispatchd/ipc/console.packaged="+b.release.version, "-o", dir+"/", "./cmd/...")
 	cmd.Dir = b.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+m.os, "GOARCH="+m.arch, "GOARM=7", "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=")
