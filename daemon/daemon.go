@@ -245,6 +245,13 @@ func makeRunDir(p ipc.Paths, group string) error {
 		if err := ownedDir(d); err != nil {
 			return err
 		}
+	}
+	// The directory itself stays its maker's: systemd gives one that is another's
+	// to itself at every reload, with all that is in it.
+	if err := os.Chown(p.Run, -1, os.Getegid()); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	for _, d := range []string{p.Locks(), p.DispatcherLocks()} {
 		if err := giveTo(d, group); err != nil {
 			return err
 		}

@@ -138,11 +138,19 @@ func (e *engine) doing() string {
 		parts = append(parts, fmt.Sprintf("%d queued", queued))
 	}
 	c := e.catalog.Load()
-	parts = append(parts, fmt.Sprintf("%d dispatchers", len(c.Specs)))
+	parts = append(parts, counted(len(c.Specs), "dispatcher"))
 	if n := len(c.Disabled) + len(c.Unlisted); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d faulty: run dispatchctl doctor", n))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // runningNames names some dispatchers that run.

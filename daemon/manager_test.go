@@ -49,7 +49,7 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 			}
 		}
 	}
-	until("READY=1\nSTATUS=idle; 1 dispatchers")
+	until("READY=1\nSTATUS=idle; 1 dispatcher")
 	until("WATCHDOG=1")
 	gate, hung := make(chan struct{}), make(chan struct{})
 	b.post(func() { close(hung); <-gate })

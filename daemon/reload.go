@@ -78,7 +78,10 @@ func (e *engine) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload,
 		return report, nil
 	}
 	e.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed),
-		"removed", len(report.Removed), "faults", len(report.Faults), "restart", strings.Join(report.Restart, ","))
+		"removed", len(report.Removed), "faults", len(report.Faults))
+	if len(report.Restart) > 0 {
+		e.log.Warn("dispatchd.toml has other values, which count from the next start or upgrade on", "keys", strings.Join(report.Restart, ", "))
+	}
 	return report, nil
 }
 

@@ -74,7 +74,7 @@ func (h *hears) until(prefix string) []string {
 func TestServiceManager(t *testing.T) {
 	h := newHears(t)
 	b := newBoxWith(t, map[string]string{"op": `script = "read x < $BOX/gate"` + "\n"}, h.env)
-	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatchers") {
+	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatcher") {
 		t.Errorf("ready with %q", got)
 	}
 	if _, err := b.client.Health(t.Context()); err != nil {
@@ -82,7 +82,7 @@ func TestServiceManager(t *testing.T) {
 	}
 	h.until("WATCHDOG=1")
 	gate, id := b.gated("gate", "op")
-	h.until("STATUS=running op; 1 dispatchers")
+	h.until("STATUS=running op; 1 dispatcher")
 	_ = gate.Close()
 	b.await(id)
 	h.until("STATUS=idle")
@@ -102,7 +102,7 @@ func TestServiceManager(t *testing.T) {
 	if err := b.daemon.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
-	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatchers; 1 faulty: run dispatchctl doctor") {
+	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatcher; 1 faulty: run dispatchctl doctor") {
 		t.Errorf("ready after an upgrade with %q", got)
 	}
 	h.until("WATCHDOG=1")

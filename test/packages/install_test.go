@@ -152,6 +152,10 @@ func install(a *admin) {
 	a.says("systemctl is-enabled dispatchd.service dispatchd.socket || true", "enabled\ndisabled")
 	a.says("dispatchctl version", "dispatchctl 1.2.3~rc4\ndispatchd 1.2.3~rc4")
 	a.says("stat -c '%a %U %G' /run/dispatchd/control.sock", "660 root dispatchd")
+	// systemd gives a runtime directory that is not its user's and group's to them
+	// before it runs ExecReload, and all that is in it.
+	a.says("systemctl reload dispatchd.service && stat -c '%a %U %G' /run/dispatchd/control.sock", "660 root dispatchd")
+	a.says("stat -c '%a %U %G' /run/dispatchd /run/dispatchd/locks", "755 root root\n755 root dispatchd")
 	a.says("stat -c '%a %U %G' /var/lib/dispatchd", "700 root root")
 	a.says("stat -c '%a %U %G' /var/cache/dispatchd", "755 root root")
 	a.says("stat -c '%a %U %G' /etc/dispatchd/dispatchers.d", "755 root root")
