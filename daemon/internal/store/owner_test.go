@@ -71,7 +71,7 @@ func rulesOf(name string) queue.Rules {
 	return queue.Rules{Name: name, MaxQueue: 20, Concurrency: map[string]int{"one": 1, "many": 3, "soft": 2, "gone": 2}[name], Coalesce: name == "many"}
 }
 
-// newOwner opens a disk and brings its jobs back.
+// newOwner opens a disk; nothing runs yet.
 func newOwner(w *world, d *memDisk) (*owner, Report, error) {
 	o := &owner{w: w, book: NewBook(Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
 	o.j = newJournal(&Dir{}, d)
@@ -86,6 +86,11 @@ func newOwner(w *world, d *memDisk) (*owner, Report, error) {
 	o.j.SetOnFail(func(err error) { o.post(func() { o.failed(err) }) })
 	o.j.SetOnFull(func(err error) { o.post(func() { o.full = err != nil }) })
 	go o.j.write()
+	return o, report, nil
+}
+
+// begin brings the jobs back that the disk has.
+func (o *owner) begin() {
 	for _, name := range o.book.Paused() {
 		o.core.Hold(o.now(), name, true)
 	}
@@ -97,7 +102,6 @@ func newOwner(w *world, d *memDisk) (*owner, Report, error) {
 		o.core.Restore(o.now(), queue.Restored{Submission: submission(job), Attempt: int(job.Attempt)})
 	}
 	o.perform(o.core.Tick(o.now()))
-	return o, report, nil
 }
 
 func submission(job *Job) queue.Submission {

@@ -76,7 +76,12 @@ func (s *session) start() error {
 	if report.Damaged {
 		return fmt.Errorf("called damaged: %v", report.Lost)
 	}
-	return s.verify()
+	// Before anything runs: what was in doubt is known only now, and may start.
+	if err := s.verify(); err != nil {
+		return err
+	}
+	o.begin()
+	return nil
 }
 
 // locked does something to what the journal's writer looks at, too.
