@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -199,57 +198,6 @@ func (e *engine) leaveForRerun(r *run) {
 	if _, err := e.book.Apply(rec); err == nil {
 		e.journal.Append(rec, e.durability(r.spec), true, e.forgetMarks(r))
 	}
-}
-
-// judge turns the end of a child into the job's state and outcome.
-func (e *engine) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
-	out := &store.Run{
-		StartedAt: exit.Started.UnixNano(), EndedAt: exit.Ended.UnixNano(),
-		Result: exit.Result, Progress: exit.Progress, Signal: exit.Signal,
-	}
-	size := e.dir.LogSize(r.job.ID)
-	out.Output = ipc.Output{Bytes: size, Dropped: max(0, size-r.spec.MaxOutput)}
-	if out.Output.Dropped > 0 {
-		_ = e.dir.TrimLog(r.job.ID, size, r.spec.MaxOutput)
-	}
-	if exit.ByItself() {
-		out.ExitCode = new(exit.Code)
-	}
-	state, why := verdict(r, exit, e.stopping)
-	out.Error = why
-	return state, out
-}
-
-// verdict names the state in which an attempt ended, and why.
-func verdict(r *run, exit proc.Exit, stopping bool) (ipc.State, *ipc.JobError) {
-	why := func(k ipc.Kind, format string, args ...any) *ipc.JobError {
-		return &ipc.JobError{Kind: k, Message: fmt.Sprintf(format, args...)}
-	}
-	switch {
-	case r.canceled:
-		return ipc.Canceled, why(ipc.KindCanceled, "canceled while it ran")
-	case exit.Lost:
-		return ipc.Interrupted, why(ipc.KindInterrupted, "its supervisor was killed while it ran, and its end is not known")
-	case exit.Err != nil:
-		kind := ipc.KindStartFailed
-		if p, ok := errors.AsType[*ipc.Error](exit.Err); ok {
-			kind = p.Kind
-		}
-		return ipc.Failed, why(kind, "%v", exit.Err)
-	case stopping && exit.Canceled:
-		return ipc.Interrupted, why(ipc.KindInterrupted, "the daemon was stopped while it ran")
-	case exit.Canceled && r.spec.SurviveRestart: // by an earlier daemon, for somebody
-		return ipc.Canceled, why(ipc.KindCanceled, "canceled while it ran")
-	case exit.Canceled:
-		return ipc.Interrupted, why(ipc.KindInterrupted, "the daemon went down while it ran")
-	case exit.TimedOut:
-		return ipc.TimedOut, why(ipc.KindTimeout, "ran longer than its timeout of %s", time.Duration(r.spec.Timeout))
-	case exit.Signal != "":
-		return ipc.Failed, why(ipc.KindSignaled, "ended by signal %s", exit.Signal)
-	case !slices.Contains(r.spec.SuccessExitCodes, exit.Code):
-		return ipc.Failed, why(ipc.KindExitStatus, "exit status %d", exit.Code)
-	}
-	return ipc.Succeeded, nil
 }
 
 // writeArgs writes the arguments so that only the job's user can read them.

@@ -84,6 +84,8 @@ type WaitingFor struct {
 type JobError struct {
 	Kind    Kind   `json:"kind" doc:"what went wrong, for programs"`
 	Message string `json:"message" doc:"what went wrong, for people"`
+
+	Detail json.RawMessage `json:"detail,omitempty" doc:"what the job itself said of it: the error of its last line on descriptor 3"`
 }
 
 // Progress is the last word of a running job about itself.

@@ -49,7 +49,7 @@ func jobs() map[string]ipc.Job {
 		j.Attempt, j.StartedAt = 2, new(at(1))
 		j.Attempts = []ipc.Attempt{{
 			Number: 1, StartedAt: at(-9), EndedAt: at(-5), ExitCode: new(3), Signal: "SIGTERM",
-			Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 3"},
+			Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 3", Detail: json.RawMessage(`{}`)},
 		}}
 		j.Progress = &ipc.Progress{Percent: new(42.5), Message: "loading rules"}
 		j.Output.Bytes = 100
@@ -58,7 +58,10 @@ func jobs() map[string]ipc.Job {
 		ended(j, "", "")
 		j.ExitCode, j.Result = new(0), json.RawMessage(`{"rules":120}`)
 	})
-	add(ipc.Failed, func(j *ipc.Job) { ended(j, ipc.KindExitStatus, "exit status 3"); j.ExitCode = new(3) })
+	add(ipc.Failed, func(j *ipc.Job) {
+		ended(j, ipc.KindExitStatus, "exit status 3")
+		j.ExitCode, j.Error.Detail = new(3), json.RawMessage(`{"message":"no such rule","rule":7}`)
+	})
 	add(ipc.TimedOut, func(j *ipc.Job) { ended(j, ipc.KindTimeout, "ran longer than 5m0s"); j.Signal = "SIGKILL" })
 	add(ipc.Canceled, func(j *ipc.Job) { ended(j, ipc.KindCanceled, "canceled"); j.Signal = "SIGTERM" })
 	add(ipc.Expired, func(j *ipc.Job) {

@@ -27,6 +27,7 @@ type Handed struct {
 	Percent  *float64        `json:"percent,omitempty"`
 	Message  string          `json:"message,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
+	Failure  json.RawMessage `json:"failure,omitempty"`
 	Line     []byte          `json:"line,omitempty"` // of its progress, not yet ended
 	Skip     bool            `json:"skip,omitempty"`
 	Progress int             `json:"progress_fd"`
@@ -48,7 +49,8 @@ func (p *Process) Detach() (Handed, []*os.File, bool) {
 	<-p.rep.piped
 	r := p.rep
 	r.mu.Lock()
-	h.Percent, h.Message, h.Result, h.Line, h.Skip = r.current.Percent, r.current.Message, r.result, r.line, r.skip
+	h.Percent, h.Message, h.Result, h.Failure = r.current.Percent, r.current.Message, r.result, r.failure
+	h.Line, h.Skip = r.line, r.skip
 	r.over = true
 	r.mu.Unlock()
 	files := []*os.File{p.progress}
@@ -70,7 +72,7 @@ func Resume(h Handed, onUpdate func(Update)) (*Process, error) {
 	p.progress = os.NewFile(uintptr(h.Progress), "progress")
 	p.exit.Started, p.exit.TimedOut, p.left = h.Started, h.TimedOut, h.Left
 	p.rep.current = Update{Percent: h.Percent, Message: h.Message}
-	p.rep.result, p.rep.line, p.rep.skip = h.Result, h.Line, h.Skip
+	p.rep.result, p.rep.failure, p.rep.line, p.rep.skip = h.Result, h.Failure, h.Line, h.Skip
 	if h.Notify >= 0 {
 		if err := unix.SetNonblock(h.Notify, true); err != nil {
 			return nil, err

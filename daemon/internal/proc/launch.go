@@ -67,6 +67,7 @@ type Update struct {
 	Percent       *float64
 	Message       string
 	Result        json.RawMessage
+	Failure       json.RawMessage // why it fails, in the child's own words
 	ExtendTimeout time.Duration
 	Late          bool // its timeout is over, and its kill_mode lets it run on
 }
@@ -81,6 +82,7 @@ type Exit struct {
 	Lost     bool  // its end is not known: who watched it is gone
 	Unborn   bool  // it never started, and may be started again
 	Result   json.RawMessage
+	Failure  json.RawMessage // what the child said of why it fails
 	Started  time.Time
 	Ended    time.Time
 	Progress *ipc.Progress

@@ -133,6 +133,7 @@ type outcome struct {
 	Canceled bool            `json:"canceled,omitempty"`
 	Err      string          `json:"error,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
+	Failure  json.RawMessage `json:"failure,omitempty"`
 	Started  time.Time       `json:"started"`
 	Ended    time.Time       `json:"ended"`
 	Progress *ipc.Progress   `json:"progress,omitempty"`
@@ -156,15 +157,16 @@ func (m Marks) reserve() (*os.File, error) {
 }
 
 // finish writes the end into the reserved file and puts it in place. A large
-// result that does not fit on a full disk is left out: the end is worth more.
+// result or failure that does not fit on a full disk is left out: the end is
+// worth more.
 func (m Marks) finish(f *os.File, e Exit) error {
-	o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.Result, e.Started, e.Ended, e.Progress}
+	o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.Result, e.Failure, e.Started, e.Ended, e.Progress}
 	if e.Err != nil {
 		o.Err = e.Err.Error()
 	}
 	err := fill(f, o)
-	if err != nil && len(o.Result) > 0 {
-		o.Result = nil
+	if err != nil && len(o.Result)+len(o.Failure) > 0 {
+		o.Result, o.Failure = nil, nil
 		err = fill(f, o)
 	}
 	return errors.Join(err, f.Close(), os.Rename(m.status()+".new", m.status()))
@@ -191,7 +193,7 @@ func (m Marks) ended() (Exit, bool) {
 	}
 	e := Exit{
 		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled,
-		Result: o.Result, Started: o.Started, Ended: o.Ended, Progress: o.Progress,
+		Result: o.Result, Failure: o.Failure, Started: o.Started, Ended: o.Ended, Progress: o.Progress,
 	}
 	if o.Err != "" {
 		e.Err = errors.New(o.Err)

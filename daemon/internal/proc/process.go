@@ -104,7 +104,7 @@ func (p *Process) supervise() {
 	}
 	p.judge(status, err)
 	p.rep.finish(p.progress)
-	p.exit.Result, p.exit.Progress = p.rep.last()
+	p.exit.Result, p.exit.Failure, p.exit.Progress = p.rep.last()
 	if p.all != nil {
 		p.all.close()
 	}

@@ -54,7 +54,7 @@ func help(name string) int {
 		forever()
 	case "progress":
 		f := os.NewFile(3, "progress")
-		fmt.Fprintf(f, "10 begin\n%s\n{\"percent\":99,\"message\":\"end\"}\n{\"result\":{\"n\":1}}", strings.Repeat("x", 200_000))
+		fmt.Fprintf(f, "10 begin\n%s\n{\"percent\":99,\"message\":\"end\"}\n{\"error\":{\"code\":7}}\n{\"result\":{\"n\":1}}", strings.Repeat("x", 200_000))
 	case "told": // ends as it is told on standard input
 		fmt.Fprintln(os.NewFile(3, "progress"), "50 waiting")
 		var code int
@@ -164,8 +164,8 @@ func TestStop(t *testing.T) {
 // The last word and the result arrive, an overlong line hangs nothing.
 func TestProgress(t *testing.T) {
 	exit := start(t, launch(t, "progress")).Exit()
-	if string(exit.Result) != `{"n":1}` || exit.Progress == nil || exit.Progress.Message != "end" || *exit.Progress.Percent != 99 {
-		t.Errorf("result %s, progress %+v", exit.Result, exit.Progress)
+	if string(exit.Result) != `{"n":1}` || string(exit.Failure) != `{"code":7}` || exit.Progress == nil || exit.Progress.Message != "end" || *exit.Progress.Percent != 99 {
+		t.Errorf("result %s, failure %s, progress %+v", exit.Result, exit.Failure, exit.Progress)
 	}
 }
 
@@ -220,6 +220,12 @@ func TestParseLine(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+	long := `{"error":"` + strings.Repeat("x", maxFailure) + `"}`
+	for line, want := range map[string]string{`{"error": {"code": 7}}`: `{"code":7}`, `{"error":"text"}`: `"text"`, long: ""} {
+		if u, _ := ParseLine([]byte(line)); string(u.Failure) != want {
+			t.Errorf("%.60q: failure %s, want %s", line, u.Failure, want)
 		}
 	}
 	if u, ok := ParseNotify("STATUS=half\nX_PROGRESS=50\nEXTEND_TIMEOUT_USEC=2000000\n"); !ok || u.Message != "half" || *u.Percent != 50 || u.ExtendTimeout != 2*time.Second {

@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	maxLine   = 64<<10 + 64            // a result of 64 KiB and what is around it
-	maxResult = 64 << 10               // SPEC section 4
-	updateGap = 200 * time.Millisecond // five a second
+	maxLine    = 64<<10 + 64            // a result of 64 KiB and what is around it
+	maxResult  = 64 << 10               // SPEC section 4
+	maxFailure = 16 << 10               // of why it failed
+	updateGap  = 200 * time.Millisecond // five a second
 )
 
 // reporter collects what a child says of itself.
@@ -33,6 +34,7 @@ type reporter struct {
 	current Update
 	said    bool
 	result  json.RawMessage
+	failure json.RawMessage
 	timer   *time.Timer
 	lastAt  time.Time
 	over    bool
@@ -146,6 +148,9 @@ func (r *reporter) merge(u Update) {
 	if u.Result != nil {
 		r.result = u.Result
 	}
+	if u.Failure != nil {
+		r.failure = u.Failure
+	}
 	if u.ExtendTimeout > 0 {
 		select {
 		case r.extend <- u.ExtendTimeout:
@@ -181,15 +186,15 @@ func (r *reporter) tell() {
 	r.onUpdate(u)
 }
 
-// last is the result and the last progress.
-func (r *reporter) last() (json.RawMessage, *ipc.Progress) {
+// last is the result, the failure and the last progress.
+func (r *reporter) last() (result, failure json.RawMessage, p *ipc.Progress) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.result, progressOf(r.current)
+	return r.result, r.failure, progressOf(r.current)
 }
 
 // ParseLine reads one progress line: `42 text`, `42% text`, a JSON object with
-// percent and message or result, or an APT status line. False for any other.
+// percent and message, result or error, or an APT status line. False for any other.
 func ParseLine(line []byte) (Update, bool) {
 	text := strings.TrimSpace(strings.ToValidUTF8(string(line), "�"))
 	switch {
@@ -223,6 +228,7 @@ func parseJSON(line []byte) (Update, bool) {
 		Percent *float64        `json:"percent"`
 		Message string          `json:"message"`
 		Result  json.RawMessage `json:"result"`
+		Error   json.RawMessage `json:"error"`
 	}
 	if json.Unmarshal(line, &o) != nil {
 		return Update{}, false
@@ -231,13 +237,18 @@ func parseJSON(line []byte) (Update, bool) {
 	if o.Percent != nil && *o.Percent >= 0 && *o.Percent <= 100 {
 		u.Percent = o.Percent
 	}
-	if len(o.Result) > 0 && len(o.Result) <= maxResult {
-		var compact bytes.Buffer
-		if json.Compact(&compact, o.Result) == nil {
-			u.Result = compact.Bytes()
-		}
+	u.Result, u.Failure = bounded(o.Result, maxResult), bounded(o.Error, maxFailure)
+	return u, u.Percent != nil || u.Message != "" || u.Result != nil || u.Failure != nil
+}
+
+// bounded is a value without its white space; nil when there is none, or one
+// that is too long.
+func bounded(raw json.RawMessage, most int) json.RawMessage {
+	var compact bytes.Buffer
+	if len(raw) == 0 || len(raw) > most || json.Compact(&compact, raw) != nil {
+		return nil
 	}
-	return u, u.Percent != nil || u.Message != "" || u.Result != nil
+	return compact.Bytes()
 }
 
 // clip bounds a message.

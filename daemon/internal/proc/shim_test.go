@@ -96,7 +96,7 @@ func free(t *testing.T, path string) bool {
 func TestShim(t *testing.T) {
 	r, lock := shimmed(t, launch(t, "progress"), func(Update) {})
 	exit := r.Exit()
-	if exit.Code != 0 || exit.Lost || exit.Unborn || exit.Err != nil || string(exit.Result) != `{"n":1}` ||
+	if exit.Code != 0 || exit.Lost || exit.Unborn || exit.Err != nil || string(exit.Result) != `{"n":1}` || string(exit.Failure) != `{"code":7}` ||
 		exit.Progress == nil || exit.Progress.Message != "end" || exit.Started.IsZero() || exit.Ended.Before(exit.Started) {
 		t.Errorf("%+v", exit)
 	}

@@ -46,7 +46,11 @@ type try struct {
 
 // tried gives the tries of a job with one more.
 func (j *Job) tried(number int32, r *Run) []try {
-	tries := append(slices.Clip(j.Tries), try{number, r.StartedAt, r.EndedAt, r.ExitCode, r.Signal, r.Error})
+	why := r.Error
+	if why != nil { // details are kept of the last attempt only
+		why = &ipc.JobError{Kind: why.Kind, Message: why.Message}
+	}
+	tries := append(slices.Clip(j.Tries), try{number, r.StartedAt, r.EndedAt, r.ExitCode, r.Signal, why})
 	return tries[max(0, len(tries)-maxTries):]
 }
 
