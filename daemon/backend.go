@@ -231,7 +231,7 @@ func (e *engine) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, e
 // problems says what would make the next run fail before it begins.
 func (e *engine) problems(ctx context.Context, spec *dispatchers.Spec) []string {
 	var list []string
-	l, err := launchOf(spec, e.settings.Path)
+	l, err := launchOf(spec, &e.settings)
 	if err != nil {
 		list = append(list, err.Error())
 	} else if _, err := os.Stat(l.Argv[0]); err != nil {

@@ -86,7 +86,7 @@ func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
 
 // foreground starts the child and waits for its end; Ctrl-C stops it.
 func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
-	l, err := launchOf(r.spec, e.settings.Path)
+	l, err := launchOf(r.spec, &e.settings)
 	if err != nil {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
 	}

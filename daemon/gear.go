@@ -31,7 +31,7 @@ func (g gear) discard() {
 
 // gearUp makes the gear of one attempt of a job.
 func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gear {
-	l, err := launchOf(spec, e.settings.Path)
+	l, err := launchOf(spec, &e.settings)
 	if err != nil {
 		return gear{err: err}
 	}

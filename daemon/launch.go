@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -221,10 +222,8 @@ func writeArgs(path string, args json.RawMessage, cred *proc.Credential) error {
 }
 
 // launchOf makes the part of a launch that follows from the definition alone.
-func launchOf(spec *dispatchers.Spec, path string) (proc.Launch, error) {
-	if path == "" {
-		path = defaultPath
-	}
+func launchOf(spec *dispatchers.Spec, settings *dispatchers.Settings) (proc.Launch, error) {
+	path := cmp.Or(settings.Path, defaultPath)
 	l := proc.Launch{
 		Dir: spec.WorkingDirectory, Umask: spec.Umask, KillMode: spec.KillMode, Leftovers: spec.Leftovers,
 		MaxOutput: spec.MaxOutput,
@@ -250,7 +249,7 @@ func launchOf(spec *dispatchers.Spec, path string) (proc.Launch, error) {
 		l.Env = append(l.Env, k+"="+v)
 	}
 	slices.Sort(l.Env)
-	l.Argv, err = argv(spec, path)
+	l.Argv, err = argv(spec, settings, path)
 	if spec.Function {
 		l.Env = append(l.Env, dispatchers.FunctionEnv+"="+spec.Name)
 	}
@@ -258,7 +257,7 @@ func launchOf(spec *dispatchers.Spec, path string) (proc.Launch, error) {
 }
 
 // argv is what is executed: never through a shell, but for script.
-func argv(spec *dispatchers.Spec, path string) ([]string, error) {
+func argv(spec *dispatchers.Spec, settings *dispatchers.Settings, path string) ([]string, error) {
 	switch {
 	case spec.Function:
 		self, err := os.Executable()
@@ -271,11 +270,16 @@ func argv(spec *dispatchers.Spec, path string) ([]string, error) {
 		b.WriteString(spec.Script)
 		return []string{"/bin/sh", "-eu", "-c", b.String(), spec.Name}, nil
 	}
-	full, err := proc.LookPath(spec.Command[0], path)
+	words := spec.Command
+	if spec.PHPClass != "" {
+		words = []string{settings.PHP, "-f", settings.PHPBridge, "--", "run", "--loader=" + settings.PHPLoader, spec.PHPClass}
+		words = append(words, spec.PackageIncludes...)
+	}
+	full, err := proc.LookPath(words[0], path)
 	if err != nil {
 		return nil, err
 	}
-	return append([]string{full}, spec.Command[1:]...), nil
+	return append([]string{full}, words[1:]...), nil
 }
 
 // jobEnv is what the child learns about its job (SPEC section 4). Without an

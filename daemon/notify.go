@@ -100,6 +100,9 @@ func (e *engine) check(ctx context.Context, spec *dispatchers.Spec, req ipc.Noti
 // requirements refuses a run whose packages are missing, or whose includes
 // are missing or could have been written by others.
 func (e *engine) requirements(ctx context.Context, spec *dispatchers.Spec) error {
+	if err := spec.CheckBridge(e.settings.PHPBridge, os.Geteuid()); err != nil {
+		return err
+	}
 	if err := spec.CheckIncludes(os.Geteuid()); err != nil {
 		return err
 	}

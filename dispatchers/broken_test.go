@@ -129,7 +129,7 @@ func TestEncodings(t *testing.T) {
 		var got []string
 		for _, f := range c.Faults {
 			text := strings.TrimPrefix(f.Error(), filepath.Join(root, "etc/a.toml:"))
-			got = append(got, strings.TrimSuffix(text, ` (every dispatcher needs command = ["/path/to/program", …] or script = "…")`))
+			got = append(got, strings.TrimSuffix(text, ` (every dispatcher needs command = ["/path/to/program", …], script = "…" or php_class = "…")`))
 		}
 		if diff := cmp.Diff(tc.want, strings.Join(got, "|")); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tc.text, diff)

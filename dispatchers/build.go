@@ -66,14 +66,14 @@ func (b *builder) operation() {
 		b.report(last, last.keyAt, "keep one of them", "stands beside %s, want exactly one", set[0].path)
 	case len(set) == 0 && !b.function && !b.broken && b.base != nil:
 		f := b.base.fault(0, "command", "is missing")
-		f.Suggestion = `every dispatcher needs command = ["/path/to/program", …] or script = "…"`
+		f.Suggestion = `every dispatcher needs command = ["/path/to/program", …], script = "…" or php_class = "…"`
 		b.faults = append(b.faults, f)
 		b.count++
 	}
 	b.spec.Function = b.function
 	// argv is run as it is: nothing would ever load the includes.
 	if v := b.seen["package_includes"]; v != nil && len(b.spec.PackageIncludes) > 0 && (b.function || b.seen["command"] != nil) {
-		b.report(v, v.keyAt, "use script, or load the files in the program", "works with script only")
+		b.report(v, v.keyAt, "use script or php_class, or load the files in the program", "works with script and php_class only")
 	}
 }
 

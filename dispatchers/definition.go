@@ -21,7 +21,7 @@ func (s *Spec) Definition() map[string]any {
 		"max_output": s.MaxOutput, "retry": s.Retry.definition(),
 	}
 	for key, v := range map[string]string{
-		"description": s.Description, "script": s.Script, "user": s.User, "group": s.Group, "durability": s.Durability,
+		"description": s.Description, "script": s.Script, "php_class": s.PHPClass, "user": s.User, "group": s.Group, "durability": s.Durability,
 	} {
 		if v != "" {
 			m[key] = v

@@ -3,6 +3,7 @@ package dispatchers
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,11 +63,22 @@ func FuzzLoad(f *testing.F) {
 		if err := toml.Unmarshal([]byte(text), &all); err != nil {
 			t.Errorf("is no TOML: %v", err)
 		}
-		if s.Concurrency < 1 || s.QueueTimeout < 0 || s.DebounceMax < s.Debounce || (len(s.Command) == 0) == (s.Script == "") {
+		if s.Concurrency < 1 || s.QueueTimeout < 0 || s.DebounceMax < s.Debounce || operations(s) != 1 {
 			t.Errorf("bad spec passed: %+v", s)
 		}
 		roundTrip(t, s)
 	})
+}
+
+// operations counts what a spec would run.
+func operations(s *Spec) int {
+	n := 0
+	for _, set := range []bool{len(s.Command) > 0, s.Script != "", s.PHPClass != ""} {
+		if set {
+			n++
+		}
+	}
+	return n
 }
 
 // roundTrip writes what is in force as a file: it must mean the same.
@@ -139,11 +151,11 @@ A = "b\u0007"
 `
 	later := newDecoder().laterKeys()
 	for key := range newDecoder().keys(&Spec{}) {
-		if later[key] == nil && key != "command" && key != "cache" && !strings.Contains("\n"+full, "\n"+key+" = ") && !strings.Contains(full, "["+key+"]") {
+		if later[key] == nil && !slices.Contains([]string{"command", "php_class", "cache"}, key) && !strings.Contains("\n"+full, "\n"+key+" = ") && !strings.Contains(full, "["+key+"]") {
 			t.Errorf("the key %s is not tested", key)
 		}
 	}
-	for _, text := range []string{full, `command = ["true", "a b", ""]`, "command = ['true']\n[cache]\nmax_age = '1h'\nstale_ok = false\nformat = 'text'\nmax_size = 5", "command = ['true']\nschedule = 'hourly'\n[cache]"} {
+	for _, text := range []string{full, `command = ["true", "a b", ""]`, "php_class = 'A\\B'\npackage_includes = ['/a']", "command = ['true']\n[cache]\nmax_age = '1h'\nstale_ok = false\nformat = 'text'\nmax_size = 5", "command = ['true']\nschedule = 'hourly'\n[cache]"} {
 		s, faults := merged(text)
 		if s == nil {
 			t.Fatal(faults)

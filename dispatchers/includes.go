@@ -11,7 +11,7 @@ import (
 	"dispatchd/ipc"
 )
 
-// CheckIncludes judges the files that the dispatcher's script is about to load,
+// CheckIncludes judges the files that the dispatcher's script or class is about to load,
 // as Load did: one that was missing then may have come since, from anybody, and
 // one that was there may have been opened to others. The error is an *ipc.Error,
 // KindIncludeMissing for a file that is not there, else KindDispatcherDisabled.
@@ -32,6 +32,27 @@ func (s *Spec) CheckIncludes(trustUID int) error {
 		return e
 	}
 	return nil
+}
+
+// CheckBridge judges the program that runs the class of a dispatcher with
+// php_class, as CheckIncludes does its includes: it is loaded like one.
+func (s *Spec) CheckBridge(path string, trustUID int) error {
+	if s.PHPClass == "" {
+		return nil
+	}
+	err := trust{uid: trustUID}.include(path)
+	if err == nil {
+		return nil
+	}
+	f := fileFault(path, err)
+	e := ipc.Errorf(ipc.KindDispatcherDisabled, "PHP bridge %s: %s", path, f.Message)
+	e.Suggestion = f.Suggestion
+	if errors.Is(err, fs.ErrNotExist) {
+		e = ipc.Errorf(ipc.KindIncludeMissing, "PHP bridge %s: no such file", path)
+		e.Suggestion = "install it, or set php_bridge in dispatchd.toml"
+	}
+	e.Dispatcher = s.Name
+	return e
 }
 
 // include judges a file that a script loads; fs.ErrNotExist when it is missing.

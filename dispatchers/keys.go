@@ -19,6 +19,7 @@ func (d *decoder) keys(s *Spec) map[string]setter {
 		"description":        d.text(&s.Description, oneLine),
 		"command":            d.command(s),
 		"script":             d.text(&s.Script, notBlank),
+		"php_class":          d.text(&s.PHPClass, className),
 		"package_includes":   d.distinct(d.list(&s.PackageIncludes, absolutePath)),
 		"required_packages":  d.distinct(d.list(&s.RequiredPackages, packageName)),
 		"timeout":            d.duration(&s.Timeout, 0),
@@ -185,6 +186,16 @@ func (d *decoder) environment(s *Spec) setter {
 			}
 		}
 	}
+}
+
+// className checks php_class: the name of a class, with or without its namespace.
+func className(s string) string {
+	for part := range strings.SplitSeq(strings.TrimPrefix(s, `\`), `\`) {
+		if !made(part, "a_", "a0_", len(part)) {
+			return "is no name of a PHP class"
+		}
+	}
+	return ""
 }
 
 // oneLine is for what people read in lists.

@@ -15,10 +15,8 @@ import (
 // checked as they will be, and then refused: what is set is never ignored.
 func (d *decoder) laterKeys() map[string]setter {
 	// The values go nowhere: a Spec gets fields for them with their stages.
-	var word string
 	var words []string
 	keys := map[string]setter{
-		"php_class":  d.text(&word, className),
 		"on_success": d.distinct(d.list(&words, dispatcherName)),
 		"on_failure": d.distinct(d.list(&words, dispatcherName)),
 		"arguments":  d.argumentTypes,
@@ -118,16 +116,6 @@ func (d *decoder) bound(v *value) {
 func pattern(s string) string {
 	if _, err := regexp.Compile(s); err != nil {
 		return strings.TrimPrefix(err.Error(), "error parsing regexp: ")
-	}
-	return ""
-}
-
-// className checks php_class: the name of a class with its namespace.
-func className(s string) string {
-	for part := range strings.SplitSeq(strings.TrimPrefix(s, `\`), `\`) {
-		if !made(part, "a_", "a0_", len(part)) {
-			return "is no name of a PHP class"
-		}
 	}
 	return ""
 }

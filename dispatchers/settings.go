@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"dispatchd/ipc"
 )
 
 // Settings are the keys of dispatchd.toml, with all defaults filled in.
@@ -28,6 +30,9 @@ type Settings struct {
 	Path           string // PATH of the jobs, "" = the built-in one
 	PackageManager string
 	MaxConnections int
+	PHP            string // interpreter of php_class, a path or a name to be found in Path
+	PHPBridge      string // program that runs a php_class
+	PHPLoader      string // package, lazy
 }
 
 // DefaultSettings are the settings of a daemon without a file.
@@ -36,6 +41,7 @@ func DefaultSettings() Settings {
 		Durability: "disk", MaxOutstanding: 100_000,
 		HistoryCount: 10_000, HistoryAge: 720 * time.Hour, HistoryBytes: 16 << 20, LogBytes: 64 << 20,
 		LogLevel: "info", LogFormat: "auto", PackageManager: "auto", MaxConnections: 512,
+		PHP: "php", PHPBridge: ipc.PHPBridge(), PHPLoader: "package",
 	}
 }
 
@@ -107,7 +113,19 @@ func (d *decoder) settings(s *Settings) map[string]setter {
 		"path":            d.text(&s.Path, orEmpty(searchPath)),
 		"package_manager": d.choice(&s.PackageManager, "auto", "pkg", "dpkg", "rpm", "apk"),
 		"max_connections": d.integer(&s.MaxConnections, 1, 100_000),
+		"php":             d.text(&s.PHP, program),
+		"php_bridge":      d.text(&s.PHPBridge, absolutePath),
+		"php_loader":      d.choice(&s.PHPLoader, "package", "lazy"),
 	}
+}
+
+// program wants a path or a bare name: never a command line, and nothing below
+// a working directory.
+func program(s string) string {
+	if !filepath.IsAbs(s) && (s == "" || s == "." || s == ".." || strings.ContainsAny(s, "/ \t\n")) {
+		return "want an absolute path or the bare name of a program"
+	}
+	return ""
 }
 
 // orEmpty lets the empty string pass, which means the default.

@@ -26,10 +26,14 @@ history_age = "48h"
 log_bytes = "1 MiB"
 path = "/opt/bin:/bin"
 package_manager = "dpkg"
+php = "/opt/bin/php"
+php_bridge = "/opt/bridge.php"
+php_loader = "lazy"
 `)
 	want := DefaultSettings()
 	want.SocketGroup, want.Durability, want.MaxRunning, want.HistoryAge = "wheel", "relaxed", 4, 48*time.Hour
 	want.LogBytes, want.Path, want.PackageManager = 1<<20, "/opt/bin:/bin", "dpkg"
+	want.PHP, want.PHPBridge, want.PHPLoader = "/opt/bin/php", "/opt/bridge.php", "lazy"
 	got, faults = LoadSettings(path)
 	if diff := cmp.Diff(want, got); diff != "" || len(faults) > 0 {
 		t.Errorf("%v\n%s", faults, diff)
@@ -44,6 +48,8 @@ max_connections = 0
 path = "/bin:bin"
 log_level = "verbose"
 history_age = 5
+php = "bin/php"
+php_bridge = "bridge.php"
 x = [`)
 	_, faults := LoadSettings(path)
 	var got []string
@@ -56,7 +62,9 @@ x = [`)
 		"dispatchd.toml:3:8: path: want absolute directories with colons between",
 		`dispatchd.toml:4:13: log_level: "verbose" is not one of debug, info, warn, error`,
 		"dispatchd.toml:5:15: history_age: 5s is too short, want at least 1m",
-		"dispatchd.toml:6:5: TOML: array is incomplete",
+		"dispatchd.toml:6:7: php: want an absolute path or the bare name of a program",
+		"dispatchd.toml:7:14: php_bridge: want an absolute path",
+		"dispatchd.toml:8:5: TOML: array is incomplete",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -28,8 +28,9 @@ type Spec struct {
 	DropIns     []string // files merged over it, in their order
 	Description string
 
-	Command          []string // argv; exactly one of Command, Script, Function
+	Command          []string // argv; exactly one of Command, Script, PHPClass, Function
 	Script           string   // text for /bin/sh -eu
+	PHPClass         string   // run by the PHP bridge
 	Function         bool     // a Go function of the daemon's own program
 	PackageIncludes  []string
 	RequiredPackages []string

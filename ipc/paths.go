@@ -54,6 +54,15 @@ func SystemPaths() Paths {
 	}
 }
 
+// PHPBridge is where the package puts the program that runs the PHP class of a
+// dispatcher.
+func PHPBridge() string {
+	if runtime.GOOS == "freebsd" {
+		return "/usr/local/share/dispatchd/php/bridge.php"
+	}
+	return "/usr/lib/dispatchd/php/bridge.php"
+}
+
 // UserPaths are the XDG directories of an unprivileged user.
 func UserPaths() Paths {
 	home, _ := os.UserHomeDir()
