@@ -56,7 +56,7 @@ func (a *app) verbs() []*cobra.Command {
 		a.cancelVerb(), a.retryVerb(), a.whyVerb(),
 		a.pauseVerb(true), a.pauseVerb(false), a.drainVerb(), a.undrainVerb(), a.reloadVerb(), a.upgradeVerb(),
 		a.lockVerb(), a.locksVerb(), a.scheduleVerb(), a.cacheVerb(), a.cacheRefreshVerb(true),
-		a.checkVerb(), a.doctorVerb(), a.openapiVerb(), a.completionVerb(), a.versionVerb(),
+		a.checkVerb(), a.importVerb(), a.doctorVerb(), a.openapiVerb(), a.completionVerb(), a.versionVerb(),
 	}
 }
 

@@ -6,6 +6,7 @@
  *
  *   php bridge.php run [--loader=package|lazy] CLASS [INCLUDE...]
  *   php bridge.php describe [--src=DIR]
+ *   php bridge.php import --dir=DIR [--known=DIR] [--src=DIR]
  *
  * run reads the arguments as JSON from standard input: an object gives named
  * arguments, a list positional ones, an object with the keys 0, 1, ... both. It
@@ -15,7 +16,8 @@
  * code, message and trace.
  *
  * describe prints what every class says of itself, as JSON: timeout, max_queue,
- * schedule, packages, includes. It loads nothing of pfSense.
+ * schedule, packages, includes. It loads nothing of pfSense. import writes it
+ * down as definitions, where there is none of that name yet.
  *
  * The exit status:
  *    0  done
@@ -24,6 +26,7 @@
  *   69  there is no such class, or a package or file that it needs is missing
  *   70  the class failed: an exception
  *   75  not now: the class says so (503), or its data cannot be kept
+ *   78  import: some files have no class that works
  *  255  a fatal error of PHP, or one that the class exits with itself
  *
  * Needs PHP 8.2 or later and no extension that is not always there.
@@ -388,11 +391,12 @@ function main(array $words): ?Task {
     if ($verb === 'run') {
         return new Task($words);
     }
-    require_once __DIR__ . '/describe.php';
+    require_once __DIR__ . '/import.php';
     match ($verb) {
         'describe' => describe($words),
         'describe-files' => describe_files((string) array_shift($words), $words),
-        default => throw new Refusal('usage: bridge.php run|describe ...', USAGE),
+        'import' => import($words),
+        default => throw new Refusal('usage: bridge.php run|describe|import ...', USAGE),
     };
     return null;
 }

@@ -73,16 +73,8 @@ function package_dir(string $src): string {
     throw new Refusal("$src: neither the package's files nor a checkout of it", UNAVAILABLE);
 }
 
-/** describe: every class of the package. One that does not compile is named. */
-function describe(array $words): void {
-    $src = '';
-    if (str_starts_with($words[0] ?? '', '--src=')) {
-        $src = substr(array_shift($words), strlen('--src='));
-    }
-    if ($words !== []) {
-        throw new Refusal('usage: bridge.php describe [--src=DIR]', USAGE);
-    }
-    $dir = package_dir($src);
+/** Every class below a directory. One that does not compile is named. */
+function classes_of(string $dir): array {
     $left = array_merge(glob("$dir/Dispatchers/*.inc") ?: [], glob("$dir/Caches/*.inc") ?: []);
     $classes = $broken = [];
     // Some errors end PHP itself: it is started again for the files behind.
@@ -100,5 +92,18 @@ function describe(array $words): void {
             isset($told['error']) ? $broken[] = $told : (isset($told['class']) ? $classes[] = $told : null);
         }
     }
-    print json_encode(['php' => PHP_VERSION, 'dir' => $dir, 'classes' => $classes, 'broken' => $broken], JSON_UNESCAPED_SLASHES | JSON_PRETTY_PRINT) . "\n";
+    return ['classes' => $classes, 'broken' => $broken];
+}
+
+/** describe: every class of the package, as JSON. */
+function describe(array $words): void {
+    $src = '';
+    if (str_starts_with($words[0] ?? '', '--src=')) {
+        $src = substr(array_shift($words), strlen('--src='));
+    }
+    if ($words !== []) {
+        throw new Refusal('usage: bridge.php describe [--src=DIR]', USAGE);
+    }
+    $dir = package_dir($src);
+    print json_encode(['php' => PHP_VERSION, 'dir' => $dir] + classes_of($dir), JSON_UNESCAPED_SLASHES | JSON_PRETTY_PRINT) . "\n";
 }
