@@ -85,11 +85,13 @@ func (s Settings) Differing(o Settings) []string {
 	return keys
 }
 
-// keyOf is the key that a field of Settings has in the file.
+// keyOf is the key that a field of Settings has in the file: LogBytes is
+// log_bytes, PHPBridge php_bridge.
 func keyOf(field string) string {
 	var key strings.Builder
 	for i, c := range field {
-		if unicode.IsUpper(c) && i > 0 {
+		next := i+1 < len(field) && unicode.IsLower(rune(field[i+1]))
+		if i > 0 && unicode.IsUpper(c) && (next || unicode.IsLower(rune(field[i-1]))) {
 			key.WriteByte('_')
 		}
 		key.WriteRune(unicode.ToLower(c))

@@ -20,6 +20,9 @@ type request struct {
 	printID    bool
 	exitStatus bool
 	pidfile    string
+	timeout    time.Duration // 0 = the dispatcher's own alone
+	patient    bool
+	instead    []string // what to become where the daemon cannot do it
 }
 
 // keyFlag and exitStatusFlag are common to several verbs.

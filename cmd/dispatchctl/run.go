@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 )
 
 // runVerb asks for a run, follows its output and waits for its end. The
@@ -20,19 +21,37 @@ import (
 func (a *app) runVerb(original bool) *cobra.Command {
 	r := &request{}
 	cmd := &cobra.Command{
-		Use: "run NAME [JSON|-]", Short: "Ask for a run, follow its output, wait for its end",
+		Use: "run NAME [JSON|-] [-- CMD...]", Short: "Ask for a run, follow its output, wait for its end",
 		Long: `run asks for one run of a dispatcher, copies its output to standard output as it comes, and
 ends as the job does. Ctrl-C ends this command only; the job goes on. With --json it
-prints the ended job instead of the output.`,
-		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.names,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd, r, args) },
+prints the ended job instead of the output.
+
+For programs that used to start the operation themselves: where no daemon answers, or it
+does not know the dispatcher, run becomes CMD. With --patient it waits until there is
+room in the queue. With --timeout it cancels the job when that has run so long; where the
+dispatcher has no timeout, or must never be killed, that is left to it.`,
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.names,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+				args, r.instead = args[:dash], args[dash:]
+			}
+			if len(args) < 1 || len(args) > 2 {
+				return console.Usage("usage: "+cmd.UseLine(), "run: want a dispatcher and at most one JSON text")
+			}
+			if len(r.instead) > 0 && lookPath(r.instead[0]) == "" {
+				return console.Usage("check its name and PATH; nothing was asked for", "run: no command %q is found", r.instead[0])
+			}
+			return a.run(cmd, r, args)
+		},
 	}
 	if original {
-		cmd.Use, cmd.Hidden = "notifydispatcher NAME [JSON|-]", true
+		cmd.Use, cmd.Hidden = "notifydispatcher NAME [JSON|-] [-- CMD...]", true
 	}
 	r.keyFlag(cmd)
 	r.exitStatusFlag(cmd)
 	cmd.Flags().StringVar(&r.pidfile, "pidfile", "", "keep this command's process id in `FILE` until the job has ended")
+	cmd.Flags().DurationVar(&r.timeout, "timeout", 0, "cancel the job when it has run `DUR`")
+	cmd.Flags().BoolVar(&r.patient, "patient", false, "where the queue is full or the daemon drains, wait and ask again")
 	return cmd
 }
 
@@ -45,12 +64,15 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 		}
 		defer removePID(r.pidfile)
 	}
-	n, err := a.ask(cmd.Context(), r, args)
+	n, err := a.askPatiently(cmd.Context(), r, args)
 	if err != nil {
-		return err
+		return a.instead(r, err)
 	}
 	a.onInterruptOf(n.ID)
 	a.talk("%s", n.Words())
+	if r.timeout > 0 {
+		defer a.cancelAfter(cmd.Context(), n.ID, r.timeout)()
+	}
 	if !a.json {
 		defer a.explainLater(cmd.Context(), n.ID)()
 		if err := a.copyLog(cmd.Context(), n.ID, true); err != nil {

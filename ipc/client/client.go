@@ -37,6 +37,10 @@ const maxAnswer = 1 << 30
 // be used on.
 func (c *Client) Close() { c.client().CloseIdleConnections() }
 
+// Reached reports whether a connection was ever made: if not, no daemon has seen
+// anything of what was asked.
+func (c *Client) Reached() bool { return c.reached.Load() }
+
 // socket is where the daemon listens.
 func (c *Client) socket() string {
 	if c.Socket != "" {

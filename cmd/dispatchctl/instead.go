@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"dispatchd/ipc"
+)
+
+const (
+	// longestPause is how long a patient run waits before it asks a full queue
+	// again: the daemon's estimate may be much later than the first free place.
+	longestPause = 2 * time.Second
+	// absence is how long it takes a daemon that is being restarted to be back.
+	absence = 3 * time.Second
+)
+
+// askPatiently asks for a run. Where there is no room, or a daemon seems to be
+// on its way, it asks again if it is told to be patient.
+func (a *app) askPatiently(ctx context.Context, r *request, args []string) (ipc.Notified, error) {
+	since, said := time.Now(), false
+	for {
+		n, err := a.ask(ctx, r, args)
+		p, typed := errors.AsType[*ipc.Error](err)
+		if !r.patient || !typed || !mayPass(p, since) {
+			return n, err
+		}
+		if !said {
+			a.talk("%s; waiting", p)
+			said = true
+		}
+		timer := time.NewTimer(min(max(time.Duration(p.RetryAfter)*time.Second, longestPause/10), longestPause))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return n, err
+		}
+	}
+}
+
+// mayPass reports whether an error is likely to be over soon.
+func mayPass(p *ipc.Error, since time.Time) bool {
+	switch p.Kind {
+	case ipc.KindQueueFull, ipc.KindDraining, ipc.KindTooManyConnections:
+		return true
+	case ipc.KindUnavailable:
+		return time.Since(since) < absence
+	}
+	return false
+}
+
+// instead becomes the other command where a daemon never had the request: none
+// answers, or it does not know the dispatcher. Any other error is the caller's:
+// a job could be lost by it, or done twice.
+func (a *app) instead(r *request, err error) error {
+	p, typed := errors.AsType[*ipc.Error](err)
+	absent := typed && p.Kind == ipc.KindUnavailable && !a.api().Reached()
+	unknown := typed && p.Kind == ipc.KindDispatcherUnknown
+	if len(r.instead) == 0 || !absent && !unknown {
+		return err
+	}
+	path := lookPath(r.instead[0])
+	a.talk("%s; running %s instead", err, r.instead[0])
+	if r.pidfile != "" {
+		removePID(r.pidfile)
+	}
+	return fmt.Errorf("%s: %w", path, syscall.Exec(path, r.instead, os.Environ()))
+}
+
+// cancelAfter cancels a job when an attempt of it has run this long. The
+// function that it gives ends the watch.
+func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		job, late := a.runsLonger(ctx, id, limit)
+		switch {
+		case late && a.mayEnd(ctx, job.Dispatcher):
+			a.talk("job %s has run %s: canceling it", id, limit)
+			_, _ = a.api().Cancel(ctx, id) // an end that came just before is as good
+		case late:
+			a.talk("job %s has run %s, and goes on: %s has no timeout", id, limit, job.Dispatcher)
+		}
+	}()
+	return func() {
+		cancel()
+		<-over
+	}
+}
+
+// runsLonger waits until a job has run for this long; false when it ended
+// before. A job that is queued now cannot have run so long before limit is over.
+func (a *app) runsLonger(ctx context.Context, id string, limit time.Duration) (ipc.Job, bool) {
+	for {
+		left := limit
+		job, err := a.api().Job(ctx, id)
+		if err != nil || job.State.Final() {
+			return job, false
+		}
+		if job.State == ipc.Running && job.StartedAt != nil {
+			if left = limit - time.Since(*job.StartedAt); left <= 0 {
+				return job, true
+			}
+		}
+		waiting, cancel := context.WithTimeout(ctx, left)
+		job, err = a.api().Await(waiting, id)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return job, false
+		}
+	}
+}
+
+// mayEnd reports whether a dispatcher's jobs may be ended for their time at all.
+func (a *app) mayEnd(ctx context.Context, name string) bool {
+	d, err := a.api().Dispatcher(ctx, name)
+	return err == nil && d.Definition["kill_mode"] != "none" && d.Definition["timeout"] != "0s"
+}

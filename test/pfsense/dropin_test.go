@@ -1,0 +1,135 @@
+package pfsense
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"dispatchd/ipc"
+)
+
+// dispatch starts dispatch.sh as the package does. Both paths are of the box.
+func (b *box) dispatch(env []string, class, pidFile, timeout, args string) *exec.Cmd {
+	b.t.Helper()
+	cmd := exec.CommandContext(b.t.Context(), "sh", filepath.Join(source, "dispatch.sh"), class, pidFile, timeout, args)
+	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.client.Socket, "DISPATCHCTL="+program("dispatchctl")), env...)
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	return cmd
+}
+
+// ended waits for a command and gives its exit status.
+func ended(cmd *exec.Cmd) int {
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode()
+}
+
+// jobs are the jobs of a dispatcher, newest first.
+func (b *box) jobs(name string) []ipc.Job {
+	b.t.Helper()
+	all, err := b.client.Jobs(b.t.Context(), ipc.JobFilter{Dispatcher: name})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return all
+}
+
+// gatedFile is a dispatcher that says when it runs and goes on when it is told.
+const gatedFile = "script = 'echo up > $BOX/up; read x < $BOX/gate'\n"
+
+// gates makes the fifos of gatedFile.
+func (b *box) gates() {
+	b.t.Helper()
+	for _, name := range []string{"up", "gate"} {
+		if err := syscall.Mkfifo(b.path(name), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+// read reads a file of the box; of a fifo when somebody writes.
+func (b *box) read(name string) string {
+	b.t.Helper()
+	text, err := os.ReadFile(b.path(name))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// An entry is one process with the id that the package knows, as long as its
+// job is there; the pid file goes with it.
+func TestDropIn(t *testing.T) {
+	b := newBox(t, map[string]string{"gated": gatedFile, "echo": `php_class = "EchoDispatcher"`})
+	b.gates()
+	pid := b.path("a.pid")
+	cmd := b.dispatch(nil, "gated", pid, "300", "[]")
+	b.read("up")
+	if got := strings.TrimSpace(b.read("a.pid")); got != fmt.Sprint(cmd.Process.Pid) {
+		t.Errorf("the pid file says %s, the process is %d", got, cmd.Process.Pid)
+	}
+	b.write("gate", "go\n")
+	if code := ended(cmd); code != 0 || len(b.jobs("gated")) != 1 || len(b.jobs("gated")[0].Arguments) > 0 {
+		t.Errorf("exit %d, jobs %+v", code, b.jobs("gated"))
+	}
+	if _, err := os.Stat(pid); err == nil {
+		t.Error("the pid file is left")
+	}
+	// A timeout ends the run, and time in the queue is none of it.
+	first := b.dispatch(nil, "gated", b.path("c.pid"), "1", `{"n":1}`)
+	b.read("up")
+	second := b.dispatch(nil, "gated", b.path("d.pid"), "60", `{"n":2}`)
+	if code := ended(first); code != 125 {
+		t.Errorf("exit %d after its timeout", code)
+	}
+	b.read("up")
+	b.write("gate", "go\n")
+	if code := ended(second); code != 0 {
+		t.Errorf("the second entry: exit %d", code)
+	}
+	for _, args := range []string{`{"text":"it's \"quoted\" $(x) 100% ü😀 a  b"}`, `["` + strings.Repeat("a b ", 25<<10) + `"]`} {
+		if code := ended(b.dispatch(nil, "echo", b.path("e.pid"), "300", args)); code != 0 {
+			t.Errorf("exit %d", code)
+		}
+		if got := b.jobs("echo")[0]; string(got.Arguments) != args || got.State != ipc.Succeeded {
+			t.Errorf("%s with %.100s", got.State, got.Arguments)
+		}
+	}
+}
+
+// Where no daemon answers or it does not know the class, the package's own
+// runner is started, with its arguments in one piece.
+func TestDropInOldWay(t *testing.T) {
+	b := newBox(t, map[string]string{"gated": gatedFile})
+	b.write("bin/php", "#!/bin/sh\nprintf '<%s>' \"$@\" >>$OUT\n[ -z \"${DISPATCHD_OLD_WAY:-}\" ] || echo leaked >>$OUT\n")
+	if err := os.Chmod(b.path("bin/php"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const manage = "</usr/local/pkg/RESTAPI/.resources/scripts/manage.php>"
+	for _, c := range []struct{ class, socket, args string }{
+		{"Unknown", b.client.Socket, `{"a":"b  c's"}`},
+		{"gated", b.path("no.sock"), `{"a":"b  c's"}`},
+		{"gated", b.path("no.sock"), ""},
+	} {
+		pid := b.path("x.pid")
+		b.write("x.pid", "1\n")
+		env := []string{"PATH=" + b.path("bin") + ":" + os.Getenv("PATH"), "OUT=" + b.path("out"), ipc.SocketEnv + "=" + c.socket}
+		if code := ended(b.dispatch(env, c.class, pid, "10", c.args)); code != 0 {
+			t.Errorf("%s: exit %d", c.class, code)
+		}
+		if got, want := b.read("out"), "<-f>"+manage+"<notifydispatcher><"+c.class+"><"+c.args+">"; got != want {
+			t.Errorf("the old way got %s, want %s", got, want)
+		}
+		if _, err := os.Stat(pid); err == nil {
+			t.Error("the pid file is left")
+		}
+		if err := os.Remove(b.path("out")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
