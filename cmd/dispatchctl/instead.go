@@ -56,7 +56,8 @@ func mayPass(p *ipc.Error, since time.Time) bool {
 
 // instead becomes the other command where a daemon never had the request: none
 // answers, or it does not know the dispatcher. Any other error is the caller's:
-// a job could be lost by it, or done twice.
+// a job could be lost by it, or done twice. A pid file stays true, it is the same
+// process; to remove it is up to the other command.
 func (a *app) instead(r *request, err error) error {
 	p, typed := errors.AsType[*ipc.Error](err)
 	absent := typed && p.Kind == ipc.KindUnavailable && !a.api().Reached()
@@ -66,9 +67,6 @@ func (a *app) instead(r *request, err error) error {
 	}
 	path := lookPath(r.instead[0])
 	a.talk("%s; running %s instead", err, r.instead[0])
-	if r.pidfile != "" {
-		removePID(r.pidfile)
-	}
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, r.instead, os.Environ()))
 }
 

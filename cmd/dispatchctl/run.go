@@ -27,9 +27,9 @@ ends as the job does. Ctrl-C ends this command only; the job goes on. With --jso
 prints the ended job instead of the output.
 
 For programs that used to start the operation themselves: where no daemon answers, or it
-does not know the dispatcher, run becomes CMD. With --patient it waits until there is
-room in the queue. With --timeout it cancels the job when that has run so long; where the
-dispatcher has no timeout, or must never be killed, that is left to it.`,
+does not know the dispatcher, run becomes CMD, to which the pid file is left. --patient
+waits until there is room in the queue. --timeout cancels the job when it has run so long;
+where the dispatcher has no timeout, or must never be killed, that is left to it.`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
