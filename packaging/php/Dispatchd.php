@@ -168,6 +168,16 @@ final class Client {
         return str_contains($header['content-type'] ?? '', 'json') ? self::decode($body) : $body;
     }
 
+    /** Where the daemon is looked for. */
+    public function socket(): string {
+        return $this->socket;
+    }
+
+    /** Reports whether a daemon was ever there: if not, it has seen nothing of what was asked. */
+    public function reached(): bool {
+        return $this->reached;
+    }
+
     /** Reports whether a job has reached its final state. */
     public static function ended(array $job): bool {
         return !in_array($job['state'] ?? '', ['queued', 'running'], true);
@@ -234,6 +244,7 @@ final class Client {
         ]);
         $text = curl_exec($this->curl);
         if (!is_string($text)) {
+            $this->reached = $this->reached || curl_errno($this->curl) !== CURLE_COULDNT_CONNECT;
             throw $this->unreachable(curl_error($this->curl));
         }
         return [(int) curl_getinfo($this->curl, CURLINFO_RESPONSE_CODE), $got, $text];

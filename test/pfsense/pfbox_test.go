@@ -119,6 +119,19 @@ func whole(t *testing.T, src string) string {
 	return b.dir
 }
 
+// hook puts the box's copy of the package on the daemon.
+func (p *pfbox) hook() {
+	p.t.Helper()
+	const files = "pfSense-pkg-RESTAPI/files"
+	b := &box{t: p.t, dir: p.t.TempDir()}
+	b.copyTree(filepath.Join(p.src, files), files)
+	p.src = b.dir
+	(&box{t: p.t, dir: p.path("tmp/dd")}).copyTree("../../packaging/php", "php")
+	if out, code := hook(p.t, "install", b.path(files+"/usr/local/pkg/RESTAPI"), "--native=/tmp/dd/php/Native.php"); code != 0 {
+		p.t.Fatal(out)
+	}
+}
+
 // programs is a directory with our programs, and a curl that needs no network.
 func (p *pfbox) programs() {
 	p.t.Helper()

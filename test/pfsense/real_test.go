@@ -224,3 +224,40 @@ func TestRealNoStaleLock(t *testing.T) {
 		t.Errorf("left behind: %s", left)
 	}
 }
+
+// Hooked, the package spawns no process of its own: its models' calls become
+// jobs, and a burst of them runs one after the other.
+func TestRealNative(t *testing.T) {
+	p := newPFBox(t, "lazy", packages+"export PFSTUB_SLEEP=0.2\n")
+	p.dropIn = false
+	p.hook()
+	p.start()
+	const each = 24
+	loop := fmt.Sprintf("for i in $(seq %d); do php -r \"$SPAWN\" & done; wait", each)
+	out, err := p.run([]string{"SPAWN=" + spawn, "CLASS=FirewallApplyDispatcher"}, "bash", "-c", loop)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p.settle()
+	jobs := p.jobs("FirewallApplyDispatcher")
+	asked := 0
+	for _, j := range jobs {
+		asked += 1 + j.CoalescedCount
+		if j.State != ipc.Succeeded {
+			t.Errorf("%s: %s %+v", j.ID, j.State, j.Error)
+		}
+	}
+	overlaps, ends := tally(p.calls("filter_configure_sync"))
+	if asked != each || overlaps > 0 || ends != len(jobs) || strings.Count(out, "\n") != each {
+		t.Errorf("%d asked for, %d jobs, %d runs, %d overlaps:\n%s", asked, len(jobs), ends, overlaps, out)
+	}
+	t.Logf("%d spawns at a time: %d runs, 0 lost, %d overlaps", each, ends, overlaps)
+	out, err = p.run([]string{"CLASS=FirewallApplyDispatcher", `ARGS={"certificate":"it's \"a b\" ü"}`}, "php", "-r", spawn)
+	if got := p.jobs("FirewallApplyDispatcher"); err != nil || string(got[0].Arguments) != `{"certificate":"it's \"a b\" ü"}` {
+		t.Errorf("%v %s: %+v", err, out, got)
+	}
+	out, err = p.run([]string{"CLASS=WireGuardApplyDispatcher"}, "php", "-r", spawn)
+	if err != nil || strings.TrimSpace(out) != "424 DISPATCHER_MISSING_REQUIRED_PACKAGE" {
+		t.Errorf("%v %s", err, out)
+	}
+}
