@@ -114,7 +114,7 @@ func whole(t *testing.T, src string) string {
 	b := &box{t: t, dir: t.TempDir()}
 	b.copyTree(filepath.Join(src, "pfSense-pkg-RESTAPI", "files"), "pfSense-pkg-RESTAPI/files")
 	b.write(resources+"/vendor/README", "")
-	for _, name := range strings.Fields("JWT JWK Key CachedKeySet JWTExceptionWithPayloadInterface ExpiredException SignatureInvalidException BeforeValidException") {
+	for name := range strings.FieldsSeq("JWT JWK Key CachedKeySet JWTExceptionWithPayloadInterface ExpiredException SignatureInvalidException BeforeValidException") {
 		b.write(resources+"/includes/firebase/php-jwt/src/"+name+".php", lacking)
 	}
 	return b.dir
