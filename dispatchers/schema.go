@@ -25,7 +25,9 @@ func FileSchema() Schema {
 	}
 	s := schemaOf(keys)
 	s.head("A dispatcher's file", "One named long-running operation of dispatchd. Its name is the file's.")
-	s["not"] = Schema{"required": []string{"command", "script"}}
+	s["not"] = Schema{"anyOf": []Schema{
+		{"required": []string{"command", "script"}}, {"required": []string{"command", "php_class"}}, {"required": []string{"script", "php_class"}},
+	}}
 	spec := defaults("NAME")
 	spec.Schedule = []string{"daily"} // the keys beside it have their defaults then
 	spec.finish()
@@ -111,5 +113,6 @@ func (s Settings) definition() map[string]any {
 		"socket_group": s.SocketGroup, "durability": s.Durability, "max_running": s.MaxRunning, "max_outstanding": s.MaxOutstanding,
 		"history_count": s.HistoryCount, "history_age": durationText(s.HistoryAge), "history_bytes": s.HistoryBytes, "log_bytes": s.LogBytes,
 		"log_level": s.LogLevel, "log_format": s.LogFormat, "path": s.Path, "package_manager": s.PackageManager, "max_connections": s.MaxConnections,
+		"php": s.PHP, "php_loader": s.PHPLoader, // the bridge is elsewhere on each platform
 	}
 }

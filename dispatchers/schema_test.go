@@ -96,7 +96,7 @@ func TestSchemaRefuses(t *testing.T) {
 		"scrpt = 'x'", "script = 1", "timeout = '5 minutes'", "timeout = -1", "command = 'x'", "command = []", "kill_mode = 'all'",
 		"max_queue = -1", "concurrency = 0", "umask = '9'", "max_output = '3 kB'", "success_exit_codes = [256]", "success_exit_codes = []",
 		"schedule = []", "coalesce = 'yes'", "coalesce_key = ['a', 'a']", "locks.exclsive = ['a']", "environment = { A = 1 }",
-		"retry = 3", "cache.format = 'xml'", "script = 'x'\ncommand = ['x']", "limits.memory = 5",
+		"retry = 3", "cache.format = 'xml'", "script = 'x'\ncommand = ['x']", "script = 'x'\nphp_class = 'A'", "php_class = 'A'\ncommand = ['x']", "php_class = 1", "limits.memory = 5",
 	} {
 		if err := fits(s, text); err == nil {
 			t.Errorf("taken: %s", text)

@@ -7,7 +7,8 @@ func fileWords() map[string]string {
 		"description":        "One line for people.",
 		"command":            "What is run: a program and its arguments, without a shell.",
 		"script":             "Text run by /bin/sh -eu.",
-		"package_includes":   "Files that are sourced before the script. A missing one refuses the job (include_missing).",
+		"php_class":          "A class that the PHP bridge runs, with or without its namespace.",
+		"package_includes":   "Files that are loaded before the script or the class. A missing one refuses the job (include_missing).",
 		"required_packages":  "Packages that must be installed. A missing one refuses the job (package_missing).",
 		"timeout":            "Run time of one attempt; 0 = none. It starts when the child starts.",
 		"queue_timeout":      "Longest wait in the queue; then the job has expired. 0 = none, default = timeout.",
@@ -67,6 +68,9 @@ func settingsWords() map[string]string {
 		"log_format":      "Where and how is logged; auto: colours on a terminal, systemd's journal where it takes standard error, else text.",
 		"path":            "PATH of the jobs; empty = the built-in one.",
 		"package_manager": "Whom required_packages are asked of.",
+		"php":             "The PHP interpreter of php_class: a path, or a name to be found in path.",
+		"php_bridge":      "The program that runs a php_class; the default is where the package puts it.",
+		"php_loader":      "How a php_class is found: package loads all classes as the REST API package does, lazy each when it is used.",
 		"max_connections": "Open connections to the socket; a request above is refused.",
 	}
 }

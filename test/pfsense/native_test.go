@@ -150,7 +150,7 @@ func TestNative(t *testing.T) {
 	b.gates()
 	dir, sum := nativeStandIn(t)
 	native := b.path("php/Native.php")
-	b.copyTree("../../packaging/php", "php")
+	b.phpClient()
 	if out, code := hook(t, "install", dir, "--accept="+sum, "--native="+native); code != 0 {
 		t.Fatal(out)
 	}

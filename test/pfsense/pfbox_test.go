@@ -127,7 +127,7 @@ func (p *pfbox) hook() {
 	b := &box{t: p.t, dir: p.t.TempDir()}
 	b.copyTree(filepath.Join(p.src, files), files)
 	p.src = b.dir
-	(&box{t: p.t, dir: p.path("tmp/dd")}).copyTree("../../packaging/php", "php")
+	(&box{t: p.t, dir: p.path("tmp/dd")}).phpClient()
 	if out, code := hook(p.t, "install", b.path(files+"/usr/local/pkg/RESTAPI"), "--native=/tmp/dd/php/Native.php"); code != 0 {
 		p.t.Fatal(out)
 	}

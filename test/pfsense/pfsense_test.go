@@ -128,6 +128,16 @@ func (b *box) copyTree(from, to string) {
 	}
 }
 
+// phpClient puts the PHP client beside the bridge, as the package does.
+func (b *box) phpClient() {
+	b.t.Helper()
+	text, err := os.ReadFile("../../packaging/php/Dispatchd.php")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.write("php/Dispatchd.php", string(text))
+}
+
 // start starts the daemon and returns when it says that it is ready.
 func (b *box) start() {
 	b.t.Helper()
