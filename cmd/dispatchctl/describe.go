@@ -130,6 +130,9 @@ func workLines(job ipc.Job) []line {
 	if len(job.Result) > 0 {
 		lines = append(lines, line{"result", string(job.Result)})
 	}
+	if job.Error != nil && len(job.Error.Detail) > 0 {
+		lines = append(lines, line{"detail", string(job.Error.Detail)})
+	}
 	text := fmt.Sprintf("%d bytes", job.Output.Bytes)
 	if job.Output.Dropped > 0 {
 		text += fmt.Sprintf(", %d of them left out of the middle", job.Output.Dropped)

@@ -88,6 +88,7 @@ func pss(pid int) float64 {
 
 // Ten entries that are queued: what they cost in each mode, in one test.
 func TestRealQueueCost(t *testing.T) {
+	needPFBox(t)
 	cost := map[mode]float64{}
 	for _, m := range []mode{original, dropIn, native} {
 		t.Run(string(m), func(t *testing.T) {

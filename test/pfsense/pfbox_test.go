@@ -42,15 +42,22 @@ type pfbox struct {
 	client *client.Client
 }
 
-// newPFBox makes a state with the definitions that are shipped. env is shell
-// text that each PHP of a job reads first.
-func newPFBox(t *testing.T, loader, env string) *pfbox {
+// needPFBox gives the checkout of the package, or skips.
+func needPFBox(t *testing.T) string {
 	t.Helper()
 	needPHP(t)
 	src := os.Getenv("PFREST_SRC")
 	if src == "" || os.Getenv("PFBOX") == "" {
 		t.Skip("PFREST_SRC names no checkout of the REST API package, or PFBOX no program to run it in")
 	}
+	return src
+}
+
+// newPFBox makes a state with the definitions that are shipped. env is shell
+// text that each PHP of a job reads first.
+func newPFBox(t *testing.T, loader, env string) *pfbox {
+	t.Helper()
+	src := needPFBox(t)
 	state, err := os.MkdirTemp("/tmp", "pfb-")
 	if err != nil {
 		t.Fatal(err)
