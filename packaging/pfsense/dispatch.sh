@@ -18,6 +18,17 @@
 pid_file=$2
 manage=/usr/local/pkg/RESTAPI/.resources/scripts/manage.php
 
+# Release 2.10.0 takes a command apart at its quotes before it runs it:
+# arguments with a single quote come in pieces. What is missing between the pieces
+# nobody can tell, and a guess would be run as root. Native mode has them whole.
+if [ $# -gt 4 ]; then
+  said="dispatch.sh: $1: the package has cut the arguments at a single quote; nothing was run"
+  echo "$said" >&2
+  logger -t dispatchd -p daemon.err "$said" 2>/dev/null || true
+  rm -f "$pid_file"
+  exit 65
+fi
+
 ctl=
 for program in "${DISPATCHCTL:-}" /usr/local/bin/dispatchctl /usr/bin/dispatchctl; do
   if [ -x "$program" ]; then ctl=$program; break; fi

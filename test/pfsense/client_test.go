@@ -65,7 +65,7 @@ func TestPHPClient(t *testing.T) {
 			`$a = $d->notify("quick", null, "k` + by + `"); $b = $d->notify("quick", null, "k` + by + `"); print $a["id"] === $b["id"] ? "same" : "other"; $d->wait($a["id"]);`:               "same",
 			`print $d->dispatcher("gated")["definition"]["max_queue"] . count($d->dispatchers());`:                                                                                            "16",
 			`print json_encode($d->cache("data"), JSON_PRESERVE_ZERO_FRACTION) . $d->cache("data", 0)[1]["a"] . trim($d->cache("text"));`:                                                     `[1,{"a":2.0}]2hello`,
-			`$d->run("quick"); print count($d->jobs(["dispatcher" => "quick", "limit" => 1]));`:                                                                                                                 "1",
+			`$d->run("quick"); print count($d->jobs(["dispatcher" => "quick", "limit" => 1]));`:                                                                                               "1",
 			`$d->notify("nosuch");`:         `dispatcher_unknown 404 0 no dispatcher is named "nosuch"`,
 			`$d->notify("needs");`:          "include_missing 424 0 include /nowhere/at all.inc: no such file",
 			`$d->notify("a b/../c?x");`:     "dispatcher_unknown 404 0 ",

@@ -1,6 +1,7 @@
 package pfsense
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -99,6 +100,20 @@ func TestDropIn(t *testing.T) {
 		if got := b.jobs("echo")[0]; string(got.Arguments) != args || got.State != ipc.Succeeded {
 			t.Errorf("%s with %.100s", got.State, got.Arguments)
 		}
+	}
+}
+
+// Arguments that the package has cut into pieces are refused, not guessed.
+func TestDropInPieces(t *testing.T) {
+	b := &box{t: t, dir: t.TempDir()}
+	b.write("x.pid", "1\n")
+	out, err := exec.Command("sh", filepath.Join(source, "dispatch.sh"), "X", b.path("x.pid"), "300", `{"a":"it`, `\''s"}'`).CombinedOutput()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok || exit.ExitCode() != 65 || !strings.Contains(string(out), "nothing was run") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if _, err := os.Stat(b.path("x.pid")); err == nil {
+		t.Error("the pid file is left")
 	}
 }
 

@@ -23,9 +23,9 @@ const (
 )
 
 // in makes a box for a mode. Entries are not joined: the original cannot.
-func (m mode) in(t *testing.T, env string) *pfbox {
+func (m mode) in(t *testing.T, env string) *firewall {
 	t.Helper()
-	p := newPFBox(t, "lazy", packages+env)
+	p := newFirewall(t, "lazy", packages+env)
 	p.dropIn = m == dropIn
 	(&box{t: t, dir: p.path("tmp/dd")}).write("dispatchers.d/FirewallApplyDispatcher.d/test.toml", "coalesce = false\n")
 	if m == native {
@@ -38,7 +38,7 @@ func (m mode) in(t *testing.T, env string) *pfbox {
 }
 
 // spawnTen has one PHP start ten entries, as ten calls of the API would.
-func (p *pfbox) spawnTen(env ...string) {
+func (p *firewall) spawnTen(env ...string) {
 	p.t.Helper()
 	ten := `require_once "RESTAPI/autoloader.inc"; for ($i = 0; $i < 10; $i++) { (new RESTAPI\Dispatchers\FirewallApplyDispatcher())->spawn_process(); }`
 	if out, err := p.run(env, "php", "-r", ten); err != nil {
@@ -49,7 +49,7 @@ func (p *pfbox) spawnTen(env ...string) {
 // census finds the box's processes: those that inherited its environment, and
 // all below the daemon. It gives how many there are and their memory in MiB,
 // shared pages counted in parts.
-func (p *pfbox) census() (processes int, mib float64) {
+func (p *firewall) census() (processes int, mib float64) {
 	mine, parent := map[int]bool{}, map[int]int{}
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range all {
@@ -88,7 +88,7 @@ func pss(pid int) float64 {
 
 // Ten entries that are queued: what they cost in each mode, in one test.
 func TestRealQueueCost(t *testing.T) {
-	needPFBox(t)
+	needFirewall(t)
 	cost := map[mode]float64{}
 	for _, m := range []mode{original, dropIn, native} {
 		t.Run(string(m), func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestRealQueueCost(t *testing.T) {
 }
 
 // endOriginal ends the entries of the original that the test itself started.
-func (p *pfbox) endOriginal() {
+func (p *firewall) endOriginal() {
 	all, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range all {
 		env, _ := os.ReadFile(path)
@@ -191,7 +191,7 @@ func TestRealTornCache(t *testing.T) {
 	if n, err := strconv.Atoi(os.Getenv("DISPATCHD_REWRITES")); err == nil {
 		rewrites = n
 	}
-	p := newPFBox(t, "lazy", packages+"[ -e /tmp/limited ] && export PFSTUB_HTTP_BODY='{\"message\":\"API rate limit exceeded\"}' || export PFSTUB_HTTP_BODY=\"$(cat /tmp/body)\"\n")
+	p := newFirewall(t, "lazy", packages+"[ -e /tmp/limited ] && export PFSTUB_HTTP_BODY='{\"message\":\"API rate limit exceeded\"}' || export PFSTUB_HTTP_BODY=\"$(cat /tmp/body)\"\n")
 	body := `[{"tag_name":"v1","name":"` + strings.Repeat("x", 90<<10) + `","assets":[]}]`
 	(&box{t: t, dir: p.state}).write("tmp/body", body)
 	const name = "RESTAPIVersionReleasesCache"
@@ -253,7 +253,7 @@ func TestRealOriginalBurst(t *testing.T) {
 }
 
 // settleOriginal waits until no entry of the original is left.
-func (p *pfbox) settleOriginal() {
+func (p *firewall) settleOriginal() {
 	p.t.Helper()
 	p.until("all entries have ended", func() bool { n, _ := p.census(); return n == 0 })
 }

@@ -33,7 +33,7 @@ func script(env []string, name string, args ...string) (string, int) {
 // the program again when it ends, and takes it along when it is ended itself.
 const fakeDaemon = `#!/bin/sh
 while [ $# -gt 0 ]; do
-  case $1 in -P) P=$2; shift 2;; -p) p=$2; shift 2;; -R) shift 2;; -*) shift;; *) break;; esac
+  case $1 in -P) P=$2; shift 2;; -p) p=$2; shift 2;; -[RTls]) shift 2;; -*) shift;; *) break;; esac
 done
 (
   trap 'kill $child; wait $child; exit 0' TERM

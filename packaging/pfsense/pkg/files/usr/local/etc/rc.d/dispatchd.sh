@@ -36,7 +36,8 @@ start() {
   mkdir "$run" 2>/dev/null || [ -d "$run" ] || exit 1
   # Before the daemon: a package that was updated meanwhile is put on it again.
   [ ! -x "$restapi" ] || "$restapi" on || true
-  "$daemon" -c -f -r -R 5 -P "$supervisor" -p "$child" "$bin/dispatchd" ${DISPATCHD_ROOT:+"--root=$DISPATCHD_ROOT"} || exit 1
+  # What the daemon says, also when it dies, goes to syslog.
+  "$daemon" -c -f -S -T dispatchd -l daemon -s notice -r -R 5 -P "$supervisor" -p "$child" "$bin/dispatchd" ${DISPATCHD_ROOT:+"--root=$DISPATCHD_ROOT"} || exit 1
   until_holds 30 answers || { echo "dispatchd does not answer" >&2; exit 1; }
 }
 

@@ -26,13 +26,13 @@ import (
 // PFBOX is a program that runs a command where the unmodified REST API package
 // lies at its real paths over stub functions of pfSense:
 //
-//	PFBOX_SRC=CHECKOUT [PFBOX_DISPATCH=FILE] PFBOX_BIN=DIR pfbox -f -d STATE CMD...
+//	PFBOX_SRC=CHECKOUT [PFBOX_DISPATCH=FILE] PFBOX_BIN=DIR $PFBOX -f -d STATE CMD...
 //
 // STATE holds /tmp, /var/run and /var/log of the box and outlives the call; its
 // log/pfstub.jsonl has a line for the begin and the end of each slow call.
 
-// pfbox is one STATE, with our daemon in it.
-type pfbox struct {
+// firewall is one STATE, with our daemon in it.
+type firewall struct {
 	t      *testing.T
 	state  string
 	src    string
@@ -42,8 +42,8 @@ type pfbox struct {
 	client *client.Client
 }
 
-// needPFBox gives the checkout of the package, or skips.
-func needPFBox(t *testing.T) string {
+// needFirewall gives the checkout of the package, or skips.
+func needFirewall(t *testing.T) string {
 	t.Helper()
 	needPHP(t)
 	src := os.Getenv("PFREST_SRC")
@@ -53,17 +53,17 @@ func needPFBox(t *testing.T) string {
 	return src
 }
 
-// newPFBox makes a state with the definitions that are shipped. env is shell
+// newFirewall makes a state with the definitions that are shipped. env is shell
 // text that each PHP of a job reads first.
-func newPFBox(t *testing.T, loader, env string) *pfbox {
+func newFirewall(t *testing.T, loader, env string) *firewall {
 	t.Helper()
-	src := needPFBox(t)
+	src := needFirewall(t)
 	state, err := os.MkdirTemp("/tmp", "pfb-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(state) })
-	p := &pfbox{t: t, state: state, src: whole(t, src), dropIn: true}
+	p := &firewall{t: t, state: state, src: whole(t, src), dropIn: true}
 	p.client = &client.Client{Socket: p.path("tmp/dd/run/control.sock")}
 	b := &box{t: t, dir: p.path("tmp/dd")}
 	b.copyTree(source, "php")
@@ -128,7 +128,7 @@ func whole(t *testing.T, src string) string {
 }
 
 // hook puts the box's copy of the package on the daemon.
-func (p *pfbox) hook() {
+func (p *firewall) hook() {
 	p.t.Helper()
 	const files = "pfSense-pkg-RESTAPI/files"
 	b := &box{t: p.t, dir: p.t.TempDir()}
@@ -141,7 +141,7 @@ func (p *pfbox) hook() {
 }
 
 // programs is a directory with our programs, and a curl that needs no network.
-func (p *pfbox) programs() {
+func (p *firewall) programs() {
 	p.t.Helper()
 	b := &box{t: p.t, dir: p.t.TempDir()}
 	p.bin = b.dir
@@ -155,7 +155,7 @@ func (p *pfbox) programs() {
 
 // definitions copies what is shipped. Beside it lies where the box has the
 // files of packages, and that its packages are in no database.
-func (p *pfbox) definitions(b *box) {
+func (p *firewall) definitions(b *box) {
 	b.copyTree(filepath.Join(source, "dispatchers.d"), "dispatchers.d")
 	for name, s := range shipped(p.t) {
 		includes, _ := json.Marshal(s.PackageIncludes)
@@ -166,10 +166,10 @@ func (p *pfbox) definitions(b *box) {
 	}
 }
 
-func (p *pfbox) path(name string) string { return filepath.Join(p.state, name) }
+func (p *firewall) path(name string) string { return filepath.Join(p.state, name) }
 
 // in makes a command that runs in the box.
-func (p *pfbox) in(ctx context.Context, env []string, argv ...string) *exec.Cmd {
+func (p *firewall) in(ctx context.Context, env []string, argv ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Getenv("PFBOX"), append([]string{"-f", "-d", p.state}, argv...)...)
 	cmd.WaitDelay = time.Second
 	cmd.Env = append(os.Environ(), "PFBOX_SRC="+p.src, "PFBOX_BIN="+p.bin, ipc.SocketEnv+"=/tmp/dd/run/control.sock")
@@ -182,7 +182,7 @@ func (p *pfbox) in(ctx context.Context, env []string, argv ...string) *exec.Cmd 
 }
 
 // run runs a command in the box and gives all that it prints.
-func (p *pfbox) run(env []string, argv ...string) (string, error) {
+func (p *firewall) run(env []string, argv ...string) (string, error) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
 	defer cancel()
@@ -203,7 +203,7 @@ func (p *pfbox) run(env []string, argv ...string) (string, error) {
 }
 
 // start starts the daemon in the box, and ends it with the test.
-func (p *pfbox) start() {
+func (p *firewall) start() {
 	p.t.Helper()
 	p.daemon = p.in(context.WithoutCancel(p.t.Context()), nil, "dispatchd", "--root", "/tmp/dd")
 	stderr, err := p.daemon.StderrPipe()
@@ -231,7 +231,7 @@ func (p *pfbox) start() {
 }
 
 // until waits for what nobody tells: that a file comes, grows or goes.
-func (p *pfbox) until(what string, holds func() bool) {
+func (p *firewall) until(what string, holds func() bool) {
 	p.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !holds(); <-time.After(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -242,7 +242,7 @@ func (p *pfbox) until(what string, holds func() bool) {
 
 // settle waits until nothing runs: no entry of the package's, and no job.
 // Caches are filled at the start.
-func (p *pfbox) settle() {
+func (p *firewall) settle() {
 	p.t.Helper()
 	p.until("all entries have ended", func() bool { return len(p.leftLocks()) == 0 })
 	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
@@ -254,13 +254,13 @@ func (p *pfbox) settle() {
 	}
 }
 
-func (p *pfbox) stop() {
+func (p *firewall) stop() {
 	b := &box{t: p.t, client: p.client, daemon: p.daemon}
 	b.stop()
 }
 
 // jobs are all jobs of a dispatcher, newest first; of all dispatchers for "".
-func (p *pfbox) jobs(name string) []ipc.Job {
+func (p *firewall) jobs(name string) []ipc.Job {
 	p.t.Helper()
 	list, err := p.client.Jobs(p.t.Context(), ipc.JobFilter{Dispatcher: name, Limit: 1000})
 	if err != nil {
@@ -278,7 +278,7 @@ type call struct {
 }
 
 // calls are the calls of some functions, in order of time.
-func (p *pfbox) calls(names ...string) []call {
+func (p *firewall) calls(names ...string) []call {
 	p.t.Helper()
 	text, err := os.ReadFile(p.path("log/pfstub.jsonl"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // nothing was called yet
@@ -318,7 +318,7 @@ func tally(calls []call) (overlaps, ends int) {
 }
 
 // leftLocks are lock and pid files of the original that lie about.
-func (p *pfbox) leftLocks() []string {
+func (p *firewall) leftLocks() []string {
 	var left []string
 	for _, pattern := range []string{"tmp/*.lock", "tmp/*.pid"} {
 		found, _ := filepath.Glob(p.path(pattern))
@@ -329,7 +329,7 @@ func (p *pfbox) leftLocks() []string {
 
 // begun waits for the next call of the filter's reload behind the first calls,
 // and gives its process.
-func (p *pfbox) begun(first int) int {
+func (p *firewall) begun(first int) int {
 	p.t.Helper()
 	p.until("a run has begun", func() bool { return len(p.calls("filter_configure_sync")) > first })
 	return p.calls("filter_configure_sync")[first].PID
