@@ -75,17 +75,21 @@ func TestRealMissingPackage(t *testing.T) {
 	}
 }
 
-// The package's own tests pass with our dispatch.sh in the place of its own.
+// The package's own tests pass with our dispatch.sh in the place of its own, and
+// with its Dispatcher on the daemon.
 func TestRealTests(t *testing.T) {
-	p := newFirewall(t, "lazy", packages)
-	p.start()
-	for _, name := range []string{"APICoreDispatcherTestCase", "APICoreCacheTestCase", "APIDispatchers"} {
-		found, _ := filepath.Glob(filepath.Join(p.src, "pfSense-pkg-RESTAPI/files/usr/local/pkg/RESTAPI/Tests", name+"*.inc"))
-		out, err := p.run([]string{"PFSTUB_PKGS=pfSense-pkg-acme"}, "pfsense-restapi", "runtests", name)
-		if want := fmt.Sprintf("Ran all tests: %d/%d tests passed.", len(found), len(found)); err != nil || !strings.Contains(out, want) {
-			t.Errorf("%s: %v, want %s\n%s", name, err, want, out)
-		}
-		t.Logf("%s: %d files", name, len(found))
+	for _, m := range []mode{dropIn, native} {
+		t.Run(string(m), func(t *testing.T) {
+			p := m.in(t, "")
+			for _, name := range []string{"APICoreDispatcherTestCase", "APICoreCacheTestCase", "APIDispatchers"} {
+				found, _ := filepath.Glob(filepath.Join(p.src, "pfSense-pkg-RESTAPI/files/usr/local/pkg/RESTAPI/Tests", name+"*.inc"))
+				out, err := p.run([]string{"PFSTUB_PKGS=pfSense-pkg-acme"}, "pfsense-restapi", "runtests", name)
+				if want := fmt.Sprintf("Ran all tests: %d/%d tests passed.", len(found), len(found)); err != nil || !strings.Contains(out, want) {
+					t.Errorf("%s: %v, want %s\n%s", name, err, want, out)
+				}
+				t.Logf("%s: %d files", name, len(found))
+			}
+		})
 	}
 }
 
