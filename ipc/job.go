@@ -147,6 +147,7 @@ type NotifyRequest struct {
 	Arguments      json.RawMessage // nil = none; one JSON value without duplicate names
 	IdempotencyKey string          // "" = none; at most 128 bytes
 	Origin         Origin          // "" = OriginNotify
+	Bound          bool            // a client's: cancel the job if nobody is there to take the answer
 }
 
 // JobFilter selects jobs for a listing, newest first.

@@ -70,6 +70,23 @@ func (a *app) instead(r *request, err error) error {
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, r.instead, os.Environ()))
 }
 
+// hold binds a job to this process from now on, and gives what waits for its end.
+func (a *app) hold(ctx context.Context, id string) func() (ipc.Job, error) {
+	a.onInterrupt("", "job %s is canceled", id)
+	a.left.Job = id
+	var job ipc.Job
+	var err error
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		job, err = a.api().Hold(ctx, id)
+	}()
+	return func() (ipc.Job, error) {
+		<-over
+		return job, err
+	}
+}
+
 // cancelAfter cancels a job when an attempt of it has run this long. The
 // function that it gives ends the watch.
 func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (stop func()) {

@@ -22,6 +22,7 @@ type request struct {
 	pidfile    string
 	timeout    time.Duration // 0 = the dispatcher's own alone
 	patient    bool
+	bound      bool     // the job ends when this command does
 	instead    []string // what to become where the daemon cannot do it
 }
 
@@ -51,7 +52,7 @@ func (r *request) limit() (time.Duration, bool, error) {
 
 // ask sends the notify of a command line.
 func (a *app) ask(ctx context.Context, r *request, args []string) (ipc.Notified, error) {
-	req := ipc.NotifyRequest{Dispatcher: args[0], IdempotencyKey: r.key}
+	req := ipc.NotifyRequest{Dispatcher: args[0], IdempotencyKey: r.key, Bound: r.bound}
 	if len(args) > 1 {
 		raw, err := ipc.ReadArguments(args[1], a.in)
 		if err != nil {

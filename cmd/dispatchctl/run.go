@@ -29,7 +29,9 @@ prints the ended job instead of the output.
 For programs that used to start the operation themselves: where no daemon answers, or it
 does not know the dispatcher, run becomes CMD, to which the pid file is left. --patient
 waits until there is room in the queue. --timeout cancels the job when it has run so long;
-where the dispatcher has no timeout, or must never be killed, that is left to it.`,
+where the dispatcher has no timeout, or must never be killed, that is left to it. --bound
+has the job canceled when this command ends before it, by whatever: it is for callers that
+kill the process to end the operation. A job that others have joined goes on.`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
@@ -51,6 +53,7 @@ where the dispatcher has no timeout, or must never be killed, that is left to it
 	r.exitStatusFlag(cmd)
 	cmd.Flags().StringVar(&r.pidfile, "pidfile", "", "keep this command's process id in `FILE` until the job has ended")
 	cmd.Flags().DurationVar(&r.timeout, "timeout", 0, "cancel the job when it has run `DUR`")
+	cmd.Flags().BoolVar(&r.bound, "bound", false, "cancel the job when this command ends, or is killed, before it")
 	cmd.Flags().BoolVar(&r.patient, "patient", false, "where the queue is full or the daemon drains, wait and ask again")
 	return cmd
 }
@@ -69,6 +72,10 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 		return a.instead(r, err)
 	}
 	a.onInterruptOf(n.ID)
+	end := func() (ipc.Job, error) { return a.await(cmd.Context(), n.ID, 0) }
+	if r.bound {
+		end = a.hold(cmd.Context(), n.ID)
+	}
 	a.talk("%s", n.Words())
 	if r.timeout > 0 {
 		defer a.cancelAfter(cmd.Context(), n.ID, r.timeout)()
@@ -79,7 +86,7 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 			return err
 		}
 	}
-	job, err := a.await(cmd.Context(), n.ID, 0)
+	job, err := end()
 	if err != nil {
 		return err
 	}

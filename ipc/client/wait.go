@@ -73,6 +73,26 @@ func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
 	}
 }
 
+// Hold waits for a job's end as Await does, and answers for it with its life:
+// when this program ends before, or ctx is done, the daemon cancels the job,
+// unless others have joined it. Asked for with Bound, a job has such a holder
+// from the start, but for the moment between the answer and Hold.
+func (c *Client) Hold(ctx context.Context, id string) (ipc.Job, error) {
+	var p pauses
+	for {
+		job, err := post[ipc.Job](ctx, c, jobPath(id)+"/hold")
+		if err == nil && job.State.Final() {
+			return job, nil
+		}
+		if err != nil && !c.passes(err) {
+			return job, err
+		}
+		if err := p.wait(ctx); err != nil {
+			return job, err
+		}
+	}
+}
+
 // repeat asks again for what has a key, where the connection broke off and it
 // is not known whether the daemon did it: the key makes that harmless. Without
 // a key nothing is ever asked for twice.
@@ -112,8 +132,12 @@ func (c *Client) Notify(ctx context.Context, req ipc.NotifyRequest) (ipc.Notifie
 	if len(req.Arguments) > 0 {
 		body = append(append([]byte(`{"arguments":`), req.Arguments...), '}')
 	}
+	bound := ""
+	if req.Bound {
+		bound = "?bound=true"
+	}
 	return repeat(ctx, c, req.IdempotencyKey, func() (ipc.Notified, error) {
-		return call[ipc.Notified](ctx, c, http.MethodPost, dispatcherPath(req.Dispatcher)+"/notify", body, keyed(req.IdempotencyKey))
+		return call[ipc.Notified](ctx, c, http.MethodPost, dispatcherPath(req.Dispatcher)+"/notify"+bound, body, keyed(req.IdempotencyKey))
 	})
 }
 

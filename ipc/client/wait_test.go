@@ -77,6 +77,35 @@ func TestAwaitOutlivesARestart(t *testing.T) {
 	}
 }
 
+// A hold is taken up again where the daemon goes down, and ends with the job.
+func TestHoldOutlivesARestart(t *testing.T) {
+	stopping := ipc.Errorf(ipc.KindDraining, "stopping")
+	d, c := newDaemon(t, inTurn(says(200, running()), breaks, says(503, stopping), says(200, succeeded())))
+	if job, err := c.Hold(ask(t), "01J"); err != nil || job.State != ipc.Succeeded {
+		t.Errorf("%+v, %v", job, err)
+	}
+	for _, s := range d.requests() {
+		if s.Line != "POST /v1/jobs/01J/hold" {
+			t.Errorf("request %s", s.Line)
+		}
+	}
+	d, c = newDaemon(t, says(202, running()))
+	for _, bound := range []bool{true, false} {
+		if _, err := c.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d", Bound: bound}); err != nil {
+			t.Error(err)
+		}
+	}
+	if r := d.requests(); r[0].Line != "POST /v1/dispatchers/d/notify?bound=true" || r[1].Line != "POST /v1/dispatchers/d/notify" {
+		t.Errorf("%+v", r)
+	}
+	d, c = newDaemon(t, says(404, ipc.Errorf(ipc.KindJobUnknown, "gone")))
+	_, err := c.Hold(ask(t), "01J")
+	_ = wantKind(t, err, ipc.KindJobUnknown, "gone")
+	if n := len(d.requests()); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
 // Without a daemon from the start, a wait is an error at once.
 func TestAwaitWithoutADaemon(t *testing.T) {
 	c := &Client{Socket: filepath.Join(t.TempDir(), "none")}

@@ -19,6 +19,7 @@ import (
 type notifyIn struct {
 	Named
 	Waited
+	Bound   bool   `query:"bound" doc:"cancel the job if the caller is gone when the answer comes; then hold it"`
 	Key     string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
 	RawBody []byte `contentType:"application/json"`
 }
@@ -48,6 +49,10 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn) (*notify
 	n, err := s.backend.Notify(calling, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
 	if err != nil {
 		return nil, err
+	}
+	if in.Bound && !n.Coalesced && s.gone(ctx) {
+		n.Job, err = s.forsake(ctx, by, n.ID)
+		return &notifyOut{Status: http.StatusOK, Body: n}, err
 	}
 	return s.notified(ctx, n, limit, waits)
 }
@@ -155,6 +160,36 @@ func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (ipc.Job, err
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
 	return s.backend.Await(waiting, in.ID)
+}
+
+// hold waits for the end of a job for a caller whose life it is bound to: when
+// the connection breaks before, the job is canceled, unless others have joined
+// it. A daemon that goes down breaks connections too, and cancels nothing.
+func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
+	calling, done := s.steady(ctx)
+	defer done()
+	if job, err := s.backend.Job(calling, in.ID); err != nil || job.State.Final() {
+		return job, err
+	}
+	job, err := s.backend.Await(ctx, in.ID)
+	if err != nil || !s.gone(ctx) {
+		return job, err
+	}
+	return s.forsake(ctx, by, in.ID)
+}
+
+// gone reports whether a request's client went away, and not the server.
+func (s *Server) gone(ctx context.Context) bool { return ctx.Err() != nil && s.base.Err() == nil }
+
+// forsake cancels a job whose holder is gone, unless others have joined it.
+func (s *Server) forsake(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	calling, done := s.steady(ctx)
+	defer done()
+	job, err := s.backend.Job(calling, id)
+	if err != nil || job.State.Final() || job.CoalescedCount > 0 {
+		return job, err
+	}
+	return s.backend.Cancel(calling, by, id)
 }
 
 func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {

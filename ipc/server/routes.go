@@ -58,6 +58,7 @@ func (s *Server) routes() []route {
 		{get, "/v1/jobs/{id}", "job", AccessRead, "One job; wait for its end", 200, op(s.job)},
 		{get, "/v1/jobs/{id}/log", "log", AccessRead, "A job's output", 200, whole(s.log)},
 		{post, "/v1/jobs/{id}/cancel", "cancel", AccessNotify, "End a job", 200, now(s.cancelJob)},
+		{post, "/v1/jobs/{id}/hold", "hold", AccessNotify, "Wait for a job's end; it is canceled when the caller goes away before", 200, op(s.hold)},
 		{post, "/v1/jobs/{id}/retry", "retry", AccessNotify, "A new job like an ended one", 202, whole(s.retry)},
 		{get, "/v1/locks", "locks", AccessRead, "Locks with holders and waiters", 200, now(s.locks)},
 		{get, "/v1/schedule", "schedule", AccessRead, "When dispatchers are due", 200, now(s.schedule)},

@@ -34,6 +34,7 @@ func TestEveryRoute(t *testing.T) {
 		"jobs":        {"GET", "/v1/jobs", 200, call{Method: "Jobs", Filter: ipc.JobFilter{Limit: 100}}},
 		"job":         {"GET", "/v1/jobs/J1", 200, call{Method: "Job", Arg: "J1"}},
 		"log":         {"GET", "/v1/jobs/J1/log", 200, call{Method: "Log", Arg: "J1 0 false"}},
+		"hold":        {"POST", "/v1/jobs/J1/hold", 200, call{Method: "Job", Arg: "J1"}},
 		"cancel":      {"POST", "/v1/jobs/J2/cancel", 200, call{Method: "Cancel", By: self(), Arg: "J2"}},
 		"retry":       {"POST", "/v1/jobs/J1/retry", 202, call{Method: "Retry", By: self(), Arg: "J1 "}},
 		"locks":       {"GET", "/v1/locks", 200, call{Method: "Locks"}},

@@ -118,6 +118,74 @@ func TestClientGoesAway(t *testing.T) {
 	}
 }
 
+// canceling is a backend that tells of each cancel.
+type canceling struct {
+	*memory
+	canceled chan string
+}
+
+func (c canceling) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	job, err := c.memory.Cancel(ctx, by, id)
+	c.canceled <- id
+	return job, err
+}
+
+// A job that is held lives as long as its holder, and not as long as the server;
+// one that others have joined goes on.
+func TestHold(t *testing.T) {
+	back := canceling{newMemory(), make(chan string, 10)}
+	h := startServer(t, back.memory, func(Backend) *Server { return New(back, Options{}) })
+	for range 3 {
+		h.back.add(ipc.Running)
+	}
+	h.back.jobs[1].job.CoalescedCount = 1
+	answer := h.later("POST", "/v1/jobs/J3/hold")
+	await(t, h.back.waits, "the first hold")
+	h.back.end(h.back.jobs[2], ipc.Succeeded)
+	if j := decode[ipc.Job](t, await(t, answer, "the answer"), 200); j.State != ipc.Succeeded {
+		t.Errorf("state %s", j.State)
+	}
+	for _, id := range []string{"J2", "J1"} { // the one that is not canceled first
+		c := h.dial()
+		_, _ = io.WriteString(c, request("POST", "/v1/jobs/"+id+"/hold", ""))
+		await(t, h.back.waits, "the hold of "+id)
+		_ = c.Close()
+		await(t, h.back.left, "its end")
+	}
+	if id := await(t, back.canceled, "the cancel"); id != "J1" {
+		t.Errorf("%s is canceled", id)
+	}
+	_ = wantProblem(t, h.do("POST", "/v1/jobs/J9/hold", ""), ipc.KindJobUnknown)
+
+	// Who is gone before the answer holds nothing.
+	gone, leave := context.WithCancel(context.WithValue(context.Background(), peerKey{}, &conn{server: h.server, peer: self()}))
+	leave()
+	for query, want := range map[string]ipc.State{"": ipc.Queued, "?bound=true": ipc.Canceled} {
+		h.server.http.Handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, "POST", "http://localhost/v1/dispatchers/d/notify"+query, http.NoBody))
+		if got := h.back.view(h.back.jobs[len(h.back.jobs)-1]); got.State != want {
+			t.Errorf("notify%s: %s, want %s", query, got.State, want)
+		}
+	}
+	await(t, back.canceled, "the cancel of a notify")
+
+	h.back.add(ipc.Running)
+	answer = h.later("POST", "/v1/jobs/J6/hold")
+	await(t, h.back.waits, "the last hold")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := h.server.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if j := decode[ipc.Job](t, await(t, answer, "the answer of a stop"), 200); j.State != ipc.Running {
+		t.Errorf("state %s", j.State)
+	}
+	select {
+	case id := <-back.canceled:
+		t.Errorf("a stop cancels %s", id)
+	default:
+	}
+}
+
 // A stop ends every wait with the job as it is. Output that is followed breaks
 // off: its reader must not take the stop for the end of the job.
 func TestShutdownEndsWaits(t *testing.T) {

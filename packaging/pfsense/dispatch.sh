@@ -10,7 +10,7 @@
 # with the id that the package wrote down, as long as the entry waits or runs; and
 # the pid file is gone when the process is. What is different: one run at a time
 # for certain, nothing lost, no lock left behind, and the time that an entry waits
-# does not count as its run time.
+# does not count as its run time. Who kills the process ends the run with it.
 #
 # Where no daemon answers, or it does not know the class, it does what the
 # package's own script does.
@@ -43,7 +43,7 @@ if [ -n "$ctl" ] && [ -z "${DISPATCHD_OLD_WAY:-}" ]; then
   [ "$arguments" != '[]' ] || arguments=
   # The key is another for each entry. It makes sure that one entry is one job,
   # whatever becomes of a connection.
-  exec "$ctl" run --quiet --patient --pidfile "$pid_file" --key "${pid_file##*/}-$$" --timeout "${timeout}s" \
+  exec "$ctl" run --quiet --patient --bound --pidfile "$pid_file" --key "${pid_file##*/}-$$" --timeout "${timeout}s" \
     "$1" ${arguments:+"$arguments"} -- env DISPATCHD_OLD_WAY=1 sh "$0" "$@"
 fi
 

@@ -93,6 +93,16 @@ func TestDropIn(t *testing.T) {
 	if code := ended(second); code != 0 {
 		t.Errorf("the second entry: exit %d", code)
 	}
+	// Who kills the process ends the run, and the next one starts.
+	killed := b.dispatch(nil, "gated", b.path("k.pid"), "300", "[]")
+	b.read("up")
+	if err := killed.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.Wait()
+	if job := b.await(b.jobs("gated")[0].ID); job.State != ipc.Canceled {
+		t.Errorf("after its process was killed: %s %+v", job.State, job.Error)
+	}
 	for _, args := range []string{`{"text":"it's \"quoted\" $(x) 100% ü😀 a  b"}`, `["` + strings.Repeat("a b ", 25<<10) + `"]`} {
 		if code := ended(b.dispatch(nil, "echo", b.path("e.pid"), "300", args)); code != 0 {
 			t.Errorf("exit %d", code)

@@ -240,6 +240,15 @@ func (p *firewall) until(what string, holds func() bool) {
 	}
 }
 
+// define writes a definition, or a part of one, and has the daemon read it.
+func (p *firewall) define(name, text string) {
+	p.t.Helper()
+	(&box{t: p.t, dir: p.path("tmp/dd")}).write("dispatchers.d/"+name+".toml", text)
+	if out, err := p.run(nil, "dispatchctl", "reload"); err != nil {
+		p.t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // settle waits until nothing runs: no entry of the package's, and no job.
 // Caches are filled at the start.
 func (p *firewall) settle() {
