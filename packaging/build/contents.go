@@ -72,6 +72,7 @@ func (b *builder) contents(t target, programs string) ([]entry, error) {
 	l.zipped(b.made["notices"], p.doc+"/third-party-notices.gz")
 	l.pages(p.man)
 	l.examples(p)
+	l.php(p.lib + "/php")
 	l.empty(p.lib+"/dispatchers.d", 0o755)
 	l.admins("packaging/config/dispatchers.d.README", p.etc+"/dispatchers.d/README")
 	if t.format != "freebsd" {
@@ -189,6 +190,14 @@ func (l *list) examples(p places) {
 	l.tree("packaging/examples", p.examples, func(text []byte) []byte {
 		return bytes.ReplaceAll(text, []byte("file:///usr/share/dispatchd/"), []byte("file://"+p.share+"/"))
 	})
+}
+
+// php puts in the bridge that runs a php_class, and the client for PHP.
+func (l *list) php(to string) {
+	for _, name := range []string{"bridge.php", "describe.php", "import.php", "lazy/RESTAPI/autoloader.inc"} {
+		l.from("packaging/pfsense/"+name, to+"/"+name)
+	}
+	l.from("packaging/php/Dispatchd.php", to+"/Dispatchd.php")
 }
 
 // supervised puts in what runit and s6 want, for who has one of them.

@@ -92,7 +92,7 @@ func (p page) commands() map[string][]string {
 		}
 		words, _, _ = strings.Cut(words, " Ar ")
 		words, _, _ = strings.Cut(words, " Op ")
-		if name, rest, _ := strings.Cut(words, " "); name != "cache" || rest == "" {
+		if name, rest, _ := strings.Cut(words, " "); name != "cache" && name != "import" || rest == "" {
 			words = name // what follows are words to choose from
 		}
 		found[words] = []string{}
