@@ -90,10 +90,14 @@ func started(m *machine) {
 	m.want(1, "dispatchctl doctor")
 }
 
-// places: the directories and the socket are as they should be.
+// places: the directories and the socket are as they should be, also after a
+// reload: before it systemd gives a runtime directory that is not its user's and
+// group's to them, and all that is in it.
 func places(m *machine) {
+	m.run("systemctl reload dispatchd")
 	for path, want := range map[string]string{
-		"/run/dispatchd":              "drwxr-xr-x root dispatchd",
+		"/run/dispatchd":              "drwxr-xr-x root root",
+		"/run/dispatchd/locks":        "drwxr-xr-x root dispatchd",
 		"/run/dispatchd/control.sock": "srw-rw---- root dispatchd",
 		"/var/lib/dispatchd":          "drwx------ root root",
 		"/var/cache/dispatchd":        "drwxr-xr-x root root",
