@@ -17,19 +17,9 @@ import (
 // KindIncludeMissing for a file that is not there, else KindDispatcherDisabled.
 func (s *Spec) CheckIncludes(trustUID int) error {
 	for _, path := range s.PackageIncludes {
-		err := trust{uid: trustUID}.include(path)
-		if err == nil {
-			continue
+		if err := s.checkLoaded("include", path, trustUID, "install what brings the file, or take it out of package_includes"); err != nil {
+			return err
 		}
-		f := fileFault(path, err)
-		e := ipc.Errorf(ipc.KindDispatcherDisabled, "include %s: %s", path, f.Message)
-		e.Suggestion = f.Suggestion
-		if errors.Is(err, fs.ErrNotExist) {
-			e = ipc.Errorf(ipc.KindIncludeMissing, "include %s: no such file", path)
-			e.Suggestion = "install what brings the file, or take it out of package_includes"
-		}
-		e.Dispatcher = s.Name
-		return e
 	}
 	return nil
 }
@@ -40,16 +30,22 @@ func (s *Spec) CheckBridge(path string, trustUID int) error {
 	if s.PHPClass == "" {
 		return nil
 	}
+	return s.checkLoaded("PHP bridge", path, trustUID, "install it, or set php_bridge in dispatchd.toml")
+}
+
+// checkLoaded judges one file that a run loads; missing says what to do where it
+// is not there.
+func (s *Spec) checkLoaded(what, path string, trustUID int, missing string) error {
 	err := trust{uid: trustUID}.include(path)
 	if err == nil {
 		return nil
 	}
 	f := fileFault(path, err)
-	e := ipc.Errorf(ipc.KindDispatcherDisabled, "PHP bridge %s: %s", path, f.Message)
+	e := ipc.Errorf(ipc.KindDispatcherDisabled, "%s %s: %s", what, path, f.Message)
 	e.Suggestion = f.Suggestion
 	if errors.Is(err, fs.ErrNotExist) {
-		e = ipc.Errorf(ipc.KindIncludeMissing, "PHP bridge %s: no such file", path)
-		e.Suggestion = "install it, or set php_bridge in dispatchd.toml"
+		e = ipc.Errorf(ipc.KindIncludeMissing, "%s %s: no such file", what, path)
+		e.Suggestion = missing
 	}
 	e.Dispatcher = s.Name
 	return e
