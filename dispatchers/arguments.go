@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -42,9 +41,8 @@ func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 	if at := halfPair(compact.Bytes()); at >= 0 {
 		return nil, s.invalid("arguments: %s is half of a surrogate pair", compact.Bytes()[at:at+6])
 	}
-	dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
-	dec.UseNumber()
-	if err := checkValue(dec, "$", 0); err != nil {
+	w := walker{text: compact.Bytes()}
+	if err := w.value(); err != nil {
 		return nil, s.invalid("arguments: %s", err)
 	}
 	return compact.Bytes(), nil
@@ -84,52 +82,6 @@ func (s *Spec) invalid(format string, args ...any) *ipc.Error {
 		e.Dispatcher = s.Name
 	}
 	return e
-}
-
-// checkValue reads one value and refuses duplicate names and great depth.
-func checkValue(dec *json.Decoder, path string, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return nil
-	}
-	if depth >= maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	if delim == '{' {
-		return checkObject(dec, path, depth)
-	}
-	for i := 0; dec.More(); i++ {
-		if err := checkValue(dec, element(path, i), depth+1); err != nil {
-			return err
-		}
-	}
-	_, err = dec.Token()
-	return err
-}
-
-// checkObject reads the members of an object after its brace.
-func checkObject(dec *json.Decoder, path string, depth int) error {
-	seen := map[string]bool{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := tok.(string)
-		if seen[name] {
-			return fmt.Errorf("name %q twice in %q", clip(name), path)
-		}
-		seen[name] = true
-		if err := checkValue(dec, join(path, clip(name)), depth+1); err != nil {
-			return err
-		}
-	}
-	_, err := dec.Token()
-	return err
 }
 
 // Canonical writes arguments so that equal ones give equal text: sorted names,

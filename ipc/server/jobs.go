@@ -86,8 +86,15 @@ func checkKey(key string) error {
 
 // argumentsOf takes {"arguments": …} apart; an empty body has none.
 func argumentsOf(raw []byte) (json.RawMessage, error) {
-	if len(bytes.TrimSpace(raw)) == 0 {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
 		return nil, nil
+	}
+	// As programs write it: what is between is one value, or it is not taken here.
+	if inner, ok := bytes.CutPrefix(raw, []byte(`{"arguments":`)); ok {
+		if inner, ok = bytes.CutSuffix(inner, []byte("}")); ok && json.Valid(inner) {
+			return json.RawMessage(bytes.Clone(bytes.TrimSpace(inner))), nil
+		}
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	tok, err := dec.Token()
