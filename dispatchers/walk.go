@@ -1,6 +1,7 @@
 package dispatchers
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -97,12 +98,10 @@ func (w *walker) path() string {
 
 // unquoted is a string without its quotes and escapes, never nil.
 func unquoted(text []byte) []byte {
-	for _, c := range text {
-		if c == '\\' {
-			var s string
-			_ = json.Unmarshal(text, &s) // it is known to be valid
-			return []byte(s)
-		}
+	if bytes.IndexByte(text, '\\') >= 0 {
+		var s string
+		_ = json.Unmarshal(text, &s) // it is known to be valid
+		return []byte(s)
 	}
 	return text[1 : len(text)-1]
 }
