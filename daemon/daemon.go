@@ -152,7 +152,6 @@ func (e *engine) serve(ctx context.Context, socket *net.UnixListener) error {
 		e.cfg.Ready()
 	}
 	e.tellReady()
-	self := ipc.Peer{UID: os.Geteuid(), PID: os.Getpid()}
 	for {
 		select {
 		case <-ctx.Done():
@@ -160,11 +159,11 @@ func (e *engine) serve(ctx context.Context, socket *net.UnixListener) error {
 		case err := <-failed:
 			return errors.Join(err, e.stop(srv, l))
 		case <-e.cfg.ReloadOn:
-			if _, err := e.Reload(ctx, self, false); err != nil {
+			if _, err := e.Reload(ctx, self(), false); err != nil {
 				e.log.Error("reload", "error", err)
 			}
 		case <-e.cfg.UpgradeOn:
-			if _, err := e.Upgrade(ctx, self); err != nil {
+			if _, err := e.Upgrade(ctx, self()); err != nil {
 				e.log.Error("upgrade", "error", err)
 			}
 		case <-e.upgrades:

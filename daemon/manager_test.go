@@ -2,29 +2,17 @@ package daemon
 
 import (
 	"context"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/test/harness"
 )
 
 // A watchdog is answered by the loop, not beside it: one that hangs is silent.
 func TestWatchdogOfAHungLoop(t *testing.T) {
-	dir, err := os.MkdirTemp("", "notify-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
+	conn, path := harness.Datagrams(t)
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "20000")
 

@@ -23,6 +23,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/harness"
 	"dispatchd/test/sources"
 )
 
@@ -101,26 +102,7 @@ func (b *box) start() {
 	b.t.Helper()
 	b.daemon = exec.Command(filepath.Join(bin, "dispatchd"), "--root", b.dir)
 	b.prepare(b.daemon)
-	stderr, err := b.daemon.StderrPipe()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := b.daemon.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	r := bufio.NewReader(stderr)
-	var said strings.Builder
-	for {
-		line, err := r.ReadString('\n')
-		said.WriteString(line)
-		if strings.Contains(line, "msg=ready") {
-			break
-		}
-		if err != nil {
-			b.t.Fatalf("the daemon did not get ready:\n%s", said.String())
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, r) }()
+	harness.Start(b.t, b.daemon)
 }
 
 func (b *box) stop() {
@@ -145,13 +127,7 @@ func (b *box) command(name string, args ...string) (string, string, int) {
 	b.t.Helper()
 	cmd := exec.Command(filepath.Join(bin, name), args...)
 	cmd.Env = append(os.Environ(), "DISPATCHD_SOCKET="+b.client.Socket)
-	var out, errw bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errw
-	err := cmd.Run()
-	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		b.t.Fatal(err)
-	}
-	return out.String(), errw.String(), cmd.ProcessState.ExitCode()
+	return harness.Output(b.t, cmd)
 }
 
 func (b *box) notify(name, args string) ipc.Notified {

@@ -15,6 +15,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/harness"
 )
 
 // hears is the side of a service manager: the datagrams of sd_notify(3).
@@ -26,17 +27,7 @@ type hears struct {
 
 func newHears(t *testing.T) *hears {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "notify-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	path := filepath.Join(dir, "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
+	conn, path := harness.Datagrams(t)
 	return &hears{t: t, conn: conn, path: path}
 }
 

@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"encoding/json"
-	"errors"
 	"flag"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,7 +10,7 @@ import (
 	"testing"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/notify"
+	"dispatchd/test/harness"
 )
 
 var upgrades = flag.Int("upgrades", 10, "upgrades in place under load")
@@ -42,7 +39,7 @@ func TestUpgrade(t *testing.T) {
 						return
 					default:
 					}
-					id, err := b.post(name)
+					id, err := harness.Post(b.client.Socket, name)
 					if err != nil {
 						t.Errorf("notify: %v", err)
 						return
@@ -93,24 +90,6 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	t.Logf("%d upgrades, %d jobs", *upgrades, len(ids))
-}
-
-// post notifies by a connection of its own, as dispatch-notify does.
-func (b *box) post(name string) (string, error) {
-	c, err := notify.Dial(b.client.Socket)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = c.Close() }()
-	reply, err := notify.Post(c, notify.Request{Name: name})
-	if err != nil {
-		return "", err
-	}
-	var n ipc.Notified
-	if reply.Status != http.StatusAccepted || json.Unmarshal(reply.Body, &n) != nil {
-		return "", errors.New(string(reply.Body))
-	}
-	return n.ID, nil
 }
 
 // A new program that cannot start leaves the old one running.

@@ -3,33 +3,12 @@
 package packages
 
 import (
-	"encoding/json"
-	"errors"
-	"net/http"
 	"strings"
 	"sync"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/notify"
+	"dispatchd/test/harness"
 )
-
-// post notifies by a connection of its own, as dispatch-notify does.
-func (a *admin) post(name string) (string, error) {
-	c, err := notify.Dial(a.client.Socket)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = c.Close() }()
-	reply, err := notify.Post(c, notify.Request{Name: name})
-	if err != nil {
-		return "", err
-	}
-	var n ipc.Notified
-	if reply.Status != http.StatusAccepted || json.Unmarshal(reply.Body, &n) != nil {
-		return "", errors.New(string(reply.Body))
-	}
-	return n.ID, nil
-}
 
 // load notifies without a pause while fn runs, and gives all jobs that were
 // accepted. One notify that is not is an error.
@@ -47,7 +26,7 @@ func (a *admin) load(fn func()) []string {
 					return
 				default:
 				}
-				id, err := a.post("quick")
+				id, err := harness.Post(a.client.Socket, "quick")
 				if err != nil {
 					a.t.Errorf("notify: %v", err)
 					return

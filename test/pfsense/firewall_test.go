@@ -1,14 +1,11 @@
 package pfsense
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -21,6 +18,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/harness"
 )
 
 // PFBOX is a program that runs a command where the unmodified REST API package
@@ -206,27 +204,12 @@ func (p *firewall) run(env []string, argv ...string) (string, error) {
 func (p *firewall) start() {
 	p.t.Helper()
 	p.daemon = p.in(context.WithoutCancel(p.t.Context()), nil, "dispatchd", "--root", "/tmp/dd")
-	stderr, err := p.daemon.StderrPipe()
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	if err := p.daemon.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(p.stop)
-	var said bytes.Buffer
-	lines := bufio.NewReader(stderr)
-	for {
-		line, err := lines.ReadString('\n')
-		said.WriteString(line)
-		if strings.Contains(line, "msg=ready") {
-			break
+	p.t.Cleanup(func() {
+		if p.daemon.Process != nil {
+			p.stop()
 		}
-		if err != nil {
-			p.t.Fatalf("the daemon did not get ready:\n%s", said.String())
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, lines) }()
+	})
+	harness.Start(p.t, p.daemon)
 	p.settle()
 }
 

@@ -5,13 +5,10 @@
 package pfsense
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +19,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/harness"
 	"dispatchd/test/sources"
 )
 
@@ -142,26 +140,7 @@ func (b *box) phpClient() {
 func (b *box) start() {
 	b.t.Helper()
 	b.daemon = exec.Command(program("dispatchd"), "--root", b.dir)
-	stderr, err := b.daemon.StderrPipe()
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := b.daemon.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	r := bufio.NewReader(stderr)
-	var said strings.Builder
-	for {
-		line, err := r.ReadString('\n')
-		said.WriteString(line)
-		if strings.Contains(line, "msg=ready") {
-			break
-		}
-		if err != nil {
-			b.t.Fatalf("the daemon did not get ready:\n%s", said.String())
-		}
-	}
-	go func() { _, _ = io.Copy(io.Discard, r) }()
+	harness.Start(b.t, b.daemon)
 }
 
 // stop ends the jobs and then the daemon.
@@ -190,13 +169,7 @@ func (b *box) command(argv ...string) (stdout, stderr string, code int) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.WaitDelay = time.Second
 	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.client.Socket)
-	var out, talk bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &talk
-	err := cmd.Run()
-	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		b.t.Fatal(err)
-	}
-	return out.String(), talk.String(), cmd.ProcessState.ExitCode()
+	return harness.Output(b.t, cmd)
 }
 
 func (b *box) notify(name, args string) ipc.Notified {
