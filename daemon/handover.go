@@ -13,6 +13,7 @@ import (
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/ipc"
+	"dispatchd/ipc/server"
 )
 
 // handoverEnv names the descriptor of the handover in the next image's
@@ -80,16 +81,11 @@ func (h *handover) bridge() *os.File {
 func (h *handover) listener() (*net.UnixListener, error) {
 	f := os.NewFile(uintptr(h.Listener), "listener")
 	defer func() { _ = f.Close() }()
-	l, err := net.FileListener(f)
+	l, err := server.Inherited(f)
 	if err != nil {
 		return nil, fmt.Errorf("handed socket: %w", err)
 	}
-	u, ok := l.(*net.UnixListener)
-	if !ok {
-		return nil, fmt.Errorf("handed socket: it is a %T", l)
-	}
-	u.SetUnlinkOnClose(false)
-	return u, nil
+	return l, nil
 }
 
 // duplicate makes a second listener on the same socket.
@@ -99,12 +95,9 @@ func duplicate(l *net.UnixListener) (net.Listener, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	copied, err := net.FileListener(f)
+	copied, err := server.Inherited(f)
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
-	}
-	if u, ok := copied.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false)
 	}
 	return copied, nil
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -27,16 +29,28 @@ func Activated() (*net.UnixListener, error) {
 		p.Suggestion = "leave one ListenStream= in the socket unit"
 		return nil, p
 	}
-	l, err := net.FileListener(files[0])
+	l, err := Inherited(files[0])
+	if p, typed := errors.AsType[*ipc.Error](err); typed {
+		p.Suggestion = "set ListenStream=/run/dispatchd/control.sock in the socket unit"
+		return nil, p
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the service manager's socket: %w", err)
+	}
+	return l, nil
+}
+
+// Inherited is the socket of a descriptor that is open already. The caller's file
+// is a copy of it, to be closed. Closing the socket leaves its path alone.
+func Inherited(f *os.File) (*net.UnixListener, error) {
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
 	}
 	u, ok := l.(*net.UnixListener)
 	if !ok {
 		_ = l.Close()
-		p := ipc.Errorf(ipc.KindConfiguration, "the service manager opened a %s socket for the daemon: it speaks only on a Unix socket", l.Addr().Network())
-		p.Suggestion = "set ListenStream=/run/dispatchd/control.sock in the socket unit"
-		return nil, p
+		return nil, ipc.Errorf(ipc.KindConfiguration, "the service manager opened a %s socket for the daemon: it speaks only on a Unix socket", l.Addr().Network())
 	}
 	u.SetUnlinkOnClose(false)
 	return u, nil

@@ -38,7 +38,6 @@ func permits() []permit {
 		{"dispatchers", "os", "OpenFile", "reads a definition without following a link"},
 		{"daemon", "os", "OpenFile WriteFile Rename Remove MkdirAll Chown", "the run directory: arguments and marks of running jobs, the boot's mark, a stale socket"},
 		{"daemon", "os", "CreateTemp Unsetenv", "an upgrade in place hands the next image a nameless file"},
-		{"daemon", "net", "FileListener", "the socket of the last image"},
 		{"cmd/dispatchd", "os", "MkdirTemp MkdirAll WriteFile RemoveAll", "the demo's private root"},
 		{"cmd/dispatchctl", "os", "CreateTemp Rename Remove", "--pidfile"},
 
@@ -47,7 +46,7 @@ func permits() []permit {
 		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},
 		{"ipc/server", kernel, "GetsockoptUcred GetsockoptXucred", "who is at the other end"},
 		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
-		{"ipc/server", "net", "ListenUnix FileListener", "its own socket, and a service manager's"},
+		{"ipc/server", "net", "ListenUnix FileListener", "its own socket, also one that a service manager or the last image opened"},
 		{"ipc/server", "net/http", "*", "it is the server"},
 		{"ipc/notify", kernel, "Socket Connect SockaddrUnix Read Write Close SetsockoptTimeval NsecToTimeval", "the tiny client connects without net's poller and threads"},
 
