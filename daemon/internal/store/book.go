@@ -47,6 +47,7 @@ type ended struct {
 	created    int64
 	ended      int64
 	raw        []byte
+	fresh      *Job // not yet encoded
 }
 
 // Book is the state that the journal's records add up to. One goroutine owns it.
@@ -56,6 +57,7 @@ type Book struct {
 	open    map[ulid.ULID]*Job
 	history []ended // by id
 	bytes   int64
+	fresh   []ulid.ULID // in the history, not yet encoded
 	paused  map[string]bool
 	keys    map[Key]keyed
 	keysAt  time.Time // when to look for old keys again
@@ -136,24 +138,40 @@ func (b *Book) remember(r Record, j *Job) {
 	}
 }
 
-// file puts an ended job into the history.
+// maxFresh bounds the jobs that wait to be encoded.
+const maxFresh = 32
+
+// file puts an ended job into the history. It is encoded by settle: the next
+// job's start need not wait for that.
 func (b *Book) file(j *Job) {
-	raw, err := json.Marshal(j)
-	if err != nil {
-		return // cannot be: it was read from JSON or made of valid parts
-	}
-	e := ended{id: j.ID, dispatcher: j.Dispatcher, state: j.State, created: j.CreatedAt, raw: raw}
+	e := ended{id: j.ID, dispatcher: j.Dispatcher, state: j.State, created: j.CreatedAt, fresh: j}
 	if j.Run != nil {
 		e.ended = j.Run.EndedAt
 	}
-	i, found := b.place(j.ID)
-	if found {
-		b.bytes += int64(len(raw) - len(b.history[i].raw))
+	if i, found := b.place(j.ID); found {
+		b.bytes -= int64(len(b.history[i].raw))
 		b.history[i] = e
-		return
+	} else {
+		b.history = slices.Insert(b.history, i, e)
 	}
-	b.history = slices.Insert(b.history, i, e)
-	b.bytes += int64(len(raw))
+	if b.fresh = append(b.fresh, j.ID); len(b.fresh) == maxFresh {
+		b.settle()
+	}
+}
+
+// settle encodes what has come into the history.
+func (b *Book) settle() {
+	for _, id := range b.fresh {
+		i, found := b.place(id)
+		if !found || b.history[i].fresh == nil {
+			continue // withdrawn, or filed twice
+		}
+		e := &b.history[i]
+		e.raw, _ = json.Marshal(e.fresh) // it was read from JSON or made of valid parts
+		e.fresh = nil
+		b.bytes += int64(len(e.raw))
+	}
+	b.fresh = b.fresh[:0]
 }
 
 // place is where an id is, or would be, in the history.
@@ -163,6 +181,9 @@ func (b *Book) place(id ulid.ULID) (int, bool) {
 
 // job decodes a job of the history.
 func (e *ended) job() *Job {
+	if e.fresh != nil {
+		return e.fresh
+	}
 	var j Job
 	if json.Unmarshal(e.raw, &j) != nil {
 		return &Job{ID: e.id, Dispatcher: e.dispatcher, State: e.state, CreatedAt: e.created}
@@ -295,6 +316,7 @@ func (b *Book) List(f ipc.JobFilter) []*Job {
 // Prune keeps history and keys within their bounds, and lists the jobs that it
 // forgot. The oldest go first.
 func (b *Book) Prune(now time.Time) []ulid.ULID {
+	b.settle()
 	var gone []ulid.ULID
 	oldest := now.Add(-b.keep.Age).UnixNano()
 	n := 0

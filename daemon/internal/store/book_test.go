@@ -1,6 +1,7 @@
 package store
 
 import (
+	"reflect"
 	"testing"
 	"time"
 
@@ -27,5 +28,39 @@ func TestListSince(t *testing.T) {
 		if got := len(b.List(ipc.JobFilter{Since: since})); got != want {
 			t.Errorf("since %s: %d jobs, want %d", since, got, want)
 		}
+	}
+}
+
+// A job is the same whether it came into the history just now or long ago, and
+// so is the room that it takes.
+func TestFresh(t *testing.T) {
+	b := NewBook(Retention{})
+	var ids []ulid.ULID
+	for range maxFresh + 2 {
+		id := ulid.Make()
+		ids = append(ids, id)
+		if _, err := b.Apply(Record{Op: OpAccept, ID: id, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Apply(Record{Op: OpEnd, ID: id, State: ipc.Canceled, Run: &Run{EndedAt: 2}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.fresh) != 2 {
+		t.Errorf("%d are not encoded", len(b.fresh))
+	}
+	fresh, _ := b.Job(ids[maxFresh])
+	b.Forget(ids[maxFresh+1])
+	b.Prune(time.Now())
+	old, _ := b.Job(ids[maxFresh])
+	if fresh.Seq = 0; !reflect.DeepEqual(fresh, old) {
+		t.Errorf("fresh %+v, encoded %+v", fresh, old)
+	}
+	room := int64(0)
+	for _, e := range b.history {
+		room += int64(len(e.raw))
+	}
+	if len(b.history) != maxFresh+1 || room != b.bytes || room < int64(len(b.history))*50 {
+		t.Errorf("%d jobs in %d bytes, counted %d", len(b.history), room, b.bytes)
 	}
 }

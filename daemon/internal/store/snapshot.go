@@ -19,6 +19,7 @@ type Snapshot struct {
 // Whole is the book with all its jobs. Those that were kept in memory are
 // written from then on: the next image of the program has them from there.
 func (b *Book) Whole() Snapshot {
+	b.settle()
 	return Snapshot{open: b.Open(), history: slices.Clone(b.history), paused: b.Paused(), keys: maps.Clone(b.keys), ticks: maps.Clone(b.ticks)}
 }
 
