@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -70,6 +73,7 @@ type stage struct {
 	from   time.Time
 	starts []time.Duration // when, since the stage was set
 	jobs   []string        // origin and wall time of each start
+	locks  [][]held        // of each start
 	ahead  atomic.Int64    // of the bubble's clock, the wall clock
 	mu     sync.Mutex
 }
@@ -113,6 +117,7 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 		g.discard()
 		s.mu.Lock()
 		s.starts = append(s.starts, time.Since(s.from))
+		s.locks = append(s.locks, slices.Clone(r.locks))
 		s.jobs = append(s.jobs, r.spec.Name+" "+string(r.job.Origin)+" "+wall().Format("01-02 15:04"))
 		s.mu.Unlock()
 		a := acts(r.spec.Name, r.attempt)
@@ -263,6 +268,49 @@ func TestOutsideLock(t *testing.T) {
 			t.Errorf("%s", job.State)
 		}
 		s.started(11 * time.Second)
+	})
+}
+
+// A lock goes from run to run while the runs are short, and is free in between
+// every now and then. One that is wanted otherwise is taken anew, at once.
+func TestLocksArePassedOn(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		s := set(t, root, map[string]string{
+			"op":   "script = 'x'\n[locks]\nexclusive = ['l']\n",
+			"look": "script = 'x'\n[locks]\nshared = ['l']\n",
+		}, func(string, int) act { return act{lasts: 20 * time.Millisecond} })
+		defer s.strike()
+		for range 5 {
+			s.notify("op")
+		}
+		n := s.notify("look")
+		s.notify("op")
+		if job := s.await(n.ID); job.State != ipc.Succeeded {
+			t.Errorf("%s", job.State)
+		}
+		s.pass(time.Second)
+		s.started(0, 20*time.Millisecond, 40*time.Millisecond, 60*time.Millisecond, 80*time.Millisecond, 100*time.Millisecond, 120*time.Millisecond)
+		var passed []string
+		for i, locks := range s.locks {
+			same := i > 0 && locks[1].file == s.locks[i-1][1].file
+			if locks[1].passed != same {
+				t.Errorf("start %d: passed on %t, the same file %t", i+1, locks[1].passed, same)
+			}
+			passed = append(passed, strconv.FormatBool(same))
+		}
+		if got := strings.Join(passed, " "); got != "false true true false true false false" {
+			t.Errorf("passed on: %s", got)
+		}
+		for _, path := range []string{"run/locks/l.lock", "run/dispatchers/op.lock"} {
+			f, err := os.Open(filepath.Join(root, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+				t.Errorf("%s, with nothing to do: %v", path, err)
+			}
+			_ = f.Close()
+		}
 	})
 }
 

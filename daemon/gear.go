@@ -35,7 +35,7 @@ func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gea
 	if err != nil {
 		return gear{err: err}
 	}
-	l.Marks, l.Boot = e.marks(job.ID, attempt), e.bootID
+	l.Marks, l.Boot, l.Clock = e.marks(job.ID, attempt), e.bootID, &e.starts
 	l.Job, l.Dispatcher, l.NotifySocket = job.ID.String(), spec.Name, l.Marks.Notify()
 	l.OutputFile = e.dir.LogPath(job.ID)
 	if spec.Cache != nil {

@@ -118,7 +118,7 @@ func (e *engine) resume(r *run) bool {
 		return false
 	}
 	for _, l := range h.Locks {
-		r.locks = append(r.locks, held{os.NewFile(uintptr(l.FD), "lock"), l.Shared})
+		r.locks = append(r.locks, held{file: os.NewFile(uintptr(l.FD), "lock"), shared: l.Shared})
 	}
 	r.process, r.late = p, h.Child.TimedOut
 	if h.Child.Percent != nil || h.Child.Message != "" {

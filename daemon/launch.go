@@ -120,6 +120,11 @@ func (e *engine) startProcess(r *run, g gear) (process, error) {
 		if err != nil {
 			return nil, err // not p: a nil *Process is no nil process
 		}
+		for _, held := range r.locks {
+			if held.passed && !held.shared {
+				lockfile.Describe(held.file, holderOf(r.job))
+			}
+		}
 		return p, nil
 	}
 	if e.cfg.Shim == nil {
@@ -157,7 +162,11 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 	if e.runs[r.id] != r {
 		return
 	}
-	r.release()
+	e.left, r.locks = r.locks, nil
+	defer func() {
+		release(e.left)
+		e.left = nil
+	}()
 	if exit.Unborn && !r.canceled && proc.Transient(exit.Err) {
 		r.marks.Remove()
 		e.putOff(r, exit.Err)

@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/singleflight"
 
+	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -37,9 +38,10 @@ type engine struct {
 	flights   singleflight.Group // readers who want the same cache refreshed
 	upgrades  chan struct{}
 	calls     chan func()
-	bootID    string        // of the machine
-	boot      string        // the same, short
-	epochID   string        // of the run directory
+	bootID    string // of the machine
+	boot      string // the same, short
+	epochID   string // of the run directory
+	starts    proc.Clock
 	looks     chan func()   // from who only looks
 	stirred   chan struct{} // the status may be another; nil = nobody is told
 	poked     chan struct{} // something was posted
@@ -60,6 +62,7 @@ type engine struct {
 	aheads     map[string]*ahead           // by dispatcher
 	failings   map[string]*failing         // caches whose last refresh failed
 	agenda     scheduler.Agenda
+	left       []held                    // locks of the run that has just ended, for the next one
 	owed       map[string]scheduler.Tick // due times that could not be journaled
 	chores     []func()                  // what can wait until what was decided is on its way
 	tallies    map[string]*tally

@@ -43,6 +43,8 @@ type run struct {
 type held struct {
 	file   *os.File
 	shared bool
+	since  time.Duration // when it was taken
+	passed bool          // by the run before, whose name is still in it
 }
 
 // process is a job's child, or the shim above it.
@@ -63,12 +65,20 @@ func (r *run) handOver() {
 // release frees the run's locks on disk. A fork in progress holds copies of
 // our descriptors until its exec, and so the lock: ForkLock waits for that.
 func (r *run) release() {
+	release(r.locks)
+	r.locks = nil
+}
+
+// release frees locks on disk.
+func release(locks []held) {
+	if len(locks) == 0 {
+		return
+	}
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	for _, l := range r.locks {
+	for _, l := range locks {
 		lockfile.Release(l.file)
 	}
-	r.locks = nil
 }
 
 // perform makes deeds of the queue's decisions, in their order.
@@ -186,12 +196,17 @@ const (
 	journalDetail = "the journal cannot be written"
 )
 
+// holderOf is who holds the locks of a job that is our own child.
+func holderOf(job *store.Job) lockfile.Holder {
+	return lockfile.Holder{Job: job.ID.String(), PID: os.Getpid()}
+}
+
 // takeLocks takes the dispatcher's own lock file and the named ones, all or
 // none, without waiting. It says which one is held by whom.
 func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
-	holder := lockfile.Holder{Job: job.ID.String(), PID: os.Getpid()}
+	holder := holderOf(job)
 	shared := r.spec.Concurrency != 1
-	if name, pid, err := r.take(e.cfg.Paths.DispatcherLocks(), r.spec.Name, shared, holder, "dispatcher:"+r.spec.Name); err != nil {
+	if name, pid, err := e.take(r, e.cfg.Paths.DispatcherLocks(), r.spec.Name, shared, holder, "dispatcher:"+r.spec.Name); err != nil {
 		return name, pid, err
 	}
 	locks, err := r.spec.Locks(job.Arguments)
@@ -200,7 +215,7 @@ func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
 	}
 	slices.SortFunc(locks, func(a, b dispatchers.Lock) int { return strings.Compare(a.Name, b.Name) })
 	for _, l := range locks {
-		if name, pid, err := r.take(e.cfg.Paths.Locks(), l.Name, l.Shared, holder, l.Name); err != nil {
+		if name, pid, err := e.take(r, e.cfg.Paths.Locks(), l.Name, l.Shared, holder, l.Name); err != nil {
 			return name, pid, err
 		}
 	}
@@ -208,10 +223,14 @@ func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
 }
 
 // take adds one lock to the run, or gives all of them back.
-func (r *run) take(dir, name string, shared bool, h lockfile.Holder, label string) (string, int, error) {
+func (e *engine) take(r *run, dir, name string, shared bool, h lockfile.Holder, label string) (string, int, error) {
+	if l, ok := e.passOn(lockfile.Path(dir, name), shared); ok {
+		r.locks = append(r.locks, l)
+		return "", 0, nil
+	}
 	f, err := lockfile.Try(dir, name, shared, h)
 	if err == nil {
-		r.locks = append(r.locks, held{f, shared})
+		r.locks = append(r.locks, held{file: f, shared: shared, since: e.now()})
 		return "", 0, nil
 	}
 	r.release()
@@ -219,6 +238,27 @@ func (r *run) take(dir, name string, shared bool, h lockfile.Holder, label strin
 		return label, busy.Holder.PID, err
 	}
 	return label, 0, err
+}
+
+// passLocks is for how long a lock goes from run to run without being free in
+// between. Then others have their chance at it.
+const passLocks = 50 * time.Millisecond
+
+// passOn gives a lock of the run that has just ended to one that wants the same.
+// One that is wanted otherwise is freed.
+func (e *engine) passOn(path string, shared bool) (held, bool) {
+	i := slices.IndexFunc(e.left, func(l held) bool { return l.file.Name() == path })
+	if i < 0 {
+		return held{}, false
+	}
+	l := e.left[i]
+	e.left = slices.Delete(e.left, i, i+1)
+	if l.shared != shared || e.now()-l.since > passLocks {
+		release([]held{l})
+		return held{}, false
+	}
+	l.passed = true
+	return l, true
 }
 
 // stopRun ends a running job because somebody canceled it.

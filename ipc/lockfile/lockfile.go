@@ -61,13 +61,16 @@ func (e *BusyError) Error() string {
 	return fmt.Sprintf("%s: held by process %d", e.Path, e.Holder.PID)
 }
 
+// Path is the file of a lock.
+func Path(dir, name string) string { return filepath.Join(dir, name+".lock") }
+
 // Try takes the lock NAME.lock in dir without waiting, or says who holds it in
 // a *BusyError. The file that comes back is the lock: Release it.
 func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	if !ValidName(name) {
 		return nil, fmt.Errorf("lock name %q: not allowed; use letters, digits, and . _ : - behind the first", name)
 	}
-	path := filepath.Join(dir, name+".lock")
+	path := Path(dir, name)
 	f, err := open(path)
 	if err != nil {
 		return nil, err
@@ -142,8 +145,11 @@ func write(f *os.File, h Holder) {
 	if err != nil {
 		return
 	}
-	_ = f.Truncate(0)
 	_, _ = f.WriteAt(append(text, '\n'), 0)
+	var was unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &was) == nil && was.Size > int64(len(text)+1) {
+		_ = f.Truncate(int64(len(text) + 1))
+	}
 }
 
 // whoHolds finds the holder: by the kernel where it tells, else by the text.

@@ -2,7 +2,6 @@ package lockfile
 
 import (
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +14,7 @@ func Look(dir, name string) (Holder, bool) {
 	if !ValidName(name) {
 		return Holder{}, false
 	}
-	f, err := os.OpenFile(filepath.Join(dir, name+".lock"), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	f, err := os.OpenFile(Path(dir, name), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Holder{}, false
 	}

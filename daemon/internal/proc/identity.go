@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,33 @@ type Identity struct {
 
 // IdentityOf is the identity of a running process.
 func IdentityOf(pid int) Identity { return Identity{PID: pid, Start: startTime(pid), Boot: bootID()} }
+
+// Clock tells when a child started, where its reading is the kernel's own. The
+// zero value asks the kernel until the first child has shown that; nil asks
+// it always.
+type Clock struct {
+	trust atomic.Int32 // 1: it says what startTime does, -1: it does not, 0: nobody has looked yet
+}
+
+// started is startTime of a child that was forked between two readings of
+// startClock. Where they are the same, the kernel need not be asked.
+func (c *Clock) started(before, after uint64, pid int) uint64 {
+	if c == nil || before != after || before == 0 || c.trust.Load() < 0 {
+		return startTime(pid)
+	}
+	if c.trust.Load() > 0 {
+		return before
+	}
+	asked := startTime(pid)
+	switch asked {
+	case before:
+		c.trust.Store(1)
+	case 0: // dead already
+	default:
+		c.trust.Store(-1)
+	}
+	return asked
+}
 
 // Alive reports whether that very process runs. In doubt it does not.
 func (i Identity) Alive() bool {

@@ -45,8 +45,9 @@ type Launch struct {
 	MaxOutput    int64         `json:"max_output"`          // for who bounds the output while it runs
 	Boot         string        `json:"boot"`                // BootID, or "" to have it looked up
 
-	ByDescent bool  `json:"by_descent"` // follow a tree so even where there are cgroups
-	Marks     Marks `json:"marks"`      // of this attempt; "" = none
+	Clock     *Clock `json:"-"`          // for the child's start
+	ByDescent bool   `json:"by_descent"` // follow a tree so even where there are cgroups
+	Marks     Marks  `json:"marks"`      // of this attempt; "" = none
 
 	// Alone says that this process does nothing else: the child dies with it, and
 	// all that it starts may be followed. The goroutine that starts it must be

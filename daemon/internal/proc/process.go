@@ -91,7 +91,7 @@ func (p *Process) Kill() { p.killed.Do(func() { close(p.kill) }) }
 // supervise waits for the child's end and enforces it.
 func (p *Process) supervise() {
 	dead := make(chan struct{})
-	go func() { waitDead(p.pid); close(dead) }()
+	go waitDead(p.pid, dead)
 	stopped, detached := p.await(dead)
 	if detached {
 		close(p.detached)

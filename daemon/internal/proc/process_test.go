@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -112,6 +113,25 @@ func TestExitStatus(t *testing.T) {
 	exit := start(t, launch(t, "exit", "CODE=42")).Exit()
 	if exit.Code != 42 || exit.Signal != "" || exit.TimedOut || exit.Canceled || exit.Err != nil {
 		t.Errorf("%+v", exit)
+	}
+}
+
+// A child's identity is the one that another process sees, whether the clock or
+// the kernel was asked for its start.
+func TestIdentity(t *testing.T) {
+	var clock Clock
+	for range 30 {
+		l := launch(t, "sleep")
+		l.Clock = &clock
+		p := start(t, l)
+		if seen := IdentityOf(p.pid); p.Identity() != seen || seen.Start == 0 {
+			t.Fatalf("identity %+v, seen from outside %+v", p.Identity(), seen)
+		}
+		p.Kill()
+		p.Exit()
+	}
+	if runtime.GOOS == "linux" && clock.trust.Load() != 1 {
+		t.Errorf("the clock is not believed: %d", clock.trust.Load())
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 // pidType is P_PID of wait6(2).
 const pidType = 0
 
-// waitDead returns when a child is dead and leaves it to be waited for, so
+// waitDead closes dead when a child is dead and leaves it to be waited for, so
 // that its process group id stays ours until the group is dealt with.
-func waitDead(pid int) {
+func waitDead(pid int, dead chan<- struct{}) {
+	defer close(dead)
 	for {
 		var status int32
 		_, _, errno := syscall.Syscall6(syscall.SYS_WAIT6, pidType, uintptr(pid),
@@ -50,6 +51,9 @@ func startTime(pid int) uint64 {
 	}
 	return binary.NativeEndian.Uint64(b[kinfoStart:])*1e6 + binary.NativeEndian.Uint64(b[kinfoStart+8:])
 }
+
+// startClock is not known here: a start time is of the clock that can be set.
+func startClock() uint64 { return 0 }
 
 // Uptime is the time since boot.
 func Uptime() time.Duration {

@@ -3,6 +3,7 @@ package proc
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -13,16 +14,30 @@ import (
 // waitDead returns when a child is dead and leaves it to be waited for, so
 // that its process group id stays ours until the group is dealt with. Where the
 // kernel gives a descriptor for the child, no thread is blocked meanwhile.
-func waitDead(pid int) {
-	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
-		f := os.NewFile(uintptr(fd), "pidfd")
-		defer func() { _ = f.Close() }()
-		conn, err := f.SyscallConn()
-		if err == nil && conn.Read(func(uintptr) bool { return waitid(pid, unix.WNOHANG) }) == nil {
-			return
-		}
+func waitDead(pid int, dead chan<- struct{}) {
+	f := watched(pid)
+	if f == nil {
+		waitid(pid, 0)
 	}
-	waitid(pid, 0)
+	close(dead)
+	runtime.Gosched() // who waits goes on first
+	_ = f.Close()
+}
+
+// watched waits for a child's end by a descriptor, which it gives back to be
+// closed; nil where that is not possible.
+func watched(pid int) *os.File {
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
+	if err != nil {
+		return nil
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	conn, err := f.SyscallConn()
+	if err != nil || conn.Read(func(uintptr) bool { return waitid(pid, unix.WNOHANG) }) != nil {
+		_ = f.Close()
+		return nil
+	}
+	return f
 }
 
 // waitid looks whether a child is dead, or waits for it without WNOHANG.
@@ -90,6 +105,21 @@ func startTime(pid int) uint64 {
 	}
 	n, _ := strconv.ParseUint(f[19], 10, 64)
 	return n
+}
+
+// tick is the unit of start times: the kernel tells them to programs in 1/100 s
+// on all machines that Go knows.
+const tick = 10 * time.Millisecond
+
+// startClock is what startTime would be of a process that starts now; 0 = not
+// known. It is the clock that also runs while the machine sleeps (proc(5):
+// starttime; the kernel counts it since boot by ktime_get_boottime).
+func startClock() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0
+	}
+	return uint64(time.Duration(ts.Nano()) / tick)
 }
 
 // Uptime is the time since boot, without the time asleep.
