@@ -8,6 +8,8 @@ import (
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"dispatchd/ipc"
 )
 
 // How a service manager is told how the daemon is: datagrams to $NOTIFY_SOCKET,
@@ -138,19 +140,11 @@ func (e *engine) doing() string {
 		parts = append(parts, fmt.Sprintf("%d queued", queued))
 	}
 	c := e.catalog.Load()
-	parts = append(parts, counted(len(c.Specs), "dispatcher"))
+	parts = append(parts, ipc.Counted(len(c.Specs), "dispatcher"))
 	if n := len(c.Disabled) + len(c.Unlisted); n > 0 {
 		parts = append(parts, fmt.Sprintf("%d faulty: run dispatchctl doctor", n))
 	}
 	return strings.Join(parts, "; ")
-}
-
-// counted is a number of things.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // runningNames names some dispatchers that run.

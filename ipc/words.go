@@ -32,6 +32,14 @@ func (j Job) Words() string {
 	return text
 }
 
+// Counted is a number of things whose plural is regular: "1 job", "2 jobs".
+func Counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // place words a position in line.
 func place(n int) string {
 	suffix := "th"

@@ -55,6 +55,8 @@ func (d *doctor) dispatchers() {
 	switch {
 	case len(all) == 0:
 		d.note("put NAME.toml into dispatchers.d, then run: dispatchctl reload", "there are no dispatchers")
+	case len(d.found) == before && len(all) == 1:
+		d.ok("the one dispatcher is ready")
 	case len(d.found) == before:
 		d.ok("all %d dispatchers are ready", len(all))
 	}

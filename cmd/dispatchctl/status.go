@@ -5,6 +5,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"dispatchd/ipc"
 )
 
 // statusVerb shows the daemon at a glance.
@@ -20,7 +22,7 @@ func (a *app) statusVerb() *cobra.Command {
 				return a.print(s)
 			}
 			a.say("dispatchd %s, process %d, started %s", s.Version, s.PID, ago(s.StartedAt))
-			a.say("%d running, %d queued, %d dispatchers, %d jobs in the history", s.Running, s.Queued, s.Dispatchers, s.History)
+			a.say("%d running, %d queued, %s, %s in the history", s.Running, s.Queued, ipc.Counted(s.Dispatchers, "dispatcher"), ipc.Counted(s.History, "job"))
 			a.say("journal: %s (durability %s)", s.Journal, s.Durability)
 			if s.Draining {
 				a.say("draining: nothing new is accepted; dispatchctl undrain ends that")

@@ -210,7 +210,7 @@ func (s *show) coalescing(ctx context.Context) error {
 		return failed
 	}
 	for id, clients := range jobs {
-		fmt.Fprintf(s.out, "   %s serves %d clients\n", id, clients)
+		fmt.Fprintf(s.out, "   %s serves %s\n", id, ipc.Counted(clients, "client"))
 	}
 	for id := range jobs {
 		if err := s.ended(ctx, id); err != nil {
