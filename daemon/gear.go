@@ -63,12 +63,15 @@ func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gea
 }
 
 // ahead is the gear of a dispatcher's next run, made while the present one is
-// under way: between two short jobs it is what takes longest.
+// under way: between two short jobs it is what takes longest. The goroutine that
+// makes it is the one that launches the run.
 type ahead struct {
 	id      queue.ID
 	attempt int
 	spec    *dispatchers.Spec
-	gear    chan gear // gets it once
+	gear    gear
+	run     chan *run     // gets once whom it is for, nil = nobody
+	over    chan struct{} // closed when it was given back, or the run has ended
 }
 
 // fits reports whether it was made for that attempt, by that definition.
@@ -90,30 +93,37 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 	if !ok {
 		return
 	}
-	a := &ahead{id: id, attempt: attempt, spec: spec, gear: make(chan gear, 1)}
+	a := &ahead{id: id, attempt: attempt, spec: spec, run: make(chan *run, 1), over: make(chan struct{})}
 	e.aheads[spec.Name] = a
 	go func() {
+		defer close(a.over)
 		old.discard()
-		a.gear <- e.gearUp(job, spec, attempt)
+		a.gear = e.gearUp(job, spec, attempt)
+		if r := <-a.run; r != nil {
+			e.launch(r, a.gear)
+		} else {
+			a.gear.discard()
+		}
 	}()
 }
 
-// takeAhead gives what was made ahead for a run, nil if it was for another.
-func (e *engine) takeAhead(r *run) *ahead {
+// takeAhead gives what was made ahead for a run. What was made for another is
+// to be given back first.
+func (e *engine) takeAhead(r *run) (fits, other *ahead) {
 	a := e.aheads[r.spec.Name]
 	delete(e.aheads, r.spec.Name)
 	if a != nil && !a.fits(r.id, r.attempt, r.spec) {
-		r.outdated = a
-		return nil
+		return nil, a
 	}
-	return a
+	return a, nil
 }
 
 // discard waits for what was made ahead, and gives it back. Only then may gear
 // of the same attempt be made: its files have the same names. nil is nothing.
 func (a *ahead) discard() {
 	if a != nil {
-		(<-a.gear).discard()
+		a.run <- nil
+		<-a.over
 	}
 }
 
@@ -123,17 +133,4 @@ func (e *engine) dropAhead(name string) {
 		delete(e.aheads, name)
 		go a.discard()
 	}
-}
-
-// gearOf is the gear of a run: what was made ahead, or else is made now.
-func (e *engine) gearOf(r *run) gear {
-	r.outdated.discard()
-	if r.ahead != nil {
-		g := <-r.ahead.gear
-		if g.err == nil {
-			return g
-		}
-		g.discard()
-	}
-	return e.gearUp(r.job, r.spec, r.attempt)
 }

@@ -93,7 +93,7 @@ func TestGearAhead(t *testing.T) {
 			t.Fatalf("made for %q: %v, %v", s.next(), s.files(ids[1]), s.files(ids[2]))
 		}
 		var made gear
-		_ = s.do(t.Context(), func() { made = <-s.aheads["op"].gear; s.aheads["op"].gear <- made })
+		_ = s.do(t.Context(), func() { made = s.aheads["op"].gear })
 		s.await(ids[1])
 		synctest.Wait()
 		if len(s.list) != 3 || s.list[1].kit != made.kit || s.list[1].kit == nil {

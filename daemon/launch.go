@@ -27,11 +27,14 @@ const trimEvery = 250 * time.Millisecond
 
 // launch runs one attempt to its end, in a goroutine of its own, and reports
 // the end to the loop. Nothing starts before the start is recorded.
-func (e *engine) launch(r *run) {
-	if r.ahead != nil {
+func (e *engine) launch(r *run, g gear) {
+	if r.ahead {
 		e.journal.Flush()
 	}
-	g := e.gearOf(r)
+	if r.ahead && g.err != nil { // things may be better now
+		g.discard()
+		g = e.gearUp(r.job, r.spec, r.attempt)
+	}
 	if g.err == nil {
 		g.err = e.requirements(context.Background(), r.spec)
 	}

@@ -29,8 +29,7 @@ type run struct {
 	process  process // nil until the child exists
 	marks    proc.Marks
 	recorded chan error // whether its start is durable, before anything starts
-	ahead    *ahead     // what was made for it before, nil = nothing
-	outdated *ahead     // what was made for another, or by an older definition: given back first
+	ahead    bool       // its gear was made before, and who launches it writes that record
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
 	progress *ipc.Progress
@@ -135,19 +134,25 @@ func (e *engine) start(id queue.ID, attempt int) {
 		r.release()
 		return
 	}
-	r.job, r.ahead = applied, e.takeAhead(r)
+	r.job = applied
 	e.runs[id] = r
 	dur := e.durability(spec)
 	if spec.OnInterrupt == "rerun" && dur == store.Disk {
 		dur = store.Relaxed // running it again is allowed, so the start need not be certain
 	}
 	r.recorded = make(chan error, 1)
-	record := e.journal.Append // while it is written, the gear is made
-	if r.ahead != nil {
-		record = e.journal.Queue // there is nothing else to do: launch writes it
+	done := func(err error) { r.recorded <- err }
+	if made, other := e.takeAhead(r); made != nil { // its gear is made: there is nothing to do but to write the record
+		r.ahead = true
+		e.journal.Queue(rec, dur, true, done)
+		made.run <- r
+	} else {
+		e.journal.Append(rec, dur, true, done)
+		go func() {
+			other.discard()
+			e.launch(r, e.gearUp(r.job, r.spec, r.attempt))
+		}()
 	}
-	record(rec, dur, true, func(err error) { r.recorded <- err })
-	go e.launch(r)
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries

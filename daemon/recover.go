@@ -211,7 +211,7 @@ func (e *engine) stopRuns() {
 		e.stopping = true
 		e.core.Freeze(true)
 		for _, a := range e.aheads {
-			(<-a.gear).discard()
+			a.discard()
 		}
 		clear(e.aheads)
 		for _, r := range e.runs {

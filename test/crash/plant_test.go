@@ -70,7 +70,7 @@ func plants() []plant {
 		}},
 		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
-			{"daemon/perform.go", "func(err error) { r.recorded <- err })\n", "func(error) {})\n\tr.recorded <- nil\n"},
+			{"daemon/perform.go", "done := func(err error) { r.recorded <- err }\n", "done := func(error) {}\n\tr.recorded <- nil\n"},
 		}},
 		{"a run's marks go before its end is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
