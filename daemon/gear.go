@@ -74,9 +74,10 @@ type ahead struct {
 	over    chan struct{} // closed when it was given back, or the run has ended
 }
 
-// fits reports whether it was made for that attempt, by that definition.
+// fits reports whether it was made for that attempt, by that definition. nil is
+// for none.
 func (a *ahead) fits(id queue.ID, attempt int, spec *dispatchers.Spec) bool {
-	return a.id == id && a.attempt == attempt && a.spec == spec
+	return a != nil && a.id == id && a.attempt == attempt && a.spec == spec
 }
 
 // lookAhead has the gear of a dispatcher's next run made, if one is queued.
@@ -86,7 +87,7 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 		return
 	}
 	old := e.aheads[spec.Name]
-	if old != nil && old.fits(id, attempt, spec) {
+	if old.fits(id, attempt, spec) {
 		return
 	}
 	job, ok := e.book.Job([16]byte(id))
@@ -107,15 +108,11 @@ func (e *engine) lookAhead(spec *dispatchers.Spec) {
 	}()
 }
 
-// takeAhead gives what was made ahead for a run. What was made for another is
-// to be given back first.
-func (e *engine) takeAhead(r *run) (fits, other *ahead) {
-	a := e.aheads[r.spec.Name]
-	delete(e.aheads, r.spec.Name)
-	if a != nil && !a.fits(r.id, r.attempt, r.spec) {
-		return nil, a
-	}
-	return a, nil
+// takeAhead gives what was made ahead for a dispatcher, nil = nothing.
+func (e *engine) takeAhead(name string) *ahead {
+	a := e.aheads[name]
+	delete(e.aheads, name)
+	return a
 }
 
 // discard waits for what was made ahead, and gives it back. Only then may gear
@@ -129,8 +126,7 @@ func (a *ahead) discard() {
 
 // dropAhead gives back what was made ahead for a dispatcher.
 func (e *engine) dropAhead(name string) {
-	if a := e.aheads[name]; a != nil {
-		delete(e.aheads, name)
+	if a := e.takeAhead(name); a != nil {
 		go a.discard()
 	}
 }

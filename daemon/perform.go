@@ -142,14 +142,15 @@ func (e *engine) start(id queue.ID, attempt int) {
 	}
 	r.recorded = make(chan error, 1)
 	done := func(err error) { r.recorded <- err }
-	if made, other := e.takeAhead(r); made != nil { // its gear is made: there is nothing to do but to write the record
+	made := e.takeAhead(spec.Name)
+	if made.fits(id, attempt, spec) { // there is nothing to do but to write the record
 		r.ahead = true
 		e.journal.Queue(rec, dur, true, done)
 		made.run <- r
 	} else {
 		e.journal.Append(rec, dur, true, done)
 		go func() {
-			other.discard()
+			made.discard() // it was for another run
 			e.launch(r, e.gearUp(r.job, r.spec, r.attempt))
 		}()
 	}

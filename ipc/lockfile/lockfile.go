@@ -145,10 +145,11 @@ func write(f *os.File, h Holder) {
 	if err != nil {
 		return
 	}
-	_, _ = f.WriteAt(append(text, '\n'), 0)
-	var was unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &was) == nil && was.Size > int64(len(text)+1) {
-		_ = f.Truncate(int64(len(text) + 1))
+	text = append(text, '\n')
+	_, _ = f.WriteAt(text, 0)
+	var is unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &is) == nil && is.Size > int64(len(text)) { // the one before had more to say
+		_ = f.Truncate(int64(len(text)))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// waitDead returns when a child is dead and leaves it to be waited for, so
+// waitDead closes dead when a child is dead and leaves it to be waited for, so
 // that its process group id stays ours until the group is dealt with. Where the
 // kernel gives a descriptor for the child, no thread is blocked meanwhile.
 func waitDead(pid int, dead chan<- struct{}) {

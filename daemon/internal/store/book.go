@@ -167,9 +167,13 @@ func (b *Book) settle() {
 			continue // withdrawn, or filed twice
 		}
 		e := &b.history[i]
-		e.raw, _ = json.Marshal(e.fresh) // it was read from JSON or made of valid parts
-		e.fresh = nil
-		b.bytes += int64(len(e.raw))
+		raw, err := json.Marshal(e.fresh)
+		if err != nil { // cannot be: it was read from JSON or made of valid parts
+			b.history = slices.Delete(b.history, i, i+1)
+			continue
+		}
+		e.raw, e.fresh = raw, nil
+		b.bytes += int64(len(raw))
 	}
 	b.fresh = b.fresh[:0]
 }
