@@ -102,7 +102,6 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		ending:   map[queue.ID]*ending{},
 		joining:  map[store.Key][]func(error){},
 		tallies:  map[string]*tally{},
-		aheads:   map[string]*ahead{},
 		outputs:  store.NewQuota(settings.LogBytes),
 	}
 	if e.wall == nil {

@@ -132,5 +132,4 @@ func (e *engine) runPosted() {
 	for _, fn := range e.takePosted() {
 		fn()
 	}
-	e.doChores()
 }

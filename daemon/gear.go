@@ -5,7 +5,6 @@ import (
 	"os"
 
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 )
@@ -35,7 +34,7 @@ func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gea
 	if err != nil {
 		return gear{err: err}
 	}
-	l.Marks, l.Boot, l.Clock = e.marks(job.ID, attempt), e.bootID, &e.starts
+	l.Marks, l.Boot = e.marks(job.ID, attempt), e.bootID
 	l.Job, l.Dispatcher, l.NotifySocket = job.ID.String(), spec.Name, l.Marks.Notify()
 	l.OutputFile = e.dir.LogPath(job.ID)
 	if spec.Cache != nil {
@@ -60,73 +59,4 @@ func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gea
 	}
 	_ = out.Close()
 	return g
-}
-
-// ahead is the gear of a dispatcher's next run, made while the present one is
-// under way: between two short jobs it is what takes longest. The goroutine that
-// makes it is the one that launches the run.
-type ahead struct {
-	id      queue.ID
-	attempt int
-	spec    *dispatchers.Spec
-	gear    gear
-	run     chan *run     // gets once whom it is for, nil = nobody
-	over    chan struct{} // closed when it was given back, or the run has ended
-}
-
-// fits reports whether it was made for that attempt, by that definition. nil is
-// for none.
-func (a *ahead) fits(id queue.ID, attempt int, spec *dispatchers.Spec) bool {
-	return a != nil && a.id == id && a.attempt == attempt && a.spec == spec
-}
-
-// lookAhead has the gear of a dispatcher's next run made, if one is queued.
-func (e *engine) lookAhead(spec *dispatchers.Spec) {
-	id, attempt, ok := e.core.Head(spec.Name)
-	if !ok || e.stopping || e.leaving || e.journalErr != nil {
-		return
-	}
-	old := e.aheads[spec.Name]
-	if old.fits(id, attempt, spec) {
-		return
-	}
-	job, ok := e.book.Job([16]byte(id))
-	if !ok {
-		return
-	}
-	a := &ahead{id: id, attempt: attempt, spec: spec, run: make(chan *run, 1), over: make(chan struct{})}
-	e.aheads[spec.Name] = a
-	go func() {
-		defer close(a.over)
-		old.discard()
-		a.gear = e.gearUp(job, spec, attempt)
-		if r := <-a.run; r != nil {
-			e.launch(r, a.gear)
-		} else {
-			a.gear.discard()
-		}
-	}()
-}
-
-// takeAhead gives what was made ahead for a dispatcher, nil = nothing.
-func (e *engine) takeAhead(name string) *ahead {
-	a := e.aheads[name]
-	delete(e.aheads, name)
-	return a
-}
-
-// discard waits for what was made ahead, and gives it back. Only then may gear
-// of the same attempt be made: its files have the same names. nil is nothing.
-func (a *ahead) discard() {
-	if a != nil {
-		a.run <- nil
-		<-a.over
-	}
-}
-
-// dropAhead gives back what was made ahead for a dispatcher.
-func (e *engine) dropAhead(name string) {
-	if a := e.takeAhead(name); a != nil {
-		go a.discard()
-	}
 }

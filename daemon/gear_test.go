@@ -10,9 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
-	"dispatchd/daemon/internal/queue"
 	"dispatchd/ipc"
 )
 
@@ -70,56 +67,19 @@ func (s *geared) files(job string) (list []string) {
 	return list
 }
 
-// next is the job that gear was made for ahead, "" = none.
-func (s *geared) next() (id string) {
-	s.t.Helper()
-	err := s.do(s.t.Context(), func() {
-		if a := s.aheads["op"]; a != nil {
-			id = ulid.ULID(a.id).String()
-		}
-	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return id
-}
-
-// While a job runs, the next one's gear is made: and that is what it gets.
-func TestGearAhead(t *testing.T) {
+// While a job runs, nothing is decided for the next one: its user, its program
+// and its environment are looked up when it starts.
+func TestNothingIsMadeAhead(t *testing.T) {
 	bubble(t, func(t *testing.T, root string) {
-		s, ids := dress(t, root, 3)
+		s, ids := dress(t, root, 2)
 		defer s.strike()
-		if s.next() != ids[1] || !slices.Equal(s.files(ids[1]), []string{".args", ".notify"}) || s.files(ids[2]) != nil {
-			t.Fatalf("made for %q: %v, %v", s.next(), s.files(ids[1]), s.files(ids[2]))
+		if got := s.files(ids[1]); got != nil {
+			t.Errorf("made before its start: %v", got)
 		}
-		var made gear
-		_ = s.do(t.Context(), func() { made = s.aheads["op"].gear })
-		s.await(ids[1])
-		synctest.Wait()
-		if len(s.list) != 3 || s.list[1].kit != made.kit || s.list[1].kit == nil {
-			t.Errorf("the second job was not started with what was made for it")
+		if len(s.list) != 1 {
+			t.Errorf("%d launches built while one job runs", len(s.list))
 		}
-		s.await(ids[2])
-		if s.next() != "" || s.after() != 3*time.Minute {
-			t.Errorf("made for %q, after %s", s.next(), s.after())
-		}
-	})
-}
-
-// What was made for a job that is canceled is given back; the one behind it is
-// started without.
-func TestGearOfCanceled(t *testing.T) {
-	bubble(t, func(t *testing.T, root string) {
-		s, ids := dress(t, root, 3)
-		defer s.strike()
-		if _, err := s.Cancel(t.Context(), ipc.Peer{}, ids[1]); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if s.next() != "" || s.files(ids[1]) != nil {
-			t.Errorf("made for %q, left %v", s.next(), s.files(ids[1]))
-		}
-		if job := s.await(ids[2]); job.State != ipc.Succeeded || s.after() != 2*time.Minute {
+		if job := s.await(ids[1]); job.State != ipc.Succeeded || s.after() != 2*time.Minute {
 			t.Errorf("%s after %s", job.State, s.after())
 		}
 	})
@@ -143,32 +103,6 @@ func TestGearOfOldDefinition(t *testing.T) {
 		}
 		if s.files(ids[1]) != nil {
 			t.Errorf("left %v", s.files(ids[1]))
-		}
-	})
-}
-
-// A stop gives back what was made and leaves nothing in the run directory.
-func TestGearAtStop(t *testing.T) {
-	bubble(t, func(t *testing.T, root string) {
-		s, ids := dress(t, root, 2)
-		if s.next() != ids[1] {
-			t.Fatalf("made for %q", s.next())
-		}
-		s.strike()
-		if got := s.files(ids[1]); got != nil {
-			t.Errorf("left %v", got)
-		}
-		if job, ok := s.book.Job(ulid.MustParse(ids[1])); !ok || job.State != ipc.Queued {
-			t.Errorf("the second job is %+v", job)
-		}
-		if _, _, ok := s.core.Head("op"); !ok {
-			t.Error("the queue has lost it")
-		}
-		if _, _, ok := s.core.Head("other"); ok {
-			t.Error("what is not there has a head")
-		}
-		if id, attempt, _ := s.core.Head("op"); id != queue.ID(ulid.MustParse(ids[1])) || attempt != 1 {
-			t.Errorf("head %x, attempt %d", id, attempt)
 		}
 	})
 }

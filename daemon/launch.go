@@ -27,14 +27,8 @@ const trimEvery = 250 * time.Millisecond
 
 // launch runs one attempt to its end, in a goroutine of its own, and reports
 // the end to the loop. Nothing starts before the start is recorded.
-func (e *engine) launch(r *run, g gear) {
-	if r.ahead {
-		e.journal.Flush()
-	}
-	if r.ahead && g.err != nil { // things may be better now
-		g.discard()
-		g = e.gearUp(r.job, r.spec, r.attempt)
-	}
+func (e *engine) launch(r *run) {
+	g := e.gearUp(r.job, r.spec, r.attempt)
 	if g.err == nil {
 		g.err = e.requirements(context.Background(), r.spec)
 	}
@@ -104,7 +98,6 @@ func (e *engine) spawned(r *run, p process) {
 	if r.canceled || e.stopping && !r.outlives() {
 		p.Stop()
 	}
-	e.lookAhead(r.spec)
 }
 
 // outlives reports whether a run goes on without the daemon.
@@ -122,11 +115,6 @@ func (e *engine) startProcess(r *run, g gear) (process, error) {
 		p, err := proc.StartMarked(g.kit, update)
 		if err != nil {
 			return nil, err // not p: a nil *Process is no nil process
-		}
-		for _, held := range r.locks {
-			if held.passed && !held.shared {
-				lockfile.Describe(held.file, holderOf(r.job))
-			}
 		}
 		return p, nil
 	}
@@ -165,11 +153,7 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 	if e.runs[r.id] != r {
 		return
 	}
-	e.left, r.locks = r.locks, nil
-	defer func() {
-		release(e.left)
-		e.left = nil
-	}()
+	r.release()
 	if exit.Unborn && !r.canceled && proc.Transient(exit.Err) {
 		r.marks.Remove()
 		e.putOff(r, exit.Err)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/singleflight"
 
-	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -38,10 +36,9 @@ type engine struct {
 	flights   singleflight.Group // readers who want the same cache refreshed
 	upgrades  chan struct{}
 	calls     chan func()
-	bootID    string // of the machine
-	boot      string // the same, short
-	epochID   string // of the run directory
-	starts    proc.Clock
+	bootID    string        // of the machine
+	boot      string        // the same, short
+	epochID   string        // of the run directory
 	looks     chan func()   // from who only looks
 	stirred   chan struct{} // the status may be another; nil = nobody is told
 	poked     chan struct{} // something was posted
@@ -59,12 +56,9 @@ type engine struct {
 	ending     map[queue.ID]*ending        // ended, not yet durable
 	joining    map[store.Key][]func(error) // joined, not yet durable: who asked again
 	conditions []condition                 // what others wait for
-	aheads     map[string]*ahead           // by dispatcher
 	failings   map[string]*failing         // caches whose last refresh failed
 	agenda     scheduler.Agenda
-	left       []held                    // locks of the run that has just ended, for the next one
 	owed       map[string]scheduler.Tick // due times that could not be journaled
-	chores     []func()                  // what can wait until what was decided is on its way
 	tallies    map[string]*tally
 	total      ipc.Counters
 	gone       map[string]*dispatchers.Spec // removed by a reload, jobs still open
@@ -97,7 +91,6 @@ func (e *engine) loop() {
 	defer mem.timer.Stop()
 	e.onTime()
 	for {
-		e.doChores()
 		e.arm(timer)
 		select {
 		case <-mem.timer.C:
@@ -124,20 +117,6 @@ func (e *engine) loop() {
 		mem.event(e.now())
 		e.stir()
 		e.conditions = slices.DeleteFunc(e.conditions, condition.over)
-	}
-}
-
-// doChores does what was put off for the sake of the next job's start.
-func (e *engine) doChores() {
-	if len(e.chores) > 0 {
-		runtime.Gosched() // on one processor, the start goes first
-	}
-	for len(e.chores) > 0 {
-		list := e.chores
-		e.chores = nil
-		for _, fn := range list {
-			fn()
-		}
 	}
 }
 

@@ -36,37 +36,6 @@ func TestLoopNeverWaitsForItself(t *testing.T) {
 	})
 }
 
-// What was put off is done also before the first event, and after the last one.
-func TestChores(t *testing.T) {
-	bubble(t, func(t *testing.T, root string) {
-		s := set(t, root, map[string]string{"op": "script = 'x'\n"}, func(string, int) act { return act{lasts: time.Second} })
-		done := 0
-		chore := func() { s.chores = append(s.chores, func() { done++ }) }
-		if err := s.do(t.Context(), chore); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		if done != 1 {
-			t.Errorf("%d done after an event", done)
-		}
-		s.strike()
-		s.post(chore)
-		s.runPosted()
-		if done != 2 {
-			t.Errorf("%d done after the loop's end", done)
-		}
-		s.done, s.ended = make(chan struct{}), make(chan struct{})
-		chore()
-		go s.loop()
-		synctest.Wait()
-		close(s.done)
-		<-s.ended
-		if done != 3 {
-			t.Errorf("%d done before the first event", done)
-		}
-	})
-}
-
 // Who waits for a job's output or for the end of all work, and goes away, leaves
 // nothing behind.
 func TestWaitersLeave(t *testing.T) {

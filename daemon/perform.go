@@ -29,7 +29,6 @@ type run struct {
 	process  process // nil until the child exists
 	marks    proc.Marks
 	recorded chan error // whether its start is durable, before anything starts
-	ahead    bool       // its gear was made before, and who launches it writes that record
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
 	progress *ipc.Progress
@@ -42,8 +41,6 @@ type run struct {
 type held struct {
 	file   *os.File
 	shared bool
-	since  time.Duration // when it was taken
-	passed bool          // by the run before, whose name is still in it
 }
 
 // process is a job's child, or the shim above it.
@@ -141,19 +138,8 @@ func (e *engine) start(id queue.ID, attempt int) {
 		dur = store.Relaxed // running it again is allowed, so the start need not be certain
 	}
 	r.recorded = make(chan error, 1)
-	done := func(err error) { r.recorded <- err }
-	made := e.takeAhead(spec.Name)
-	if made.fits(id, attempt, spec) { // there is nothing to do but to write the record
-		r.ahead = true
-		e.journal.Queue(rec, dur, true, done)
-		made.run <- r
-	} else {
-		e.journal.Append(rec, dur, true, done)
-		go func() {
-			made.discard() // it was for another run
-			e.launch(r, e.gearUp(r.job, r.spec, r.attempt))
-		}()
-	}
+	e.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
+	go e.launch(r)
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries
@@ -230,13 +216,9 @@ func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
 
 // take adds one lock to the run, or gives all of them back.
 func (e *engine) take(r *run, dir, name string, shared bool, h lockfile.Holder, label string) (string, int, error) {
-	if l, ok := e.passOn(lockfile.Path(dir, name), shared); ok {
-		r.locks = append(r.locks, l)
-		return "", 0, nil
-	}
 	f, err := lockfile.Try(dir, name, shared, h)
 	if err == nil {
-		r.locks = append(r.locks, held{file: f, shared: shared, since: e.now()})
+		r.locks = append(r.locks, held{file: f, shared: shared})
 		return "", 0, nil
 	}
 	r.release()
@@ -244,27 +226,6 @@ func (e *engine) take(r *run, dir, name string, shared bool, h lockfile.Holder, 
 		return label, busy.Holder.PID, err
 	}
 	return label, 0, err
-}
-
-// passLocks is for how long a lock goes from run to run without being free in
-// between. Then others have their chance at it.
-const passLocks = 50 * time.Millisecond
-
-// passOn gives a lock of the run that has just ended to one that wants the same.
-// One that is wanted otherwise is freed.
-func (e *engine) passOn(path string, shared bool) (held, bool) {
-	i := slices.IndexFunc(e.left, func(l held) bool { return l.file.Name() == path })
-	if i < 0 {
-		return held{}, false
-	}
-	l := e.left[i]
-	e.left = slices.Delete(e.left, i, i+1)
-	if l.shared != shared || e.now()-l.since > passLocks {
-		release([]held{l})
-		return held{}, false
-	}
-	l.passed = true
-	return l, true
 }
 
 // stopRun ends a running job because somebody canceled it.
@@ -291,9 +252,6 @@ func (e *engine) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why stri
 		last.EndedAt, out = out.EndedAt, &last
 	}
 	out.Error = &ipc.JobError{Kind: kind, Message: why}
-	if a := e.aheads[job.Dispatcher]; a != nil && a.id == id {
-		e.dropAhead(job.Dispatcher)
-	}
 	e.end(job, state, out)
 }
 
@@ -373,7 +331,8 @@ func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then f
 		then(err)
 		e.post(func() { e.written(id, err) })
 	})
-	e.chores = append(e.chores, func() { e.logEnd(job, state); e.prune(out.Output) })
+	e.logEnd(job, state)
+	e.prune(out.Output)
 	e.forgetRemoved(job.Dispatcher)
 }
 
@@ -456,9 +415,6 @@ const healEvery = 500 * time.Millisecond
 func (e *engine) heal() {
 	time.AfterFunc(healEvery, func() {
 		e.post(func() {
-			for name := range e.aheads {
-				e.dropAhead(name)
-			}
 			stale, ends := e.staleMarks(), e.ends()
 			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err, stale, ends) }) })
 		})

@@ -210,10 +210,6 @@ func (e *engine) stopRuns() {
 	err := e.do(ctx, func() {
 		e.stopping = true
 		e.core.Freeze(true)
-		for _, a := range e.aheads {
-			a.discard()
-		}
-		clear(e.aheads)
 		for _, r := range e.runs {
 			if r.process != nil && !r.outlives() {
 				grace = max(grace, time.Duration(r.spec.KillGrace))
