@@ -18,6 +18,7 @@ func layers() map[string][]string {
 		"scheduler":    {},
 		"dispatchers":  {"ipc", "scheduler"},
 
+		"daemon/internal/loop":  {},
 		"daemon/internal/queue": {},
 		"daemon/internal/proc":  {"ipc"},
 		"daemon/internal/store": {"ipc"},
