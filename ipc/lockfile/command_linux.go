@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// kernelTells is kernelHolder, and whether its no is one.
-func kernelTells(f *os.File) (pid int, told bool) {
+// lookInKernel is kernelHolder, and reports whether its 0 means that the lock is
+// free: without /proc/locks it means nothing.
+func lookInKernel(f *os.File) (pid int, known bool) {
 	if _, err := os.Stat("/proc/locks"); err != nil {
 		return 0, false
 	}

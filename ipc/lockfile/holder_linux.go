@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelName is how the kernel names f's file in its lists of locks, "" where
-// that cannot be told.
+// kernelName is f's file as /proc/locks and fdinfo write it (device and inode),
+// "" where fstat fails.
 func kernelName(f *os.File) string {
 	var st unix.Stat_t
 	if unix.Fstat(int(f.Fd()), &st) != nil {
@@ -22,9 +22,10 @@ func kernelName(f *os.File) string {
 	return fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(st.Dev)), unix.Minor(uint64(st.Dev)), st.Ino)
 }
 
-// kernelHolder finds the process that holds the flock on f's file: the pid in
-// /proc/locks is who took it, which may be dead, or have closed the file, and the
-// lock inherited; then /proc/PID/fdinfo tells who has it.
+// kernelHolder finds the process that holds the flock on f's file, 0 = none is
+// found. /proc/locks has the pid that took the lock. That process may have died
+// or closed the file while a child that inherited it still holds the lock: then
+// /proc/PID/fdinfo of all processes is searched for it.
 func kernelHolder(f *os.File) int {
 	name := kernelName(f)
 	locks, err := os.ReadFile("/proc/locks")
@@ -37,19 +38,19 @@ func kernelHolder(f *os.File) int {
 			continue
 		}
 		pid, _ := strconv.Atoi(fields[4])
-		if has, seen := holds(pid, f); has || !seen {
+		if has, seen := hasLock(pid, f); has || !seen {
 			return pid
 		}
-		return inherited(name)
+		return findInheritor(name)
 	}
 	return 0
 }
 
-// inherited looks through all processes for one that holds the lock.
-func inherited(name string) int {
+// findInheritor searches all processes for one that has the lock open.
+func findInheritor(name string) int {
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
-		if has, err := hasLock(dir, name); has && err == nil {
+		if has, err := fdinfoHasLock(dir, name); has && err == nil {
 			pid, _ := strconv.Atoi(filepath.Base(dir))
 			return pid
 		}
@@ -57,9 +58,9 @@ func inherited(name string) int {
 	return 0
 }
 
-// hasLock reports whether the process with this directory in /proc has the
-// lock open, or why that cannot be told.
-func hasLock(dir, name string) (bool, error) {
+// fdinfoHasLock reports whether the process with this directory in /proc has the
+// lock open. The error is that its descriptors cannot be read.
+func fdinfoHasLock(dir, name string) (bool, error) {
 	infos, err := os.ReadDir(dir + "/fdinfo")
 	if err != nil {
 		return false, err
@@ -73,12 +74,12 @@ func hasLock(dir, name string) (bool, error) {
 	return false, nil
 }
 
-// holds reports whether a process has the lock, and whether that could be seen:
-// another user's descriptors cannot.
-func holds(pid int, f *os.File) (has, seen bool) {
+// hasLock reports whether a process has the lock open, and whether its
+// descriptors could be read at all: those of another user's process cannot.
+func hasLock(pid int, f *os.File) (has, seen bool) {
 	if pid <= 0 {
 		return false, true
 	}
-	has, err := hasLock(fmt.Sprintf("/proc/%d", pid), kernelName(f))
+	has, err := fdinfoHasLock(fmt.Sprintf("/proc/%d", pid), kernelName(f))
 	return has, !errors.Is(err, fs.ErrPermission)
 }

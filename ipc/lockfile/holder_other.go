@@ -4,8 +4,9 @@ package lockfile
 
 import "os"
 
-// kernelHolder knows nothing here: the file's text has to do.
+// kernelHolder finds nobody: this system has no list of locks that we read. The
+// file's text is the only source.
 func kernelHolder(*os.File) int { return 0 }
 
-// holds knows nothing here either.
-func holds(int, *os.File) (has, seen bool) { return false, false }
+// hasLock cannot see another process's descriptors on this system.
+func hasLock(int, *os.File) (has, seen bool) { return false, false }

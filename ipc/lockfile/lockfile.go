@@ -1,7 +1,14 @@
-// Package lockfile is the protocol of the lock files: flock(2) on files that
-// stay, so that what dies frees its lock, and flock(1) beside us is honoured.
-// The holder of an exclusive lock writes who it is into the file; that text is
-// a help for people, the kernel's lock is the truth.
+// Package lockfile is the protocol of the lock files: flock(2) on files that are
+// never removed. The kernel frees the lock of a process that dies, and a script
+// that uses flock(1) on the same file is excluded like a job.
+//
+// The holder of an exclusive lock writes its job and its pid into the file. That
+// text helps people to find the holder; only the kernel's lock excludes anybody.
+//
+// A lock belongs to the open file description (flock(2)), not to the process: a
+// child that inherits the descriptor keeps the lock after its parent has closed
+// its own. So a lock is freed by close alone. LOCK_UN would free it for every
+// process that shares the description, such as the supervisor of a running job.
 package lockfile
 
 import (
@@ -33,7 +40,7 @@ func ValidName(name string) bool {
 	return true
 }
 
-// Holder is what the holder of an exclusive lock says of itself.
+// Holder is what the holder of an exclusive lock writes into the lock file.
 type Holder struct {
 	Job     string `json:"job,omitempty"`
 	PID     int    `json:"pid"`
@@ -41,8 +48,8 @@ type Holder struct {
 	Command string `json:"command,omitempty"`
 }
 
-// BusyError says that somebody else holds the lock. Holder.PID is 0 where it
-// is not known.
+// BusyError reports that another open file description holds the lock.
+// Holder.PID is 0 where the holder is not known.
 type BusyError struct {
 	Path   string
 	Holder Holder
@@ -64,8 +71,9 @@ func (e *BusyError) Error() string {
 // Path is the file of a lock.
 func Path(dir, name string) string { return filepath.Join(dir, name+".lock") }
 
-// Try takes the lock NAME.lock in dir without waiting, or says who holds it in
-// a *BusyError. The file that comes back is the lock: Release it.
+// Try takes the lock NAME.lock in dir without waiting. If it is held, the error
+// is a *BusyError that names the holder. The returned file is the lock; the
+// caller frees it by Release.
 func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	if !ValidName(name) {
 		return nil, fmt.Errorf("lock name %q: not allowed; use letters, digits, and . _ : - behind the first", name)
@@ -75,7 +83,7 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	inherit(f, dir)
+	ownAsDirectory(f, dir)
 	how := unix.LOCK_EX
 	if shared {
 		how = unix.LOCK_SH
@@ -83,7 +91,7 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	if err := flock(f, how|unix.LOCK_NB); err != nil {
 		defer func() { _ = f.Close() }()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &BusyError{Path: path, Holder: whoHolds(f)}
+			return nil, &BusyError{Path: path, Holder: findHolder(f)}
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
@@ -93,8 +101,9 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	return f, nil
 }
 
-// open opens a lock file, and makes it where it is missing. os.OpenFile would
-// offer it to the poller, with five calls more.
+// open opens a lock file and creates it where it is missing. O_NOFOLLOW: a link
+// that somebody planted in the directory is an error, not followed. os.OpenFile
+// would also register the file with the poller: five system calls more a lock.
 func open(path string) (*os.File, error) {
 	for {
 		fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o660)
@@ -107,9 +116,9 @@ func open(path string) (*os.File, error) {
 	}
 }
 
-// inherit gives a lock file of ours the directory's group and lets the group
-// take the lock: who may notify may lock.
-func inherit(f *os.File, dir string) {
+// ownAsDirectory gives a lock file that this user owns the group of its directory
+// and mode 0660: members of the socket's group, who may notify, may also lock.
+func ownAsDirectory(f *os.File, dir string) {
 	var of, in unix.Stat_t
 	if unix.Stat(dir, &in) != nil || unix.Fstat(int(f.Fd()), &of) != nil || int(of.Uid) != os.Geteuid() {
 		return
@@ -122,7 +131,7 @@ func inherit(f *os.File, dir string) {
 	}
 }
 
-// flock retries a call that a signal broke off.
+// flock calls flock(2) again when a signal interrupted it.
 func flock(f *os.File, how int) error {
 	for {
 		err := unix.Flock(int(f.Fd()), how)
@@ -132,11 +141,12 @@ func flock(f *os.File, how int) error {
 	}
 }
 
-// Describe puts who holds an exclusive lock into its file, after somebody else
-// got hold of it.
+// Describe writes a new holder into the file of an exclusive lock, after the
+// process that took it has passed the descriptor on.
 func Describe(f *os.File, h Holder) { write(f, h) }
 
-// write puts the holder into the file. A full disk does not matter to a lock.
+// write puts the holder into the file. Errors are ignored: a lock works without
+// its text, for example on a full disk.
 func write(f *os.File, h Holder) {
 	if h.Start == 0 {
 		h.Start = time.Now().Unix()
@@ -148,35 +158,38 @@ func write(f *os.File, h Holder) {
 	text = append(text, '\n')
 	_, _ = f.WriteAt(text, 0)
 	var is unix.Stat_t
-	if unix.Fstat(int(f.Fd()), &is) == nil && is.Size > int64(len(text)) { // the one before had more to say
+	if unix.Fstat(int(f.Fd()), &is) == nil && is.Size > int64(len(text)) { // the previous holder's text was longer
 		_ = f.Truncate(int64(len(text)))
 	}
 }
 
-// whoHolds finds the holder: by the kernel where it tells, else by the text.
-func whoHolds(f *os.File) Holder {
-	return settle(f, described(f), kernelHolder(f))
+// findHolder names the holder by the kernel's list of locks where there is one,
+// else by the file's text.
+func findHolder(f *os.File) Holder {
+	return mergeHolder(f, textHolder(f), kernelHolder(f))
 }
 
-// described is what the file's text says of its holder.
-func described(f *os.File) Holder {
+// textHolder reads the holder that the file's text names.
+func textHolder(f *os.File) Holder {
 	var h Holder
 	text, _ := io.ReadAll(io.LimitReader(f, 4096))
 	_ = json.Unmarshal(text, &h)
 	return h
 }
 
-// settle decides between the text and the kernel, who names another process.
-// The kernel names who took the lock; who inherited it may be named by the
-// text. A process of another user cannot be looked into: the text about it is
-// believed unless the one that the kernel names is seen to have the lock.
-func settle(f *os.File, text Holder, kernel int) Holder {
+// mergeHolder chooses between the holder in the file's text and the pid in the
+// kernel's list of locks, 0 = not known. The kernel names the process that took
+// the lock; the text may name the process that inherited it since, which is the
+// better answer if that one has the lock open. The descriptors of another user's
+// process cannot be read: then the text counts, unless the process that the
+// kernel names is seen to have the lock open.
+func mergeHolder(f *os.File, text Holder, kernel int) Holder {
 	if kernel == 0 || kernel == text.PID {
 		return text
 	}
-	has, seen := holds(text.PID, f)
+	has, seen := hasLock(text.PID, f)
 	if !has && !seen {
-		taker, _ := holds(kernel, f)
+		taker, _ := hasLock(kernel, f)
 		has = !taker
 	}
 	if has {
@@ -185,29 +198,32 @@ func settle(f *os.File, text Holder, kernel int) Holder {
 	return Holder{PID: kernel}
 }
 
-// waitStep is how often a waiting command tries again.
+// waitStep is how often Wait tries again. flock(2) without LOCK_NB cannot be
+// ended by a context.
 const waitStep = 200 * time.Millisecond
 
-// Wait takes a lock as soon as it is free, or ends with ctx. It is for
-// people's commands; the daemon never waits.
+// Wait takes a lock as soon as it is free. When ctx is done, it returns the
+// *BusyError of its last try. Commands call it; the daemon never waits for a
+// lock.
 func Wait(ctx context.Context, dir, name string, shared bool, h Holder) (*os.File, error) {
-	tick := time.NewTicker(waitStep)
-	defer tick.Stop()
+	ticker := time.NewTicker(waitStep)
+	defer ticker.Stop()
 	for {
 		f, err := Try(dir, name, shared, h)
 		if _, busy := errors.AsType[*BusyError](err); !busy {
 			return f, err
 		}
 		select {
-		case <-tick.C:
+		case <-ticker.C:
 		case <-ctx.Done():
 			return nil, err
 		}
 	}
 }
 
-// Release frees the lock by closing it, never by unlocking: the lock of an
-// inherited descriptor must live on. The holder's text goes first.
+// Release empties the holder's text and frees the lock by closing the file. It
+// must not be called for a lock that a child has inherited: that child's text
+// would be lost. Close the file in that case.
 func Release(f *os.File) {
 	_ = f.Truncate(0)
 	_ = f.Close()

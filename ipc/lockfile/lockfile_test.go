@@ -69,7 +69,7 @@ func TestStaleText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, told := kernelTells(f); !told {
+	if _, known := lookInKernel(f); !known {
 		t.Skip("the kernel does not tell who holds a lock")
 	}
 	if h := busy(t, dir); h.Job != "" || h.PID != os.Getpid() {

@@ -6,10 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Look says who holds the lock NAME.lock in dir, and whether anybody does as
-// far as it can be told, without touching the lock: trying it would make
-// others find it held. Where the kernel does not tell, the file's text has to
-// do.
+// Look names the holder of the lock NAME.lock in dir and reports whether there
+// is one. It does not try the lock: during the try a job would find it held.
+// Where the kernel does not list locks, the file's text is the only source.
 func Look(dir, name string) (Holder, bool) {
 	if !ValidName(name) {
 		return Holder{}, false
@@ -19,11 +18,11 @@ func Look(dir, name string) (Holder, bool) {
 		return Holder{}, false
 	}
 	defer func() { _ = f.Close() }()
-	h := described(f)
-	pid, told := kernelTells(f)
-	if told && pid == 0 {
+	h := textHolder(f)
+	pid, known := lookInKernel(f)
+	if known && pid == 0 {
 		return Holder{}, false
 	}
-	h = settle(f, h, pid)
+	h = mergeHolder(f, h, pid)
 	return h, h.PID != 0
 }
