@@ -171,7 +171,7 @@ func (e *engine) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, e
 			refuse = p
 			return
 		}
-		if r := e.runs[queue.ID(job.ID)]; r != nil && r.spec.KillMode == "none" {
+		if r := e.runs[queue.ID(job.ID)]; r != nil && r.spec.KillMode.Never() {
 			p := ipc.Errorf(ipc.KindStateConflict, "job %s runs, and the kill_mode of %s is none: it must not be killed", job.ID, job.Dispatcher)
 			p.Job, p.Suggestion = job.ID.String(), "wait for its end"
 			refuse = p
@@ -260,7 +260,7 @@ func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused boo
 			durable <- err
 			return
 		}
-		e.journal.Append(rec, store.Durability(e.settings.Durability), true, func(err error) { durable <- err })
+		e.journal.Append(rec, e.settings.Durability, true, func(err error) { durable <- err })
 		e.perform(e.core.Hold(e.now(), name, paused))
 		d = e.dispatcher(name)
 	})
@@ -289,7 +289,7 @@ func (e *engine) Status(ctx context.Context) (ipc.Status, error) {
 	s := ipc.Status{
 		Version: e.cfg.Version, PID: os.Getpid(), StartedAt: e.epoch.UTC(), Root: e.cfg.Paths.Root,
 		Directories: e.cfg.Paths,
-		Durability:  e.settings.Durability, Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
+		Durability:  string(e.settings.Durability), Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
 	}
 	err := e.do(ctx, func() {
 		c := e.catalog.Load()

@@ -114,7 +114,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		return nil, err
 	}
 	e.starter = e.startProcess
-	journal, report, err := dir.OpenJournal(store.Durability(settings.Durability), book)
+	journal, report, err := dir.OpenJournal(settings.Durability, book)
 	if err != nil {
 		return nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}

@@ -15,6 +15,7 @@ import (
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 	"dispatchd/ipc/lockfile"
 )
@@ -103,7 +104,7 @@ func (e *engine) spawned(r *run, p process) {
 // outlives reports whether a run goes on without the daemon.
 func (r *run) outlives() bool {
 	_, shimmed := r.process.(*proc.Remote)
-	return shimmed && (r.spec.SurviveRestart || r.spec.KillMode == "none")
+	return shimmed && (r.spec.SurviveRestart || r.spec.KillMode.Never())
 }
 
 // startProcess starts a child of our own, or a shim with one where the job is
@@ -165,7 +166,7 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 		return
 	}
 	r.state, r.outcome = e.judge(r, exit)
-	rerun := r.spec.OnInterrupt == "rerun" && !r.canceled
+	rerun := r.spec.OnInterrupt == mode.Rerun && !r.canceled
 	switch {
 	case rerun && exit.Lost:
 		e.perform(e.core.Again(e.now(), r.id, true))

@@ -323,9 +323,9 @@ func (e *engine) unavailable(cause error) *ipc.Error {
 // durability is the level that holds for a dispatcher's jobs.
 func (e *engine) durability(spec *dispatchers.Spec) store.Durability {
 	if spec != nil && spec.Durability != "" {
-		return store.Durability(spec.Durability)
+		return spec.Durability
 	}
-	return store.Durability(e.settings.Durability)
+	return e.settings.Durability
 }
 
 // refused picks the counter of refused notifies.

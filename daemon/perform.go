@@ -133,10 +133,7 @@ func (e *engine) start(id queue.ID, attempt int) {
 	}
 	r.job = applied
 	e.runs[id] = r
-	dur := e.durability(spec)
-	if spec.OnInterrupt == "rerun" && dur == store.Disk {
-		dur = store.Relaxed // running it again is allowed, so the start need not be certain
-	}
+	dur := spec.OnInterrupt.StartDurability(e.durability(spec))
 	r.recorded = make(chan error, 1)
 	e.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
 	go e.launch(r)
@@ -344,6 +341,7 @@ func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
 			return &c.Succeeded
 		case ipc.Canceled, ipc.Expired:
 			return &c.Canceled
+		case ipc.Failed, ipc.TimedOut, ipc.Interrupted, ipc.Queued, ipc.Running: // the last two do not end
 		}
 		return &c.Failed
 	})

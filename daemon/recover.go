@@ -12,6 +12,7 @@ import (
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -66,7 +67,7 @@ func (e *engine) resolve(suspects []ulid.ULID) map[ulid.ULID]bool {
 				continue
 			}
 			e.journal.Append(rec, e.durability(spec), true, func(error) {})
-		case spec == nil || spec.OnInterrupt != "rerun":
+		case spec == nil || spec.OnInterrupt != mode.Rerun:
 			doubtful[id] = true
 		}
 	}
@@ -82,7 +83,7 @@ func (e *engine) adopt(job *store.Job) bool {
 	spec := e.specOf(job.Dispatcher)
 	if spec == nil {
 		spec = &dispatchers.Spec{
-			Name: job.Dispatcher, Concurrency: 1, OnInterrupt: "fail", SurviveRestart: true, SuccessExitCodes: []int{0},
+			Name: job.Dispatcher, Concurrency: 1, OnInterrupt: mode.Fail, SurviveRestart: true, SuccessExitCodes: []int{0},
 			MaxOutput: dispatchers.DefaultMaxOutput,
 		}
 		if _, bad := e.catalog.Load().Broken(job.Dispatcher); bad {
@@ -187,7 +188,7 @@ func (e *engine) interrupted(job *store.Job, why string) {
 	size := e.dir.LogSize(job.ID)
 	out.Output.Bytes = size
 	out.Error = &ipc.JobError{Kind: ipc.KindInterrupted, Message: why}
-	if spec == nil || spec.OnInterrupt != "rerun" {
+	if spec == nil || spec.OnInterrupt != mode.Rerun {
 		e.endThen(job, ipc.Interrupted, out, forget)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -171,7 +172,7 @@ func (e *engine) forgetRemoved(name string) {
 // placeholder defines a held dispatcher for restored jobs of a disabled one:
 // they wait until the file is mended, or expire.
 func (e *engine) placeholder(name string) *dispatchers.Spec {
-	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: "fail", SuccessExitCodes: []int{0}}
+	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
 	e.core.Define(e.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
 	e.core.Hold(e.now(), name, true)
 	return spec

@@ -10,6 +10,7 @@ import (
 
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 	"dispatchd/scheduler"
 )
@@ -122,7 +123,7 @@ func (e *engine) deal(s submission, t scheduler.Tick, unfit error) {
 	case unfit != nil:
 		e.count(name, refused)
 		e.refuseTick(s, unfit)
-	case s.spec.Overlap == "skip" && running > 0:
+	case s.spec.Overlap == mode.OverlapSkip && running > 0:
 		s.tick.Why = "a run was active, and overlap is skip"
 		e.noteTick(s)
 	default:
@@ -245,7 +246,7 @@ func (e *engine) scheduleView(spec *dispatchers.Spec, next int) ipc.Schedule {
 	v := ipc.Schedule{
 		Dispatcher: spec.Name, Schedule: spec.Schedule, Timezone: spec.Timezone,
 		Jitter:  scheduler.Offset(spec.Jitter, host, spec.Name).String(),
-		CatchUp: spec.CatchUp, Overlap: spec.Overlap,
+		CatchUp: string(spec.CatchUp), Overlap: string(spec.Overlap),
 		Paused: slices.Contains(e.book.Paused(), spec.Name), Next: []time.Time{},
 	}
 	if s, ok := e.agenda.Of(spec.Name, next); ok {

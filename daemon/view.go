@@ -31,6 +31,7 @@ func (e *engine) view(job *store.Job) ipc.Job {
 			}
 			v.Output.Bytes = e.dir.LogSize(job.ID)
 		}
+	case ipc.Succeeded, ipc.Failed, ipc.TimedOut, ipc.Canceled, ipc.Expired, ipc.Interrupted: // the journal knows all
 	}
 	return v
 }

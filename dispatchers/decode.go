@@ -140,17 +140,22 @@ func (d *decoder) checked(v *value, check func(string) string) bool {
 	return true
 }
 
-// choice sets a string that is one of a few words.
-func (d *decoder) choice(to *string, words ...string) setter {
+// choice sets a word that is one of a few.
+func choice[T ~string](d *decoder, to *T, words ...T) setter {
+	texts := make([]string, len(words))
+	for i, w := range words {
+		texts[i] = string(w)
+	}
 	return func(v *value) {
-		if v.answer(Schema{"enum": words}) || !d.is(v, unstable.String, "one of "+strings.Join(words, ", ")) {
+		list := strings.Join(texts, ", ")
+		if v.answer(Schema{"enum": texts}) || !d.is(v, unstable.String, "one of "+list) {
 			return
 		}
-		if !slices.Contains(words, v.text) {
-			d.bad(v, meant(v.text, words), "%q is not one of %s", clip(v.text), strings.Join(words, ", "))
+		if !slices.Contains(texts, v.text) {
+			d.bad(v, meant(v.text, texts), "%q is not one of %s", clip(v.text), list)
 			return
 		}
-		*to = v.text
+		*to = T(v.text)
 	}
 }
 

@@ -15,13 +15,13 @@ func (s *Spec) Definition() map[string]any {
 		"timeout": durationText(s.Timeout), "queue_timeout": durationText(s.QueueTimeout),
 		"max_queue": s.MaxQueue, "concurrency": s.Concurrency, "coalesce": s.Coalesce,
 		"success_exit_codes": slices.Clone(s.SuccessExitCodes),
-		"kill_grace":         durationText(s.KillGrace), "kill_mode": s.KillMode,
-		"survive_restart": s.SurviveRestart, "on_interrupt": s.OnInterrupt, "leftovers": s.Leftovers,
+		"kill_grace":         durationText(s.KillGrace), "kill_mode": string(s.KillMode),
+		"survive_restart": s.SurviveRestart, "on_interrupt": string(s.OnInterrupt), "leftovers": string(s.Leftovers),
 		"umask": fmt.Sprintf("%04o", s.Umask), "working_directory": s.WorkingDirectory,
 		"max_output": s.MaxOutput, "retry": s.Retry.definition(),
 	}
 	for key, v := range map[string]string{
-		"description": s.Description, "script": s.Script, "php_class": s.PHPClass, "user": s.User, "group": s.Group, "durability": s.Durability,
+		"description": s.Description, "script": s.Script, "php_class": s.PHPClass, "user": s.User, "group": s.Group, "durability": string(s.Durability),
 	} {
 		if v != "" {
 			m[key] = v

@@ -35,17 +35,17 @@ func (d *decoder) keys(s *Spec) map[string]setter {
 		"retry":              d.retry(&s.Retry),
 		"success_exit_codes": d.codes(&s.SuccessExitCodes),
 		"kill_grace":         d.duration(&s.KillGrace, 0),
-		"kill_mode":          d.choice(&s.KillMode, "group", "tree", "process", "none"),
+		"kill_mode":          choice(d, &s.KillMode, s.KillMode.Values()...),
 		"survive_restart":    d.boolean(&s.SurviveRestart),
-		"on_interrupt":       d.choice(&s.OnInterrupt, "fail", "rerun"),
-		"leftovers":          d.choice(&s.Leftovers, "leave", "kill"),
+		"on_interrupt":       choice(d, &s.OnInterrupt, s.OnInterrupt.Values()...),
+		"leftovers":          choice(d, &s.Leftovers, s.Leftovers.Values()...),
 		"user":               d.text(&s.User, account),
 		"group":              d.text(&s.Group, account),
 		"umask":              d.umask(s),
 		"working_directory":  d.text(&s.WorkingDirectory, absolutePath),
 		"environment":        d.environment(s),
 		"max_output":         d.size(&s.MaxOutput, 1),
-		"durability":         d.choice(&s.Durability, "disk", "relaxed", "memory"),
+		"durability":         choice(d, &s.Durability, s.Durability.Values()...),
 	}
 	maps.Copy(keys, d.timingKeys(&s.Timing))
 	maps.Copy(keys, d.laterKeys())

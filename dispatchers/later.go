@@ -85,14 +85,14 @@ func (d *decoder) argumentTypes(v *value) {
 	var flag bool
 	for _, field := range v.fields {
 		if field.kind != unstable.Table {
-			d.choice(&word, types...)(field)
+			choice(d, &word, types...)(field)
 			continue
 		}
 		if field.names["type"] == nil {
 			d.bad(field, "", "has no type, want one of %s", strings.Join(types, ", "))
 		}
 		d.table(field, map[string]setter{
-			"type": d.choice(&word, types...), "required": d.boolean(&flag), "pattern": d.text(&word, pattern),
+			"type": choice(d, &word, types...), "required": d.boolean(&flag), "pattern": d.text(&word, pattern),
 			"enum": d.enum, "min": d.bound, "max": d.bound,
 		}, nil)
 	}

@@ -110,7 +110,7 @@ func (s Schema) explain(words map[string]string, standard map[string]any, path s
 // definition is every setting with its value, by key.
 func (s Settings) definition() map[string]any {
 	return map[string]any{
-		"socket_group": s.SocketGroup, "durability": s.Durability, "max_running": s.MaxRunning, "max_outstanding": s.MaxOutstanding,
+		"socket_group": s.SocketGroup, "durability": string(s.Durability), "max_running": s.MaxRunning, "max_outstanding": s.MaxOutstanding,
 		"history_count": s.HistoryCount, "history_age": durationText(s.HistoryAge), "history_bytes": s.HistoryBytes, "log_bytes": s.LogBytes,
 		"log_level": s.LogLevel, "log_format": s.LogFormat, "path": s.Path, "package_manager": s.PackageManager, "max_connections": s.MaxConnections,
 		"php": s.PHP, "php_loader": s.PHPLoader, // the bridge is elsewhere on each platform

@@ -12,15 +12,16 @@ import (
 	"time"
 	"unicode"
 
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
 // Settings are the keys of dispatchd.toml, with all defaults filled in.
 type Settings struct {
 	SocketGroup    string // group of the control socket, "" = the daemon's
-	Durability     string // disk, relaxed, memory
-	MaxRunning     int    // of all dispatchers together, 0 = no limit
-	MaxOutstanding int    // queued and running of all, 0 = no limit
+	Durability     mode.Durability
+	MaxRunning     int // of all dispatchers together, 0 = no limit
+	MaxOutstanding int // queued and running of all, 0 = no limit
 	HistoryCount   int
 	HistoryAge     time.Duration
 	HistoryBytes   int64
@@ -38,7 +39,7 @@ type Settings struct {
 // DefaultSettings are the settings of a daemon without a file.
 func DefaultSettings() Settings {
 	return Settings{
-		Durability: "disk", MaxOutstanding: 100_000,
+		Durability: mode.Disk, MaxOutstanding: 100_000,
 		HistoryCount: 10_000, HistoryAge: 720 * time.Hour, HistoryBytes: 16 << 20, LogBytes: 64 << 20,
 		LogLevel: "info", LogFormat: "auto", PackageManager: "auto", MaxConnections: 512,
 		PHP: "php", PHPBridge: ipc.PHPBridge(), PHPLoader: "package",
@@ -103,21 +104,21 @@ func keyOf(field string) string {
 func (d *decoder) settings(s *Settings) map[string]setter {
 	return map[string]setter{
 		"socket_group":    d.text(&s.SocketGroup, orEmpty(account)),
-		"durability":      d.choice(&s.Durability, "disk", "relaxed", "memory"),
+		"durability":      choice(d, &s.Durability, s.Durability.Values()...),
 		"max_running":     d.integer(&s.MaxRunning, 0, math.MaxInt32),
 		"max_outstanding": d.integer(&s.MaxOutstanding, 0, math.MaxInt32),
 		"history_count":   d.integer(&s.HistoryCount, 1, math.MaxInt32),
 		"history_age":     d.duration(&s.HistoryAge, time.Minute),
 		"history_bytes":   d.size(&s.HistoryBytes, 1<<10),
 		"log_bytes":       d.size(&s.LogBytes, 1<<10),
-		"log_level":       d.choice(&s.LogLevel, "debug", "info", "warn", "error"),
-		"log_format":      d.choice(&s.LogFormat, "auto", "text", "json", "journal", "syslog", "syslog5424"),
+		"log_level":       choice(d, &s.LogLevel, "debug", "info", "warn", "error"),
+		"log_format":      choice(d, &s.LogFormat, "auto", "text", "json", "journal", "syslog", "syslog5424"),
 		"path":            d.text(&s.Path, orEmpty(searchPath)),
-		"package_manager": d.choice(&s.PackageManager, "auto", "pkg", "dpkg", "rpm", "apk"),
+		"package_manager": choice(d, &s.PackageManager, "auto", "pkg", "dpkg", "rpm", "apk"),
 		"max_connections": d.integer(&s.MaxConnections, 1, 100_000),
 		"php":             d.text(&s.PHP, program),
 		"php_bridge":      d.text(&s.PHPBridge, absolutePath),
-		"php_loader":      d.choice(&s.PHPLoader, "package", "lazy"),
+		"php_loader":      choice(d, &s.PHPLoader, "package", "lazy"),
 	}
 }
 

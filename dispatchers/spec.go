@@ -2,6 +2,8 @@ package dispatchers
 
 import (
 	"time"
+
+	"dispatchd/dispatchers/mode"
 )
 
 // Defaults of the keys that others need to know.
@@ -54,10 +56,10 @@ type Spec struct {
 	Retry            Retry
 	SuccessExitCodes []int
 	KillGrace        time.Duration
-	KillMode         string // group, tree, process or none
+	KillMode         mode.KillMode
 	SurviveRestart   bool
-	OnInterrupt      string // fail or rerun
-	Leftovers        string // leave or kill
+	OnInterrupt      mode.OnInterrupt
+	Leftovers        mode.Leftovers
 
 	User             string // "" = the daemon's
 	Group            string // "" = the user's
@@ -65,7 +67,7 @@ type Spec struct {
 	WorkingDirectory string
 	Environment      map[string]string
 	MaxOutput        int64
-	Durability       string // disk, relaxed, memory; "" = the daemon's
+	Durability       mode.Durability // "" = the daemon's
 }
 
 // Retry says what happens after failed and timed_out.
@@ -81,10 +83,10 @@ func defaults(name string) *Spec {
 	return &Spec{
 		Name: name, Timeout: DefaultTimeout, QueueTimeout: unset, MaxQueue: DefaultMaxQueue,
 		Concurrency: 1, DebounceMax: unset,
-		Timing:           Timing{CatchUp: "latest"},
+		Timing:           Timing{CatchUp: mode.CatchUpLatest},
 		Retry:            Retry{Backoff: time.Second, MaxBackoff: time.Minute},
-		SuccessExitCodes: []int{0}, KillGrace: DefaultKillGrace, KillMode: "group",
-		SurviveRestart: true, OnInterrupt: "fail", Leftovers: "leave",
+		SuccessExitCodes: []int{0}, KillGrace: DefaultKillGrace, KillMode: mode.Group,
+		SurviveRestart: true, OnInterrupt: mode.Fail, Leftovers: mode.Leave,
 		Umask: DefaultUmask, WorkingDirectory: "/", MaxOutput: DefaultMaxOutput,
 	}
 }
@@ -101,9 +103,9 @@ func (s *Spec) finish() {
 		s.Coalesce = true
 	}
 	if s.Overlap == "" {
-		s.Overlap = "queue"
+		s.Overlap = mode.OverlapQueue
 		if s.Cache != nil {
-			s.Overlap = "skip" // the run that is active refreshes it
+			s.Overlap = mode.OverlapSkip // the run that is active refreshes it
 		}
 	}
 }

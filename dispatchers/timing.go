@@ -7,6 +7,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
+	"dispatchd/dispatchers/mode"
 	"dispatchd/scheduler"
 )
 
@@ -15,9 +16,9 @@ type Timing struct {
 	Schedule []string // as scheduler.Parse takes them; nil = only when it is asked for
 	Timezone string   // IANA name, "" = the machine's
 	Jitter   time.Duration
-	CatchUp  string // runs missed while nothing could run: none, latest or all
-	Overlap  string // a tick that finds a run active: queue or skip
-	OnStart  bool   // also due when the daemon starts
+	CatchUp  mode.CatchUp // runs missed while nothing could run
+	Overlap  mode.Overlap // a tick that finds a run active
+	OnStart  bool         // also due when the daemon starts
 }
 
 // Times gives the parsed schedules. A loaded Spec's have no fault, but the zone
@@ -59,8 +60,8 @@ func (d *decoder) timingKeys(t *Timing) map[string]setter {
 		"schedule":     d.schedule(t),
 		"timezone":     d.text(&t.Timezone, timezone),
 		"jitter":       d.duration(&t.Jitter, 0),
-		"catch_up":     d.choice(&t.CatchUp, "none", "latest", "all"),
-		"overlap":      d.choice(&t.Overlap, "queue", "skip"),
+		"catch_up":     choice(d, &t.CatchUp, t.CatchUp.Values()...),
+		"overlap":      choice(d, &t.Overlap, t.Overlap.Values()...),
 		"run_on_start": d.boolean(&t.OnStart),
 	}
 }
@@ -103,7 +104,7 @@ func (d *decoder) cache(s *Spec) setter {
 		c := s.Cache
 		d.table(v, map[string]setter{
 			"max_age": d.duration(&c.MaxAge, 0), "stale_ok": d.boolean(&c.StaleOK),
-			"format": d.choice(&c.Format, "json", "text"), "max_size": d.size(&c.MaxSize, 1),
+			"format": choice(d, &c.Format, "json", "text"), "max_size": d.size(&c.MaxSize, 1),
 		}, d.top())
 	}
 }
@@ -138,7 +139,7 @@ func (b *builder) timing() {
 // addTiming adds the keys of a schedule that are in force.
 func (s *Spec) addTiming(m map[string]any) {
 	if len(s.Schedule) > 0 {
-		m["schedule"], m["jitter"], m["catch_up"], m["overlap"] = s.Schedule, durationText(s.Jitter), s.CatchUp, s.Overlap
+		m["schedule"], m["jitter"], m["catch_up"], m["overlap"] = s.Schedule, durationText(s.Jitter), string(s.CatchUp), string(s.Overlap)
 		if s.Timezone != "" {
 			m["timezone"] = s.Timezone
 		}

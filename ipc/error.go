@@ -150,6 +150,7 @@ func (s State) ExitCode() int {
 		return ExitTimedOut
 	case Canceled, Expired, Interrupted:
 		return ExitNotRun
+	case Failed, Queued, Running: // the last two have not ended, and are no success
 	}
 	return ExitJobFailed
 }

@@ -79,6 +79,7 @@ func (d *doctor) dispatcher(v ipc.Dispatcher) {
 	switch v.LastState {
 	case ipc.Failed, ipc.TimedOut, ipc.Interrupted, ipc.Expired:
 		d.note("dispatchctl why "+v.LastJob, "the last job of %s: %s", v.Name, v.LastState)
+	case ipc.Queued, ipc.Running, ipc.Succeeded, ipc.Canceled: // nothing is wrong
 	}
 }
 

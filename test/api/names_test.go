@@ -16,7 +16,7 @@ import (
 
 // The names that other programs use, a line each: a change of one is seen.
 func TestExportedNames(t *testing.T) {
-	for _, pkg := range []string{"ipc", "ipc/client", "dispatchers", "scheduler", "daemon"} {
+	for _, pkg := range []string{"ipc", "ipc/client", "dispatchers", "dispatchers/mode", "scheduler", "daemon"} {
 		lines := exported(t, filepath.Join("../..", pkg))
 		if len(lines) < 3 {
 			t.Fatalf("%s exports only %q", pkg, lines)

@@ -66,7 +66,7 @@ func plants() []plant {
 			{"daemon/recover.go", "\tmarks.KillRest(job.ID.String())\n", "\t_ = marks\n"},
 		}},
 		{"what must not run twice runs again", []string{"twice"}, false, []patch{
-			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != \"rerun\" {", "if spec == nil {"},
+			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != mode.Rerun {", "if spec == nil {"},
 		}},
 		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),

@@ -106,7 +106,7 @@ func TestDefinitionsRules(t *testing.T) {
 			t.Errorf("%s gives no reasons: %v", name, err)
 		}
 	}
-	if s := shipped(t)["SystemUpdateDispatcher"]; s.Timeout != 0 || s.KillMode != "none" || !s.SurviveRestart {
+	if s := shipped(t)["SystemUpdateDispatcher"]; s.Timeout != 0 || !s.KillMode.Never() || !s.SurviveRestart {
 		t.Errorf("an update can be killed: %+v", s)
 	}
 }

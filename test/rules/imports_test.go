@@ -16,15 +16,17 @@ func layers() map[string][]string {
 		"ipc/console":  {"ipc"},
 		"ipc/server":   {"ipc"},
 		"scheduler":    {},
-		"dispatchers":  {"ipc", "scheduler"},
+		"dispatchers":  {"dispatchers/mode", "ipc", "scheduler"},
+
+		"dispatchers/mode": {},
 
 		"daemon/internal/loop":  {},
 		"daemon/internal/queue": {},
-		"daemon/internal/proc":  {"ipc"},
-		"daemon/internal/store": {"ipc"},
+		"daemon/internal/proc":  {"dispatchers/mode", "ipc"},
+		"daemon/internal/store": {"dispatchers/mode", "ipc"},
 		"daemon": {
 			"daemon/internal/proc", "daemon/internal/queue", "daemon/internal/store",
-			"dispatchers", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
+			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
 		},
 
 		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"go/token"
 	"os"
 	"strings"
 	"testing"
@@ -23,14 +24,14 @@ func readStories(t *testing.T, name string) []story {
 	var stories []story
 	for _, text := range strings.Split("\n"+string(data), "\n== ")[1:] {
 		head, files, _ := strings.Cut(text, "\n")
-		s := story{}
+		s, fset := story{}, token.NewFileSet()
 		s.rule, s.want, _ = strings.Cut(head, ": ")
 		for _, part := range strings.Split("\n"+files, "\n-- ")[1:] {
 			path, source, ok := strings.Cut(part, " --\n")
 			if !ok {
 				t.Fatalf("%s: no file in %q", name, part)
 			}
-			f, err := parse(path, source)
+			f, err := parse(fset, path, source)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +80,7 @@ func TestPlanted(t *testing.T) {
 // TestPlantedLength plants files that are too long for a text file of stories.
 func TestPlantedLength(t *testing.T) {
 	for lines, want := range map[int]int{maxLines - 1: 0, maxLines + 1: 1} {
-		f, err := parse("daemon/long.go", "package daemon\n"+strings.Repeat("// x\n", lines-1))
+		f, err := parse(token.NewFileSet(), "daemon/long.go", "package daemon\n"+strings.Repeat("// x\n", lines-1))
 		if err != nil {
 			t.Fatal(err)
 		}

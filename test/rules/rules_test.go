@@ -27,6 +27,8 @@ func rules() []rule {
 		{"error text", `an error says "what: cause"`, each(checkErrorText)},
 		{"logged and returned", "an error is logged or returned, never both", each(checkLoggedAndReturned)},
 		{"status", "one table maps errors to HTTP statuses", each(checkStatus)},
+		{"modes", "a mode is one of its type's constants, and never a string literal", checkModes},
+		{"states", "a switch over a job's state has a case for each state", checkStates},
 		{"perform", "perform alone turns decisions into deeds", checkPerform},
 	}
 }

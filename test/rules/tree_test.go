@@ -50,9 +50,8 @@ func each(look func(f *file) []string) func([]*file) []string {
 	}
 }
 
-// parse makes a file of source text.
-func parse(name string, text any) (*file, error) {
-	fset := token.NewFileSet()
+// parse makes a file of source text. All files of a tree share fset.
+func parse(fset *token.FileSet, name string, text any) (*file, error) {
 	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
@@ -68,6 +67,7 @@ func parse(name string, text any) (*file, error) {
 func load(t *testing.T, root string) []*file {
 	t.Helper()
 	var tree []*file
+	fset := token.NewFileSet()
 	err := filepath.WalkDir(root, func(full string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -86,7 +86,7 @@ func load(t *testing.T, root string) []*file {
 		if err != nil {
 			return err
 		}
-		f, err := parse(filepath.ToSlash(name), text)
+		f, err := parse(fset, filepath.ToSlash(name), text)
 		tree = append(tree, f)
 		return err
 	})

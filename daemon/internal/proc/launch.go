@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -26,24 +27,24 @@ type Credential struct {
 
 // Launch says how to run one attempt of a job.
 type Launch struct {
-	Job          string        `json:"job"`
-	Dispatcher   string        `json:"dispatcher"`
-	Argv         []string      `json:"argv"` // Argv[0] is a path
-	Env          []string      `json:"env"`
-	Dir          string        `json:"dir"`
-	Umask        int           `json:"umask"` // -1 = the daemon's
-	Credential   *Credential   `json:"credential,omitempty"`
-	ArgsFile     string        `json:"args_file"`           // standard input; "" = /dev/null
-	OutputFile   string        `json:"output_file"`         // appended to; "" = the caller's own
-	DataFile     string        `json:"data_file,omitempty"` // standard output, which is data there; "" = the output file
-	MaxData      int64         `json:"max_data,omitempty"`  // for who bounds the data while it comes: a byte more is kept, to tell
-	NotifySocket string        `json:"notify_socket"`       // made for NOTIFY_SOCKET; "" = none
-	Timeout      time.Duration `json:"timeout"`             // 0 = none
-	Grace        time.Duration `json:"grace"`               // between TERM and KILL
-	KillMode     string        `json:"kill_mode"`           // group, tree, process, none
-	Leftovers    string        `json:"leftovers"`           // leave, kill: of an end by itself
-	MaxOutput    int64         `json:"max_output"`          // for who bounds the output while it runs
-	Boot         string        `json:"boot"`                // BootID, or "" to have it looked up
+	Job          string         `json:"job"`
+	Dispatcher   string         `json:"dispatcher"`
+	Argv         []string       `json:"argv"` // Argv[0] is a path
+	Env          []string       `json:"env"`
+	Dir          string         `json:"dir"`
+	Umask        int            `json:"umask"` // -1 = the daemon's
+	Credential   *Credential    `json:"credential,omitempty"`
+	ArgsFile     string         `json:"args_file"`           // standard input; "" = /dev/null
+	OutputFile   string         `json:"output_file"`         // appended to; "" = the caller's own
+	DataFile     string         `json:"data_file,omitempty"` // standard output, which is data there; "" = the output file
+	MaxData      int64          `json:"max_data,omitempty"`  // for who bounds the data while it comes: a byte more is kept, to tell
+	NotifySocket string         `json:"notify_socket"`       // made for NOTIFY_SOCKET; "" = none
+	Timeout      time.Duration  `json:"timeout"`             // 0 = none
+	Grace        time.Duration  `json:"grace"`               // between TERM and KILL
+	KillMode     mode.KillMode  `json:"kill_mode"`
+	Leftovers    mode.Leftovers `json:"leftovers"`  // of an end by itself
+	MaxOutput    int64          `json:"max_output"` // for who bounds the output while it runs
+	Boot         string         `json:"boot"`       // BootID, or "" to have it looked up
 
 	Clock     *Clock `json:"-"`          // for the child's start
 	ByDescent bool   `json:"by_descent"` // follow a tree so even where there are cgroups
@@ -56,12 +57,12 @@ type Launch struct {
 }
 
 // tracked reports whether all descendants have to be known, not the group only.
-func (l *Launch) tracked() bool { return l.KillMode == "tree" || l.Leftovers == "kill" }
+func (l *Launch) tracked() bool { return l.KillMode.Tracked() || l.Leftovers.Tracked() }
 
 // NeedsShim reports whether only a process of the job's own can do what the
 // launch wants: a tree is followed by its nearest reaper, and what must never be
 // killed must not depend on the daemon.
-func (l *Launch) NeedsShim() bool { return l.tracked() || l.KillMode == "none" }
+func (l *Launch) NeedsShim() bool { return l.tracked() || l.KillMode.Never() }
 
 // Update is a child's word about itself. A zero field says nothing.
 type Update struct {
@@ -210,7 +211,7 @@ func (l *Launch) attributes(files []int, env []string) *syscall.ProcAttr {
 	if l.OutputFile == "" { // in the foreground Ctrl-C must reach us, not it
 		sys = &syscall.SysProcAttr{Setpgid: true}
 	}
-	if l.Alone && l.KillMode != "none" {
+	if l.Alone && !l.KillMode.Never() {
 		sys.Pdeathsig = syscall.SIGKILL
 	}
 	if c := l.Credential; c != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -129,9 +130,8 @@ func reap(pid int) (syscall.WaitStatus, error) {
 // leave sees to what the dead child left running: nobody may be left where we
 // ended it, by its kill_mode; where it ended by itself, by leftovers.
 func (p *Process) leave(stopped bool) {
-	mode := p.launch.KillMode
 	switch {
-	case !stopped && p.launch.Leftovers != "kill", stopped && (mode == "process" || mode == "none"):
+	case !stopped && !p.launch.Leftovers.Tracked(), stopped && p.launch.KillMode.Targets() == mode.TargetProcess:
 		return
 	case p.all == nil:
 		if !stopped {
@@ -176,13 +176,13 @@ func (p *Process) await(dead <-chan struct{}) (stopped, detached bool) {
 			continue
 		case <-deadline:
 			p.exit.TimedOut = true
-			if p.launch.KillMode == "none" { // it is told, and let alone
+			if p.launch.KillMode.Never() { // it is told, and let alone
 				p.left = 0
 				p.onUpdate(Update{Late: true})
 				continue
 			}
 		case <-stop:
-			if p.launch.KillMode == "none" {
+			if p.launch.KillMode.Never() {
 				stop = nil
 				continue
 			}
@@ -233,10 +233,10 @@ func (p *Process) sweep() {
 
 // signal sends a signal to whom the kill_mode names.
 func (p *Process) signal(s syscall.Signal) {
-	switch {
-	case p.launch.KillMode == "tree" && p.all != nil:
+	switch targets := p.launch.KillMode.Targets(); {
+	case targets == mode.TargetTree && p.all != nil:
 		p.all.signal(s)
-	case p.launch.KillMode == "process", p.launch.KillMode == "none": // none: only by Kill
+	case targets == mode.TargetProcess: // of a None job only by Kill
 		_ = unix.Kill(p.pid, s)
 	default:
 		_ = unix.Kill(-p.pid, s)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/dispatchers/mode"
 )
 
 // TestMain lets the test binary be its own helper commands.
@@ -93,7 +95,7 @@ func launch(t *testing.T, helper string, env ...string) Launch {
 		t.Fatal(err)
 	}
 	return Launch{
-		Argv: []string{self}, Dir: "/", Umask: -1, OutputFile: filepath.Join(t.TempDir(), "out"), KillMode: "group", Grace: 100 * time.Millisecond,
+		Argv: []string{self}, Dir: "/", Umask: -1, OutputFile: filepath.Join(t.TempDir(), "out"), KillMode: mode.Group, Grace: 100 * time.Millisecond,
 		Env: append([]string{"PROC_HELPER=" + helper, "GOTRACEBACK=none"}, env...),
 	}
 }

@@ -120,7 +120,7 @@ func (s *shim) begin() error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	self := IdentityOf(os.Getpid())
-	if s.run, err = s.launch.Marks.begin(mark{Shim: &self, Spare: s.launch.KillMode == "none"}); err != nil {
+	if s.run, err = s.launch.Marks.begin(mark{Shim: &self, Spare: s.launch.KillMode.Never()}); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/dispatchers/mode"
 )
 
 // updates counts what a job said, and waits for it.
@@ -244,7 +246,7 @@ func TestShimStop(t *testing.T) {
 // With kill_mode none the timeout is told, and the job goes on to its own end.
 func TestKillModeNone(t *testing.T) {
 	l := launch(t, "told")
-	l.KillMode, l.Timeout = "none", 20*time.Millisecond
+	l.KillMode, l.Timeout = mode.None, 20*time.Millisecond
 	l.ArgsFile = filepath.Join(t.TempDir(), "in")
 	if err := unix.Mkfifo(l.ArgsFile, 0o600); err != nil {
 		t.Fatal(err)
@@ -267,10 +269,10 @@ func TestKillModeNone(t *testing.T) {
 
 // hostile is a job that does all it can to hide: it ignores TERM, starts
 // sessions, forks twice, closes its descriptors and cleans its environment.
-func hostile(t *testing.T, mode string) (Launch, string) {
+func hostile(t *testing.T, kill mode.KillMode) (Launch, string) {
 	t.Helper()
 	l := launch(t, "hostile")
-	l.KillMode, l.Grace = mode, 50*time.Millisecond
+	l.KillMode, l.Grace = kill, 50*time.Millisecond
 	pids := filepath.Join(t.TempDir(), "pids")
 	l.Env = append(l.Env, "PIDS="+pids)
 	return l, pids
@@ -304,7 +306,7 @@ func lanes(t *testing.T, fn func(t *testing.T, byDescent bool)) {
 func TestHostileJob(t *testing.T) {
 	lanes(t, func(t *testing.T, byDescent bool) {
 		said := listen()
-		l, pids := hostile(t, "tree")
+		l, pids := hostile(t, mode.Tree)
 		l.ByDescent = byDescent
 		r, lock := shimmed(t, l, said.hear)
 		said.until(t, message("hidden"))
@@ -321,7 +323,7 @@ func TestHostileJob(t *testing.T) {
 	})
 	t.Run("group", func(t *testing.T) {
 		said := listen()
-		l, pids := hostile(t, "group")
+		l, pids := hostile(t, mode.Group)
 		r, _ := shimmed(t, l, said.hear)
 		said.until(t, message("hidden"))
 		r.Stop()
@@ -341,7 +343,7 @@ func TestForkBomb(t *testing.T) {
 	lanes(t, func(t *testing.T, byDescent bool) {
 		said := listen()
 		l := launch(t, "bomb")
-		l.KillMode, l.Grace, l.ByDescent = "tree", 10*time.Millisecond, byDescent
+		l.KillMode, l.Grace, l.ByDescent = mode.Tree, 10*time.Millisecond, byDescent
 		r, lock := shimmed(t, l, said.hear)
 		said.until(t, message("ticking"))
 		r.Stop()
@@ -354,17 +356,17 @@ func TestForkBomb(t *testing.T) {
 
 // What a job leaves behind stays, unless it says otherwise.
 func TestLeftovers(t *testing.T) {
-	for _, mode := range []string{"leave", "kill"} {
-		t.Run(mode, func(t *testing.T) {
-			l, pids := hostile(t, "group")
-			l.Leftovers = mode
+	for _, leftovers := range mode.Leave.Values() {
+		t.Run(string(leftovers), func(t *testing.T) {
+			l, pids := hostile(t, mode.Group)
+			l.Leftovers = leftovers
 			l.Env = append(l.Env, "LEAVE=1")
 			r, _ := shimmed(t, l, func(Update) {})
 			if exit := r.Exit(); exit.Code != 0 || exit.Canceled || exit.TimedOut {
 				t.Errorf("%+v", exit)
 			}
 			left := alive(t, pids)
-			if (len(left) > 0) != (mode == "leave") {
+			if (len(left) > 0) != (leftovers == mode.Leave) {
 				t.Errorf("left: %v", left)
 			}
 			for _, pid := range left {

@@ -8,16 +8,18 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"dispatchd/dispatchers/mode"
 )
 
 // Durability says when an Append counts as done.
-type Durability string
+type Durability = mode.Durability
 
 // The levels of durability.
 const (
-	Disk    Durability = "disk"    // synced
-	Relaxed Durability = "relaxed" // written; synced within a second
-	Memory  Durability = "memory"  // nothing is written
+	Disk    = mode.Disk
+	Relaxed = mode.Relaxed
+	Memory  = mode.Memory
 )
 
 // The reasons why an Append did not work.
