@@ -13,11 +13,27 @@ import (
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/ipc/server"
 )
 
-// find asks the loop for one job's view. If the job has ended just now, it waits
-// until it is known whether that may be told.
-func (e *engine) find(ctx context.Context, id string, also func(*store.Job)) (ipc.Job, error) {
+// allow asks the rules of access.
+func (e *engine) allow(q query) error { return e.cfg.allow(q) }
+
+// permitted does fn on the loop for a peer who may, in one step with the question.
+func (e *engine) permitted(ctx context.Context, q query, fn func()) error {
+	var denied error
+	err := e.do(ctx, func() {
+		if denied = e.allow(q); denied == nil {
+			fn()
+		}
+	})
+	return orElse(err, denied)
+}
+
+// find asks the loop for one job's view, for a peer who may do what verb says
+// with it. If the job has ended just now, it waits until it is known whether
+// that may be told.
+func (e *engine) find(ctx context.Context, verb server.Verb, by ipc.Peer, id string, also func(*store.Job)) (ipc.Job, error) {
 	var view ipc.Job
 	var err error
 	found := make(chan struct{})
@@ -30,7 +46,11 @@ func (e *engine) find(ctx context.Context, id string, also func(*store.Job)) (ip
 		e.whenDecided(queue.ID(job.ID), func() {
 			defer close(found)
 			job := e.told(job)
-			view = e.view(job)
+			v := e.view(job)
+			if err = e.allow(query{verb, by, e.specOf(job.Dispatcher), &v}); err != nil {
+				return
+			}
+			view = v
 			if also != nil {
 				also(job)
 			}
@@ -47,13 +67,20 @@ func (e *engine) find(ctx context.Context, id string, also func(*store.Job)) (ip
 }
 
 // Job gives the job with this id or unique prefix of one.
-func (e *engine) Job(ctx context.Context, id string) (ipc.Job, error) { return e.find(ctx, id, nil) }
+func (e *engine) Job(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return e.find(ctx, server.VerbRead, by, id, nil)
+}
+
+// Hold gives a job to a caller who may bind its life to his own.
+func (e *engine) Hold(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return e.find(ctx, server.VerbHold, by, id, nil)
+}
 
 // Await returns when the job has ended, or when ctx is done with the job as it
 // is then.
-func (e *engine) Await(ctx context.Context, id string) (ipc.Job, error) {
+func (e *engine) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
 	ended := make(chan struct{})
-	view, err := e.find(ctx, id, func(job *store.Job) {
+	view, err := e.find(ctx, server.VerbRead, by, id, func(job *store.Job) {
 		if !job.State.Final() {
 			key := queue.ID(job.ID)
 			e.waiters[key] = append(e.waiters[key], ended)
@@ -69,7 +96,7 @@ func (e *engine) Await(ctx context.Context, id string) (ipc.Job, error) {
 	case <-e.done:
 		return view, errStopping()
 	}
-	return e.find(context.WithoutCancel(ctx), view.ID, nil)
+	return e.find(context.WithoutCancel(ctx), server.VerbRead, by, view.ID, nil)
 }
 
 // leave takes a client that went away out of the list of waiters.
@@ -90,10 +117,15 @@ func (e *engine) leave(id string, ch chan struct{}) {
 }
 
 // Jobs lists jobs, newest first.
-func (e *engine) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
+func (e *engine) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error) {
 	var views []ipc.Job
 	all := make(chan struct{})
+	var denied error
 	if err := e.do(ctx, func() {
+		if denied = e.allow(query{Verb: server.VerbRead, Peer: by}); denied != nil {
+			close(all)
+			return
+		}
 		list := e.book.List(f)
 		views = make([]ipc.Job, len(list))
 		left := len(list)
@@ -113,18 +145,18 @@ func (e *engine) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 	}
 	select {
 	case <-all:
-		return views, nil
+		return views, denied
 	case <-e.done:
 		return nil, errStopping()
 	}
 }
 
 // Log reads a job's output from a byte on, following it while the job runs.
-func (e *engine) Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error) {
+func (e *engine) Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error) {
 	var keep int64
 	ended := make(chan struct{})
 	var key [16]byte
-	view, err := e.find(ctx, id, func(job *store.Job) {
+	view, err := e.find(ctx, server.VerbOutput, by, id, func(job *store.Job) {
 		key, keep = job.ID, dispatchers.DefaultMaxOutput
 		if spec := e.specOf(job.Dispatcher); spec != nil {
 			keep = spec.MaxOutput
@@ -163,8 +195,23 @@ func (f followed) Close() error {
 
 // Cancel ends a job: a queued one at once, a running one by its kill_mode.
 func (e *engine) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return e.cancel(ctx, server.VerbCancel, by, id, func(*store.Job) bool { return false })
+}
+
+// CancelIfAbandoned ends a job whose holder went away. One that others have
+// joined is theirs too, and goes on; so does one that has ended.
+func (e *engine) CancelIfAbandoned(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return e.cancel(ctx, server.VerbHold, by, id, func(job *store.Job) bool { return job.State.Final() || job.Coalesced > 0 })
+}
+
+// cancel ends a job that is not to be spared. Whether it is, is decided in the
+// step that ends it: nobody can join or end it in between.
+func (e *engine) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id string, spared func(*store.Job) bool) (ipc.Job, error) {
 	var refuse error
-	view, err := e.find(ctx, id, func(job *store.Job) {
+	view, err := e.find(ctx, verb, by, id, func(job *store.Job) {
+		if spared(job) {
+			return
+		}
 		if job.State.Final() {
 			p := ipc.Errorf(ipc.KindStateConflict, "job %s has ended already (%s)", job.ID, job.State)
 			p.Job, p.Suggestion = job.ID.String(), "nothing to do"
@@ -184,12 +231,12 @@ func (e *engine) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, e
 	if err != nil || refuse != nil {
 		return view, orElse(err, refuse)
 	}
-	return e.find(ctx, view.ID, nil)
+	return e.find(ctx, verb, by, view.ID, nil)
 }
 
 // Retry asks for a new job with the dispatcher and arguments of an ended one.
 func (e *engine) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.Notified, error) {
-	view, err := e.find(ctx, id, nil)
+	view, err := e.find(ctx, server.VerbRetry, by, id, nil)
 	if err != nil {
 		return ipc.Notified{}, err
 	}
@@ -202,9 +249,9 @@ func (e *engine) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.No
 }
 
 // Dispatchers lists all dispatchers, disabled ones too, by name.
-func (e *engine) Dispatchers(ctx context.Context) ([]ipc.Dispatcher, error) {
+func (e *engine) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatcher, error) {
 	list := []ipc.Dispatcher{}
-	err := e.do(ctx, func() {
+	err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func() {
 		for _, name := range e.catalog.Load().Names() {
 			d := e.dispatcher(name)
 			d.Definition = nil
@@ -215,14 +262,14 @@ func (e *engine) Dispatchers(ctx context.Context) ([]ipc.Dispatcher, error) {
 }
 
 // Dispatcher gives one dispatcher with its whole definition.
-func (e *engine) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, error) {
+func (e *engine) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc.Dispatcher, error) {
 	var d ipc.Dispatcher
 	spec, err := e.lookup(name)
 	if err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
 		return d, err
 	}
-	if err := e.do(ctx, func() { d = e.dispatcher(name) }); err != nil || spec == nil {
-		return d, err
+	if denied := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func() { d = e.dispatcher(name) }); denied != nil || spec == nil {
+		return d, denied
 	}
 	d.Problems = e.problems(ctx, spec)
 	return d, nil
@@ -245,7 +292,8 @@ func (e *engine) problems(ctx context.Context, spec *dispatchers.Spec) []string 
 
 // Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.
 func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
-	if _, err := e.lookup(name); err != nil {
+	spec, err := e.lookup(name)
+	if err != nil {
 		return ipc.Dispatcher{}, err
 	}
 	rec := store.Record{Op: store.OpResume, At: time.Now().UnixNano(), Dispatcher: name}
@@ -254,7 +302,7 @@ func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused boo
 	}
 	durable := make(chan error, 1)
 	var d ipc.Dispatcher
-	err := e.do(ctx, func() {
+	err = e.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func() {
 		e.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
 		if _, err := e.book.Apply(rec); err != nil {
 			durable <- err
@@ -274,9 +322,9 @@ func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused boo
 }
 
 // Locks lists every lock that is held or waited for.
-func (e *engine) Locks(ctx context.Context) ([]ipc.Lock, error) {
+func (e *engine) Locks(ctx context.Context, by ipc.Peer) ([]ipc.Lock, error) {
 	list := []ipc.Lock{}
-	err := e.do(ctx, func() {
+	err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func() {
 		for _, l := range e.core.Locks(e.now()) {
 			list = append(list, e.lockView(l))
 		}
@@ -285,13 +333,13 @@ func (e *engine) Locks(ctx context.Context) ([]ipc.Lock, error) {
 }
 
 // Status is the daemon at a glance.
-func (e *engine) Status(ctx context.Context) (ipc.Status, error) {
+func (e *engine) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 	s := ipc.Status{
 		Version: e.cfg.Version, PID: os.Getpid(), StartedAt: e.epoch.UTC(), Root: e.cfg.Paths.Root,
 		Directories: e.cfg.Paths,
 		Durability:  string(e.settings.Durability), Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
 	}
-	err := e.do(ctx, func() {
+	err := e.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func() {
 		c := e.catalog.Load()
 		s.Draining, s.History, s.Counters = e.draining, e.book.History(), e.total
 		s.Queued, s.Running = e.core.Counts()
@@ -306,13 +354,17 @@ func (e *engine) Status(ctx context.Context) (ipc.Status, error) {
 			s.Journal = e.journalErr.Error()
 		}
 	})
-	return s, err
+	if err != nil {
+		return ipc.Status{}, err
+	}
+	return s, nil
 }
 
 // Health says ok when the loop answers and the journal can be written.
-func (e *engine) Health(ctx context.Context) (ipc.Health, error) {
-	h := ipc.Health{Status: "ok"}
-	err := e.do(ctx, func() {
+func (e *engine) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
+	var h ipc.Health
+	err := e.permitted(ctx, query{Verb: server.VerbHealth, Peer: by}, func() {
+		h = ipc.Health{Status: "ok"}
 		if e.journalErr != nil {
 			h = ipc.Health{Status: "degraded", Detail: "journal: " + e.journalErr.Error()}
 		}
@@ -322,7 +374,11 @@ func (e *engine) Health(ctx context.Context) (ipc.Health, error) {
 
 // Drain refuses new jobs while on; those accepted run to their end.
 func (e *engine) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {
-	err := e.do(ctx, func() {
+	verb := server.VerbUndrain
+	if on {
+		verb = server.VerbDrain
+	}
+	err := e.permitted(ctx, query{Verb: verb, Peer: by}, func() {
 		e.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
 		e.draining = on
 		e.core.Drain(on)
@@ -330,11 +386,14 @@ func (e *engine) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, e
 	if err != nil {
 		return ipc.Status{}, err
 	}
-	return e.Status(ctx)
+	return e.Status(ctx, by)
 }
 
 // AwaitIdle returns when no job is queued or running, or when ctx is done.
-func (e *engine) AwaitIdle(ctx context.Context) error {
+func (e *engine) AwaitIdle(ctx context.Context, by ipc.Peer) error {
+	if err := e.allow(query{Verb: server.VerbDrain, Peer: by}); err != nil {
+		return err
+	}
 	idle, err := e.until(ctx, e.idle)
 	if err != nil {
 		return err

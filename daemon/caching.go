@@ -16,6 +16,7 @@ import (
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/ipc/server"
 )
 
 // A refresh that fails is not tried again by readers for a time that doubles.
@@ -170,7 +171,10 @@ func (e *engine) refreshing(name string) string {
 }
 
 // Caches lists all caches.
-func (e *engine) Caches(ctx context.Context) ([]ipc.Cache, error) {
+func (e *engine) Caches(ctx context.Context, by ipc.Peer) ([]ipc.Cache, error) {
+	if err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func() {}); err != nil {
+		return nil, err
+	}
 	list := []ipc.Cache{}
 	c := e.catalog.Load()
 	for _, name := range c.Names() {
@@ -199,6 +203,9 @@ func (e *engine) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.Cach
 	spec, err := e.lookup(name)
 	if err != nil {
 		return ipc.CacheData{}, err
+	}
+	if err := e.allow(query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}); err != nil {
+		return ipc.CacheData{}, err // a fresh file is read without the loop
 	}
 	if spec.Cache == nil {
 		p := ipc.Errorf(ipc.KindCacheUnknown, "dispatcher %s keeps no cache", name)
@@ -288,7 +295,7 @@ func (r *reading) renew(ctx context.Context) (ipc.CacheData, error) {
 func (r *reading) await(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(ctx, r.q.Wait)
 	defer cancel()
-	job, err := r.e.Await(ctx, id)
+	job, err := r.e.Await(ctx, r.by, id)
 	return err == nil && job.State == ipc.Succeeded
 }
 

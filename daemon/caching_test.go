@@ -54,7 +54,7 @@ func (b *box) read(q ipc.CacheQuery) (string, ipc.Cache, error) {
 // runs counts the jobs that there were.
 func (b *box) runs() int {
 	b.t.Helper()
-	jobs, err := b.Jobs(b.t.Context(), ipc.JobFilter{Dispatcher: "op", Limit: 100})
+	jobs, err := b.Jobs(b.t.Context(), ipc.Peer{}, ipc.JobFilter{Dispatcher: "op", Limit: 100})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestBadRefreshes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		job, err := b.Await(t.Context(), n.ID)
+		job, err := b.Await(t.Context(), ipc.Peer{}, n.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestCacheOverRestart(t *testing.T) {
 	}
 	if n, err := b.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"}); err != nil {
 		t.Error(err)
-	} else if job, err := b.Await(t.Context(), n.ID); err != nil || job.State != ipc.Succeeded {
+	} else if job, err := b.Await(t.Context(), ipc.Peer{}, n.ID); err != nil || job.State != ipc.Succeeded {
 		t.Errorf("asked for: %+v, %v", job.Error, err)
 	}
 	_, first, err := b.read(ipc.CacheQuery{})

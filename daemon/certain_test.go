@@ -50,10 +50,10 @@ func TestEndIsToldWhenDurable(t *testing.T) {
 		gate := s.hold()
 		s.pass(2 * time.Second)
 		told := []<-chan ipc.State{
-			ask(t, func() (ipc.State, error) { j, err := s.Job(t.Context(), n.ID); return j.State, err }),
-			ask(t, func() (ipc.State, error) { j, err := s.Await(t.Context(), n.ID); return j.State, err }),
+			ask(t, func() (ipc.State, error) { j, err := s.Job(t.Context(), ipc.Peer{}, n.ID); return j.State, err }),
+			ask(t, func() (ipc.State, error) { j, err := s.Await(t.Context(), ipc.Peer{}, n.ID); return j.State, err }),
 			ask(t, func() (ipc.State, error) {
-				list, err := s.Jobs(t.Context(), ipc.JobFilter{})
+				list, err := s.Jobs(t.Context(), ipc.Peer{}, ipc.JobFilter{})
 				return list[0].State, err
 			}),
 			ask(t, func() (ipc.State, error) { again, err := notify(); return again.State, err }),

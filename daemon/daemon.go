@@ -33,7 +33,8 @@ type Config struct {
 	ReloadOn  <-chan os.Signal // has the definitions read anew, nil = the API only
 	Ready     func()           // called once when the socket answers, nil = nobody asks
 
-	wall func() time.Time // nil = time.Now; another in tests of clocks that are set
+	wall  func() time.Time  // nil = time.Now; another in tests of clocks that are set
+	allow func(query) error // nil = allow; another in tests of who asks it
 }
 
 // stopGrace bounds how long a stop waits for open requests.
@@ -106,6 +107,9 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 	}
 	if e.wall == nil {
 		e.wall = time.Now
+	}
+	if e.cfg.allow == nil {
+		e.cfg.allow = allow
 	}
 	if managed() {
 		e.stirred = make(chan struct{}, 1)

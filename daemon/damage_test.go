@@ -56,10 +56,10 @@ func TestDamageNeverRunsTwice(t *testing.T) {
 			if job := s.await(n.ID); job.State != want {
 				t.Errorf("%s: %s", rule, job.State)
 			}
-			if job, err := s.Job(t.Context(), waits.ID); err != nil || job.State != ipc.Queued {
+			if job, err := s.Job(t.Context(), ipc.Peer{}, waits.ID); err != nil || job.State != ipc.Queued {
 				t.Errorf("the other job: %s, %v", job.State, err)
 			}
-			status, err := s.Status(t.Context())
+			status, err := s.Status(t.Context(), ipc.Peer{})
 			if err != nil || !strings.Contains(strings.Join(status.Warnings, "\n"), n.ID) {
 				t.Errorf("warnings: %v, %v", status.Warnings, err)
 			}

@@ -70,20 +70,20 @@ func TestEndOnAFullDisk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := ask(t, func() (ipc.Job, error) { return s.Await(t.Context(), n.ID) })
+		before := ask(t, func() (ipc.Job, error) { return s.Await(t.Context(), ipc.Peer{}, n.ID) })
 		space := s.fill()
 		s.pass(2 * time.Second)
-		after := ask(t, func() (ipc.Job, error) { return s.Await(t.Context(), n.ID) })
+		after := ask(t, func() (ipc.Job, error) { return s.Await(t.Context(), ipc.Peer{}, n.ID) })
 		short, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		told := []<-chan ipc.State{
-			ask(t, func() (ipc.State, error) { j, err := s.Job(t.Context(), n.ID); return j.State, err }),
+			ask(t, func() (ipc.State, error) { j, err := s.Job(t.Context(), ipc.Peer{}, n.ID); return j.State, err }),
 			ask(t, func() (ipc.State, error) {
-				list, err := s.Jobs(t.Context(), ipc.JobFilter{})
+				list, err := s.Jobs(t.Context(), ipc.Peer{}, ipc.JobFilter{})
 				return list[0].State, err
 			}),
 			ask(t, func() (ipc.State, error) { again, err := notify(); return again.State, err }),
-			ask(t, func() (ipc.State, error) { j, err := s.Await(short, n.ID); return j.State, err }),
+			ask(t, func() (ipc.State, error) { j, err := s.Await(short, ipc.Peer{}, n.ID); return j.State, err }),
 		}
 		s.pass(2 * time.Minute)
 		for i, ch := range told {
@@ -91,7 +91,7 @@ func TestEndOnAFullDisk(t *testing.T) {
 				t.Errorf("%d: told that it is %s, which is not durable", i, state)
 			}
 		}
-		if d, err := s.Dispatcher(t.Context(), "op"); err != nil || d.LastState != "" {
+		if d, err := s.Dispatcher(t.Context(), ipc.Peer{}, "op"); err != nil || d.LastState != "" {
 			t.Errorf("the dispatcher's last job is %s, %v", d.LastState, err)
 		}
 		if len(before)+len(after) > 0 {
@@ -104,7 +104,7 @@ func TestEndOnAFullDisk(t *testing.T) {
 				t.Errorf("with space again it is %s", job.State)
 			}
 		}
-		if d, err := s.Dispatcher(t.Context(), "op"); err != nil || d.LastState != ipc.Succeeded {
+		if d, err := s.Dispatcher(t.Context(), ipc.Peer{}, "op"); err != nil || d.LastState != ipc.Succeeded {
 			t.Errorf("the dispatcher's last job is %s, %v", d.LastState, err)
 		}
 	})

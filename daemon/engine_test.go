@@ -152,7 +152,7 @@ func (s *stage) notify(name string) ipc.Notified {
 
 func (s *stage) await(id string) ipc.Job {
 	s.t.Helper()
-	job, err := s.Await(s.t.Context(), id)
+	job, err := s.Await(s.t.Context(), ipc.Peer{}, id)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestOutsideLock(t *testing.T) {
 		}
 		n := s.notify("op")
 		s.pass(10500 * time.Millisecond)
-		job, err := s.Job(t.Context(), n.ID)
+		job, err := s.Job(t.Context(), ipc.Peer{}, n.ID)
 		if err != nil || job.WaitingFor == nil || job.WaitingFor.Lock != "l" || job.WaitingFor.PID != os.Getpid() {
 			t.Errorf("waits for %+v, %v", job.WaitingFor, err)
 		}

@@ -46,11 +46,11 @@ func TestWaitersLeave(t *testing.T) {
 		synctest.Wait()
 		for range 100 {
 			ctx, cancel := context.WithCancel(t.Context())
-			log, err := s.Log(ctx, n.ID, 0, true)
+			log, err := s.Log(ctx, ipc.Peer{}, n.ID, 0, true)
 			if err != nil {
 				t.Fatal(err)
 			}
-			go func() { _ = s.AwaitIdle(ctx) }()
+			go func() { _ = s.AwaitIdle(ctx, ipc.Peer{}) }()
 			synctest.Wait()
 			cancel()
 			if err := log.Close(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
+	"dispatchd/ipc/server"
 )
 
 // submission is a checked notify on its way to the loop.
@@ -43,6 +44,11 @@ type answer struct {
 func (e *engine) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest) (ipc.Notified, error) {
 	spec, err := e.lookup(req.Dispatcher)
 	if err != nil {
+		return ipc.Notified{}, err
+	}
+	// Before anything of the request is checked: what is wrong with it is not for
+	// everybody to hear. The loop asks again, with what is in force then.
+	if err := e.allow(query{Verb: server.VerbNotify, Peer: by, Dispatcher: spec}); err != nil {
 		return ipc.Notified{}, err
 	}
 	s, err := e.check(ctx, spec, req)
@@ -116,6 +122,10 @@ func (e *engine) requirements(ctx context.Context, spec *dispatchers.Spec) error
 func (e *engine) submit(s submission, reply func(answer)) {
 	if e.stopping {
 		reply(answer{err: errStopping()})
+		return
+	}
+	if err := e.allow(query{Verb: server.VerbNotify, Peer: s.by.Peer, Dispatcher: s.spec}); err != nil {
+		reply(answer{err: err})
 		return
 	}
 	if s.key != "" && e.repeated(s, reply) {

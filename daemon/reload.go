@@ -13,6 +13,7 @@ import (
 	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
+	"dispatchd/ipc/server"
 )
 
 // read loads all definitions from disk.
@@ -52,6 +53,9 @@ func (e *engine) sayFaults(c *dispatchers.Catalog) {
 // those of a removed dispatcher run to their end. A dry run only says what
 // would change.
 func (e *engine) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error) {
+	if err := e.allow(query{Verb: server.VerbReload, Peer: by}); err != nil {
+		return ipc.Reload{}, err // before anything is read
+	}
 	if !dry {
 		defer e.reloading()()
 	}

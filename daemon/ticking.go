@@ -12,6 +12,7 @@ import (
 	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
+	"dispatchd/ipc/server"
 	"dispatchd/scheduler"
 )
 
@@ -220,14 +221,16 @@ func (e *engine) notifyBySelf(spec *dispatchers.Spec, origin ipc.Origin) {
 func self() ipc.Peer { return ipc.Peer{UID: os.Geteuid(), GID: os.Getegid(), PID: os.Getpid()} }
 
 // Schedule lists when dispatchers are due: those that have a schedule.
-func (e *engine) Schedule(ctx context.Context, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+func (e *engine) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+	var only *dispatchers.Spec
 	if q.Dispatcher != "" {
-		if _, err := e.lookup(q.Dispatcher); err != nil {
+		var err error
+		if only, err = e.lookup(q.Dispatcher); err != nil {
 			return nil, err
 		}
 	}
 	list := []ipc.Schedule{}
-	err := e.do(ctx, func() {
+	err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: only}, func() {
 		c := e.catalog.Load()
 		for _, name := range c.Names() {
 			spec := c.Specs[name]

@@ -126,7 +126,7 @@ func TestRefusedTicks(t *testing.T) {
 			t.Error(diff)
 		}
 		for name, want := range map[string]string{"full": "1 refused: dispatcher full has 1 jobs outstanding", "skip": "0 refused: a run was active"} {
-			v, err := s.Schedule(t.Context(), ipc.ScheduleQuery{Dispatcher: name, Next: 1})
+			v, err := s.Schedule(t.Context(), ipc.Peer{}, ipc.ScheduleQuery{Dispatcher: name, Next: 1})
 			if err != nil || len(v) != 1 {
 				t.Fatal(v, err)
 			}
@@ -170,7 +170,7 @@ func TestKilledInATick(t *testing.T) {
 			again := set(t, dir, files, quick)
 			again.ahead.Store(s.ahead.Load())
 			again.pass(time.Minute)
-			jobs, err := again.Jobs(t.Context(), ipc.JobFilter{Limit: 10})
+			jobs, err := again.Jobs(t.Context(), ipc.Peer{}, ipc.JobFilter{Limit: 10})
 			if err != nil || len(jobs) != 1 {
 				t.Errorf("after line %d of %d: %d jobs, %v\n%s", i+1, len(lines), len(jobs), err, lines[i])
 			}

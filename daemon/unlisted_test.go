@@ -53,14 +53,14 @@ func TestDirectoryThatCannotBeRead(t *testing.T) {
 
 	b = boxed(t, root, nil)
 	defer b.close()
-	job, err := b.Job(t.Context(), n.ID)
+	job, err := b.Job(t.Context(), ipc.Peer{}, n.ID)
 	if err != nil || job.State != ipc.Queued || job.WaitingFor == nil || !strings.Contains(job.WaitingFor.Detail, "not a directory") {
 		t.Errorf("the job is %s, %+v, %v", job.State, job.WaitingFor, err)
 	}
 	if _, err := b.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"}); !isKind(err, ipc.KindDispatcherDisabled) || !strings.Contains(err.Error(), at) {
 		t.Errorf("a notify: %v", err)
 	}
-	if s, err := b.Status(t.Context()); err != nil || !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, at) }) {
+	if s, err := b.Status(t.Context(), ipc.Peer{}); err != nil || !slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, at) }) {
 		t.Errorf("status: %q, %v", s.Warnings, err)
 	}
 	mend()
@@ -70,7 +70,7 @@ func TestDirectoryThatCannotBeRead(t *testing.T) {
 	if _, err := b.Pause(t.Context(), ipc.Peer{}, "op", false); err != nil {
 		t.Fatal(err)
 	}
-	if job, err := b.Await(t.Context(), n.ID); err != nil || job.State != ipc.Succeeded {
+	if job, err := b.Await(t.Context(), ipc.Peer{}, n.ID); err != nil || job.State != ipc.Succeeded {
 		t.Errorf("the job: %+v, %v", job.Error, err)
 	}
 }

@@ -37,6 +37,9 @@ func Check(cfg Config) error {
 // place: same process, same socket, all jobs kept. It is answered before it is
 // done. A program that could not start changes nothing.
 func (e *engine) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error) {
+	if err := e.allow(query{Verb: server.VerbUpgrade, Peer: by}); err != nil {
+		return ipc.Upgrade{}, err // before the new program is tried
+	}
 	u := ipc.Upgrade{From: e.cfg.Version, StartedAt: e.epoch.UTC()}
 	if len(e.cfg.Upgrade) == 0 {
 		return u, ipc.Errorf(ipc.KindStateConflict, "this daemon cannot be upgraded in place; restart it")

@@ -21,12 +21,12 @@ type scheduleIn struct {
 	Next       int    `query:"next" minimum:"0" maximum:"100" default:"1" doc:"how many of the next times"`
 }
 
-func (s *Server) schedule(ctx context.Context, _ ipc.Peer, in *scheduleIn) ([]ipc.Schedule, error) {
-	return list(s.backend.Schedule(ctx, ipc.ScheduleQuery{Dispatcher: in.Dispatcher, Next: in.Next}))
+func (s *Server) schedule(ctx context.Context, by ipc.Peer, in *scheduleIn) ([]ipc.Schedule, error) {
+	return list(s.backend.Schedule(ctx, by, ipc.ScheduleQuery{Dispatcher: in.Dispatcher, Next: in.Next}))
 }
 
-func (s *Server) caches(ctx context.Context, _ ipc.Peer, _ *none) ([]ipc.Cache, error) {
-	return list(s.backend.Caches(ctx))
+func (s *Server) caches(ctx context.Context, by ipc.Peer, _ *none) ([]ipc.Cache, error) {
+	return list(s.backend.Caches(ctx, by))
 }
 
 // cacheIn asks for a cache's data.

@@ -12,20 +12,20 @@ type Named struct {
 	Name string `path:"name" maxLength:"200"`
 }
 
-func (s *Server) health(ctx context.Context, _ ipc.Peer, _ *none) (ipc.Health, error) {
-	return s.backend.Health(ctx)
+func (s *Server) health(ctx context.Context, by ipc.Peer, _ *none) (ipc.Health, error) {
+	return s.backend.Health(ctx, by)
 }
 
-func (s *Server) status(ctx context.Context, _ ipc.Peer, _ *none) (ipc.Status, error) {
-	return s.counted(s.backend.Status(ctx))
+func (s *Server) status(ctx context.Context, by ipc.Peer, _ *none) (ipc.Status, error) {
+	return s.counted(s.backend.Status(ctx, by))
 }
 
-func (s *Server) dispatchers(ctx context.Context, _ ipc.Peer, _ *none) ([]ipc.Dispatcher, error) {
-	return list(s.backend.Dispatchers(ctx))
+func (s *Server) dispatchers(ctx context.Context, by ipc.Peer, _ *none) ([]ipc.Dispatcher, error) {
+	return list(s.backend.Dispatchers(ctx, by))
 }
 
-func (s *Server) dispatcher(ctx context.Context, _ ipc.Peer, in *Named) (ipc.Dispatcher, error) {
-	return s.backend.Dispatcher(ctx, in.Name)
+func (s *Server) dispatcher(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+	return s.backend.Dispatcher(ctx, by, in.Name)
 }
 
 func (s *Server) pause(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
@@ -36,8 +36,8 @@ func (s *Server) resume(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispat
 	return s.backend.Pause(ctx, by, in.Name, false)
 }
 
-func (s *Server) locks(ctx context.Context, _ ipc.Peer, _ *none) ([]ipc.Lock, error) {
-	return list(s.backend.Locks(ctx))
+func (s *Server) locks(ctx context.Context, by ipc.Peer, _ *none) ([]ipc.Lock, error) {
+	return list(s.backend.Locks(ctx, by))
 }
 
 // Tried is a request that may be only a trial.
@@ -68,10 +68,10 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (ipc.Status
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
-	if err := s.backend.AwaitIdle(waiting); err != nil && waiting.Err() == nil {
+	if err := s.backend.AwaitIdle(waiting, by); err != nil && waiting.Err() == nil {
 		return ipc.Status{}, err
 	}
-	return s.counted(s.backend.Status(calling))
+	return s.counted(s.backend.Status(calling, by))
 }
 
 func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (ipc.Upgrade, error) {

@@ -50,22 +50,22 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn) (*notify
 	if err != nil {
 		return nil, err
 	}
-	if in.Bound && !n.Coalesced && s.gone(ctx) {
-		n.Job, err = s.forsake(ctx, by, n.ID)
+	if in.Bound && s.gone(ctx) {
+		n.Job, err = s.backend.CancelIfAbandoned(calling, by, n.ID)
 		return &notifyOut{Status: http.StatusOK, Body: n}, err
 	}
-	return s.notified(ctx, n, limit, waits)
+	return s.notified(ctx, by, n, limit, waits)
 }
 
 // notified answers with the job as accepted, or as ended.
-func (s *Server) notified(ctx context.Context, n ipc.Notified, limit time.Duration, waits bool) (*notifyOut, error) {
+func (s *Server) notified(ctx context.Context, by ipc.Peer, n ipc.Notified, limit time.Duration, waits bool) (*notifyOut, error) {
 	out := &notifyOut{Status: http.StatusAccepted, Location: "/v1/jobs/" + n.ID, Body: n}
 	if !waits {
 		return out, nil
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
-	job, err := s.backend.Await(waiting, n.ID)
+	job, err := s.backend.Await(waiting, by, n.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +137,8 @@ type jobsIn struct {
 	Before     string    `query:"before" doc:"the last id of the page before"`
 }
 
-func (s *Server) jobs(ctx context.Context, _ ipc.Peer, in *jobsIn) ([]ipc.Job, error) {
-	return list(s.backend.Jobs(ctx, ipc.JobFilter{
+func (s *Server) jobs(ctx context.Context, by ipc.Peer, in *jobsIn) ([]ipc.Job, error) {
+	return list(s.backend.Jobs(ctx, by, ipc.JobFilter{
 		Dispatcher: in.Dispatcher, State: ipc.State(in.State), Since: in.Since, Limit: in.Limit, Before: in.Before,
 	}))
 }
@@ -154,7 +154,7 @@ type waitJob struct {
 	Waited
 }
 
-func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (ipc.Job, error) {
+func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, error) {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
 		return ipc.Job{}, err
@@ -162,42 +162,34 @@ func (s *Server) job(ctx context.Context, _ ipc.Peer, in *waitJob) (ipc.Job, err
 	if !waits {
 		calling, done := s.steady(ctx)
 		defer done()
-		return s.backend.Job(calling, in.ID)
+		return s.backend.Job(calling, by, in.ID)
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
-	return s.backend.Await(waiting, in.ID)
+	return s.backend.Await(waiting, by, in.ID)
 }
 
-// hold waits for the end of a job for a caller whose life it is bound to: when
-// the connection breaks before, the job is canceled, unless others have joined
-// it. A daemon that goes down breaks connections too, and cancels nothing.
+// hold waits for the end of a job for a caller whose life it is bound to. When
+// the connection breaks before, the Backend decides whether the job is canceled.
+// A daemon that goes down breaks connections too, and cancels nothing.
 func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
 	calling, done := s.steady(ctx)
 	defer done()
-	if job, err := s.backend.Job(calling, in.ID); err != nil || job.State.Final() {
+	job, err := s.backend.Hold(calling, by, in.ID)
+	if err != nil || job.State.Final() {
 		return job, err
 	}
-	job, err := s.backend.Await(ctx, in.ID)
+	job, err = s.backend.Await(ctx, by, in.ID)
 	if err != nil || !s.gone(ctx) {
 		return job, err
 	}
-	return s.forsake(ctx, by, in.ID)
+	calling, done = s.steady(ctx) // anew: the wait may have been long
+	defer done()
+	return s.backend.CancelIfAbandoned(calling, by, in.ID)
 }
 
 // gone reports whether a request's client went away, and not the server.
 func (s *Server) gone(ctx context.Context) bool { return ctx.Err() != nil && s.base.Err() == nil }
-
-// forsake cancels a job whose holder is gone, unless others have joined it.
-func (s *Server) forsake(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
-	calling, done := s.steady(ctx)
-	defer done()
-	job, err := s.backend.Job(calling, id)
-	if err != nil || job.State.Final() || job.CoalescedCount > 0 {
-		return job, err
-	}
-	return s.backend.Cancel(calling, by, id)
-}
 
 func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
 	return s.backend.Cancel(ctx, by, in.ID)
@@ -219,7 +211,7 @@ func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn) (*notifyOu
 	if err != nil {
 		return nil, err
 	}
-	return s.notified(ctx, n, 0, false)
+	return s.notified(ctx, by, n, 0, false)
 }
 
 // logIn asks for a job's output.
@@ -230,11 +222,11 @@ type logIn struct {
 }
 
 // log streams a job's output as text.
-func (s *Server) log(ctx context.Context, _ ipc.Peer, in *logIn) (*huma.StreamResponse, error) {
+func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn) (*huma.StreamResponse, error) {
 	if !in.Follow {
 		ctx = context.WithoutCancel(ctx)
 	}
-	src, err := s.backend.Log(ctx, in.ID, in.From, in.Follow)
+	src, err := s.backend.Log(ctx, by, in.ID, in.From, in.Follow)
 	if err != nil {
 		return nil, err
 	}

@@ -116,8 +116,8 @@ func (m *memory) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest)
 	return ipc.Notified{Job: m.view(e), Position: 1}, nil
 }
 
-func (m *memory) Job(ctx context.Context, id string) (ipc.Job, error) {
-	if err := m.note(ctx, call{Method: "Job", Arg: id}); err != nil {
+func (m *memory) Job(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	if err := m.note(ctx, call{Method: "Job", By: by, Arg: id}); err != nil {
 		return ipc.Job{}, err
 	}
 	e, err := m.find(id)
@@ -127,7 +127,7 @@ func (m *memory) Job(ctx context.Context, id string) (ipc.Job, error) {
 	return m.view(e), nil
 }
 
-func (m *memory) Await(ctx context.Context, id string) (ipc.Job, error) {
+func (m *memory) Await(ctx context.Context, _ ipc.Peer, id string) (ipc.Job, error) {
 	e, err := m.find(id)
 	if err != nil {
 		return ipc.Job{}, err
@@ -141,12 +141,12 @@ func (m *memory) Await(ctx context.Context, id string) (ipc.Job, error) {
 	return m.view(e), nil
 }
 
-func (m *memory) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
-	return nil, m.note(ctx, call{Method: "Jobs", Filter: f})
+func (m *memory) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error) {
+	return nil, m.note(ctx, call{Method: "Jobs", By: by, Filter: f})
 }
 
-func (m *memory) Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error) {
-	if err := m.note(ctx, call{Method: "Log", Arg: fmt.Sprintf("%s %d %t", id, from, follow)}); err != nil {
+func (m *memory) Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error) {
+	if err := m.note(ctx, call{Method: "Log", By: by, Arg: fmt.Sprintf("%s %d %t", id, from, follow)}); err != nil {
 		return nil, err
 	}
 	e, err := m.find(id)
@@ -204,6 +204,24 @@ func (m *memory) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, e
 	return m.view(e), nil
 }
 
+func (m *memory) Hold(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	if err := m.note(ctx, call{Method: "Hold", By: by, Arg: id}); err != nil {
+		return ipc.Job{}, err
+	}
+	e, err := m.find(id)
+	if err != nil {
+		return ipc.Job{}, err
+	}
+	return m.view(e), nil
+}
+
+func (m *memory) CancelIfAbandoned(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	if err := m.note(ctx, call{Method: "CancelIfAbandoned", By: by, Arg: id}); err != nil {
+		return ipc.Job{}, err
+	}
+	return m.Cancel(ctx, by, id)
+}
+
 func (m *memory) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.Notified, error) {
 	if err := m.note(ctx, call{Method: "Retry", By: by, Arg: id + " " + key}); err != nil {
 		return ipc.Notified{}, err
@@ -211,28 +229,28 @@ func (m *memory) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.No
 	return ipc.Notified{Job: m.view(m.add(ipc.Queued)), Position: 1}, nil
 }
 
-func (m *memory) Dispatchers(ctx context.Context) ([]ipc.Dispatcher, error) {
-	return nil, m.note(ctx, call{Method: "Dispatchers"})
+func (m *memory) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatcher, error) {
+	return nil, m.note(ctx, call{Method: "Dispatchers", By: by})
 }
 
-func (m *memory) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, error) {
-	return ipc.Dispatcher{Name: name}, m.note(ctx, call{Method: "Dispatcher", Arg: name})
+func (m *memory) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc.Dispatcher, error) {
+	return ipc.Dispatcher{Name: name}, m.note(ctx, call{Method: "Dispatcher", By: by, Arg: name})
 }
 
 func (m *memory) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
 	return ipc.Dispatcher{Name: name}, m.note(ctx, call{Method: "Pause", By: by, Arg: fmt.Sprintf("%s %t", name, paused)})
 }
 
-func (m *memory) Locks(ctx context.Context) ([]ipc.Lock, error) {
-	return nil, m.note(ctx, call{Method: "Locks"})
+func (m *memory) Locks(ctx context.Context, by ipc.Peer) ([]ipc.Lock, error) {
+	return nil, m.note(ctx, call{Method: "Locks", By: by})
 }
 
-func (m *memory) Schedule(ctx context.Context, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
-	return nil, m.note(ctx, call{Method: "Schedule", Arg: fmt.Sprintf("%s %d", q.Dispatcher, q.Next)})
+func (m *memory) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+	return nil, m.note(ctx, call{Method: "Schedule", By: by, Arg: fmt.Sprintf("%s %d", q.Dispatcher, q.Next)})
 }
 
-func (m *memory) Caches(ctx context.Context) ([]ipc.Cache, error) {
-	return nil, m.note(ctx, call{Method: "Caches"})
+func (m *memory) Caches(ctx context.Context, by ipc.Peer) ([]ipc.Cache, error) {
+	return nil, m.note(ctx, call{Method: "Caches", By: by})
 }
 
 func (m *memory) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.CacheQuery) (ipc.CacheData, error) {
@@ -242,12 +260,12 @@ func (m *memory) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.Cach
 	return d, m.note(ctx, call{Method: "Cache", By: by, Arg: name + " " + string(text)})
 }
 
-func (m *memory) Status(ctx context.Context) (ipc.Status, error) {
-	return ipc.Status{Version: "memory"}, m.note(ctx, call{Method: "Status"})
+func (m *memory) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
+	return ipc.Status{Version: "memory"}, m.note(ctx, call{Method: "Status", By: by})
 }
 
-func (m *memory) Health(ctx context.Context) (ipc.Health, error) {
-	return ipc.Health{Status: "ok"}, m.note(ctx, call{Method: "Health"})
+func (m *memory) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
+	return ipc.Health{Status: "ok"}, m.note(ctx, call{Method: "Health", By: by})
 }
 
 func (m *memory) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error) {
@@ -262,7 +280,7 @@ func (m *memory) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error) 
 	return ipc.Upgrade{From: "1", To: "2"}, m.note(ctx, call{Method: "Upgrade", By: by})
 }
 
-func (m *memory) AwaitIdle(ctx context.Context) error {
+func (m *memory) AwaitIdle(ctx context.Context, _ ipc.Peer) error {
 	m.waits <- "AwaitIdle"
 	select {
 	case <-m.idle:

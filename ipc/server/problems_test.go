@@ -186,7 +186,7 @@ func TestEveryRouteFails(t *testing.T) {
 	h := start(t, Options{})
 	h.back.add(ipc.Running)
 	for _, m := range []string{
-		"Notify", "Job", "Jobs", "Log", "Cancel", "Retry", "Dispatchers", "Dispatcher", "Pause", "Locks", "Schedule", "Caches", "Cache", "Status", "Health", "Reload", "Drain", "Upgrade",
+		"Notify", "Job", "Jobs", "Log", "Cancel", "Hold", "Retry", "Dispatchers", "Dispatcher", "Pause", "Locks", "Schedule", "Caches", "Cache", "Status", "Health", "Reload", "Drain", "Upgrade",
 	} {
 		h.back.fail[m] = ipc.Errorf(ipc.KindJournalUnavailable, "no space")
 	}

@@ -12,31 +12,10 @@ import (
 	"dispatchd/ipc"
 )
 
-// Access is what a caller needs for a route.
-type Access string
-
-// The levels of access. Today each user of the socket has all of them; a
-// dispatcher's own rules come with a later stage.
-const (
-	AccessRead   Access = "read"
-	AccessNotify Access = "notify"
-	AccessAdmin  Access = "admin"
-)
-
-// authorize is the one place that says who may do what. The socket's mode and
-// group have let the peer in; that is the whole rule today.
-func authorize(_ ipc.Peer, a Access) error {
-	switch a {
-	case AccessRead, AccessNotify, AccessAdmin:
-		return nil
-	}
-	return ipc.Errorf(ipc.KindForbidden, "this route has no access rule")
-}
-
 // route is one row of the API.
 type route struct {
 	method, path, id string
-	access           Access
+	verb             Verb
 	summary          string
 	status           int
 	register         registrar
@@ -46,28 +25,28 @@ type route struct {
 func (s *Server) routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{get, "/openapi.json", "openapi", AccessRead, "This description", 200, whole(s.openapi)},
-		{get, "/v1/health", "health", AccessRead, "Whether the daemon works", 200, now(s.health)},
-		{get, "/v1/status", "status", AccessRead, "The daemon at a glance", 200, now(s.status)},
-		{get, "/v1/dispatchers", "dispatchers", AccessRead, "All dispatchers", 200, now(s.dispatchers)},
-		{get, "/v1/dispatchers/{name}", "dispatcher", AccessRead, "One dispatcher with its definition", 200, now(s.dispatcher)},
-		{post, "/v1/dispatchers/{name}/notify", "notify", AccessNotify, "Ask for a run", 202, whole(s.notify)},
-		{post, "/v1/dispatchers/{name}/pause", "pause", AccessAdmin, "Accept, but start nothing", 200, now(s.pause)},
-		{post, "/v1/dispatchers/{name}/resume", "resume", AccessAdmin, "Start again", 200, now(s.resume)},
-		{get, "/v1/jobs", "jobs", AccessRead, "Jobs, newest first", 200, now(s.jobs)},
-		{get, "/v1/jobs/{id}", "job", AccessRead, "One job; wait for its end", 200, op(s.job)},
-		{get, "/v1/jobs/{id}/log", "log", AccessRead, "A job's output", 200, whole(s.log)},
-		{post, "/v1/jobs/{id}/cancel", "cancel", AccessNotify, "End a job", 200, now(s.cancelJob)},
-		{post, "/v1/jobs/{id}/hold", "hold", AccessNotify, "Wait for a job's end; it is canceled when the caller goes away before", 200, op(s.hold)},
-		{post, "/v1/jobs/{id}/retry", "retry", AccessNotify, "A new job like an ended one", 202, whole(s.retry)},
-		{get, "/v1/locks", "locks", AccessRead, "Locks with holders and waiters", 200, now(s.locks)},
-		{get, "/v1/schedule", "schedule", AccessRead, "When dispatchers are due", 200, now(s.schedule)},
-		{get, "/v1/caches", "caches", AccessRead, "All caches", 200, now(s.caches)},
-		{get, "/v1/caches/{name}", "cache", AccessRead, "A cache's data", 200, whole(s.cache)},
-		{post, "/v1/reload", "reload", AccessAdmin, "Read the definitions anew", 200, now(s.reload)},
-		{post, "/v1/drain", "drain", AccessAdmin, "Accept nothing more; wait for the end of all jobs", 200, op(s.drain)},
-		{post, "/v1/upgrade", "upgrade", AccessAdmin, "Become the program that is installed now; jobs go on", 202, now(s.upgrade)},
-		{post, "/v1/undrain", "undrain", AccessAdmin, "Accept again", 200, now(s.undrain)},
+		{get, "/openapi.json", "openapi", VerbHealth, "This description", 200, whole(s.openapi)},
+		{get, "/v1/health", "health", VerbHealth, "Whether the daemon works", 200, now(s.health)},
+		{get, "/v1/status", "status", VerbStatus, "The daemon at a glance", 200, now(s.status)},
+		{get, "/v1/dispatchers", "dispatchers", VerbRead, "All dispatchers", 200, now(s.dispatchers)},
+		{get, "/v1/dispatchers/{name}", "dispatcher", VerbRead, "One dispatcher with its definition", 200, now(s.dispatcher)},
+		{post, "/v1/dispatchers/{name}/notify", "notify", VerbNotify, "Ask for a run", 202, whole(s.notify)},
+		{post, "/v1/dispatchers/{name}/pause", "pause", VerbPause, "Accept, but start nothing", 200, now(s.pause)},
+		{post, "/v1/dispatchers/{name}/resume", "resume", VerbPause, "Start again", 200, now(s.resume)},
+		{get, "/v1/jobs", "jobs", VerbRead, "Jobs, newest first", 200, now(s.jobs)},
+		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, op(s.job)},
+		{get, "/v1/jobs/{id}/log", "log", VerbOutput, "A job's output", 200, whole(s.log)},
+		{post, "/v1/jobs/{id}/cancel", "cancel", VerbCancel, "End a job", 200, now(s.cancelJob)},
+		{post, "/v1/jobs/{id}/hold", "hold", VerbHold, "Wait for a job's end; it is canceled when the caller goes away before", 200, op(s.hold)},
+		{post, "/v1/jobs/{id}/retry", "retry", VerbRetry, "A new job like an ended one", 202, whole(s.retry)},
+		{get, "/v1/locks", "locks", VerbRead, "Locks with holders and waiters", 200, now(s.locks)},
+		{get, "/v1/schedule", "schedule", VerbRead, "When dispatchers are due", 200, now(s.schedule)},
+		{get, "/v1/caches", "caches", VerbRead, "All caches", 200, now(s.caches)},
+		{get, "/v1/caches/{name}", "cache", VerbRead, "A cache's data", 200, whole(s.cache)},
+		{post, "/v1/reload", "reload", VerbReload, "Read the definitions anew", 200, now(s.reload)},
+		{post, "/v1/drain", "drain", VerbDrain, "Accept nothing more; wait for the end of all jobs", 200, op(s.drain)},
+		{post, "/v1/upgrade", "upgrade", VerbUpgrade, "Become the program that is installed now; jobs go on", 202, now(s.upgrade)},
+		{post, "/v1/undrain", "undrain", VerbUndrain, "Accept again", 200, now(s.undrain)},
 	}
 }
 
@@ -90,7 +69,7 @@ func op[I, T any](fn handle[I, T]) registrar {
 			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")},
 		}}
 		enter(api, o, func(ctx context.Context, in *I) (*value, error) {
-			v, err := guarded(s, r, fn)(ctx, in)
+			v, err := guarded(s, fn)(ctx, in)
 			if err != nil {
 				return nil, err
 			}
@@ -116,7 +95,7 @@ func now[I, T any](fn handle[I, T]) registrar {
 func whole[I, O any](fn handle[I, *O]) registrar {
 	return func(s *Server, api huma.API, r route) {
 		o := r.operation()
-		enter(api, o, guarded(s, r, fn))
+		enter(api, o, guarded(s, fn))
 	}
 }
 
@@ -130,7 +109,7 @@ func enter[I, O any](api huma.API, o huma.Operation, fn func(context.Context, *I
 func (r route) operation() huma.Operation {
 	o := huma.Operation{
 		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: r.status,
-		Extensions:       map[string]any{"x-access": string(r.access)},
+		Extensions:       map[string]any{"x-access": r.verb.level()},
 		Responses:        map[string]*huma.Response{},
 		SkipValidateBody: true, // the guard has bounded it, the handler reads it
 	}
@@ -140,13 +119,11 @@ func (r route) operation() huma.Operation {
 	return o
 }
 
-// guarded runs a handler for a peer that is known and authorized.
-func guarded[I, O any](s *Server, r route, fn handle[I, O]) func(context.Context, *I) (O, error) {
+// guarded runs a handler for a peer that the kernel has named. Whether that peer
+// may do it, the Backend decides.
+func guarded[I, O any](s *Server, fn handle[I, O]) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (none O, _ error) {
 		by, err := peerOf(ctx)
-		if err == nil {
-			err = authorize(by, r.access)
-		}
 		if err != nil {
 			return none, toHuma(err)
 		}

@@ -118,42 +118,38 @@ func TestClientGoesAway(t *testing.T) {
 	}
 }
 
-// canceling is a backend that tells of each cancel.
-type canceling struct {
+// abandoning is a backend that tells of each job that is said to be abandoned.
+type abandoning struct {
 	*memory
-	canceled chan string
+	abandoned chan string
 }
 
-func (c canceling) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
-	job, err := c.memory.Cancel(ctx, by, id)
-	c.canceled <- id
+func (a abandoning) CancelIfAbandoned(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	job, err := a.memory.CancelIfAbandoned(ctx, by, id)
+	a.abandoned <- id
 	return job, err
 }
 
-// A job that is held lives as long as its holder, and not as long as the server;
-// one that others have joined goes on.
+// A job is abandoned when its holder goes away, and not when the server does.
 func TestHold(t *testing.T) {
-	back := canceling{newMemory(), make(chan string, 10)}
+	back := abandoning{newMemory(), make(chan string, 10)}
 	h := startServer(t, back.memory, func(Backend) *Server { return New(back, Options{}) })
 	for range 3 {
 		h.back.add(ipc.Running)
 	}
-	h.back.jobs[1].job.CoalescedCount = 1
 	answer := h.later("POST", "/v1/jobs/J3/hold")
 	await(t, h.back.waits, "the first hold")
 	h.back.end(h.back.jobs[2], ipc.Succeeded)
 	if j := decode[ipc.Job](t, await(t, answer, "the answer"), 200); j.State != ipc.Succeeded {
 		t.Errorf("state %s", j.State)
 	}
-	for _, id := range []string{"J2", "J1"} { // the one that is not canceled first
-		c := h.dial()
-		_, _ = io.WriteString(c, request("POST", "/v1/jobs/"+id+"/hold", ""))
-		await(t, h.back.waits, "the hold of "+id)
-		_ = c.Close()
-		await(t, h.back.left, "its end")
-	}
-	if id := await(t, back.canceled, "the cancel"); id != "J1" {
-		t.Errorf("%s is canceled", id)
+	c := h.dial()
+	_, _ = io.WriteString(c, request("POST", "/v1/jobs/J1/hold", ""))
+	await(t, h.back.waits, "the hold of J1")
+	_ = c.Close()
+	await(t, h.back.left, "its end")
+	if id := await(t, back.abandoned, "the end of the holder"); id != "J1" {
+		t.Errorf("%s is abandoned", id)
 	}
 	_ = wantProblem(t, h.do("POST", "/v1/jobs/J9/hold", ""), ipc.KindJobUnknown)
 
@@ -166,10 +162,10 @@ func TestHold(t *testing.T) {
 			t.Errorf("notify%s: %s, want %s", query, got.State, want)
 		}
 	}
-	await(t, back.canceled, "the cancel of a notify")
+	await(t, back.abandoned, "the end of who notified")
 
-	h.back.add(ipc.Running)
-	answer = h.later("POST", "/v1/jobs/J6/hold")
+	last := h.back.add(ipc.Running).job.ID
+	answer = h.later("POST", "/v1/jobs/"+last+"/hold")
 	await(t, h.back.waits, "the last hold")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -180,8 +176,8 @@ func TestHold(t *testing.T) {
 		t.Errorf("state %s", j.State)
 	}
 	select {
-	case id := <-back.canceled:
-		t.Errorf("a stop cancels %s", id)
+	case id := <-back.abandoned:
+		t.Errorf("a stop abandons %s", id)
 	default:
 	}
 }

@@ -25,7 +25,7 @@ type fixed struct {
 	jobs map[string]ipc.Job
 }
 
-func (f fixed) Job(_ context.Context, id string) (ipc.Job, error) {
+func (f fixed) Job(_ context.Context, _ ipc.Peer, id string) (ipc.Job, error) {
 	if job, ok := f.jobs[id]; ok {
 		return job, nil
 	}
@@ -38,16 +38,18 @@ func (f fixed) Notify(context.Context, ipc.Peer, ipc.NotifyRequest) (ipc.Notifie
 	return ipc.Notified{Job: f.jobs["queued"], Coalesced: true, Position: 2}, nil
 }
 
-func (f fixed) Dispatcher(context.Context, string) (ipc.Dispatcher, error) { return dispatcher(), nil }
-func (f fixed) Locks(context.Context) ([]ipc.Lock, error)                  { return locks(), nil }
-func (f fixed) Status(context.Context) (ipc.Status, error)                 { return status(), nil }
+func (f fixed) Dispatcher(context.Context, ipc.Peer, string) (ipc.Dispatcher, error) {
+	return dispatcher(), nil
+}
+func (f fixed) Locks(context.Context, ipc.Peer) ([]ipc.Lock, error)  { return locks(), nil }
+func (f fixed) Status(context.Context, ipc.Peer) (ipc.Status, error) { return status(), nil }
 
-func (f fixed) Schedule(context.Context, ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+func (f fixed) Schedule(context.Context, ipc.Peer, ipc.ScheduleQuery) ([]ipc.Schedule, error) {
 	return schedules(), nil
 }
-func (f fixed) Caches(context.Context) ([]ipc.Cache, error) { return caches(), nil }
+func (f fixed) Caches(context.Context, ipc.Peer) ([]ipc.Cache, error) { return caches(), nil }
 
-func (f fixed) Health(context.Context) (ipc.Health, error) {
+func (f fixed) Health(context.Context, ipc.Peer) (ipc.Health, error) {
 	return ipc.Health{Status: "degraded", Detail: "journal: no space left on device"}, nil
 }
 
