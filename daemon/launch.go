@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -79,7 +80,7 @@ func (e *engine) follow(r *run, p process) {
 		case <-trim:
 			_ = e.dir.TrimLog(r.job.ID, e.dir.LogSize(r.job.ID), r.spec.MaxOutput)
 			if r.spec.Cache != nil {
-				proc.CutData(e.partOf(r.spec, r.marks), r.spec.Cache.MaxSize)
+				output.Cut(e.partOf(r.spec, r.marks), r.spec.Cache.MaxSize)
 			}
 		case <-e.done:
 			if shimmed {

@@ -5,7 +5,7 @@ import (
 	"os"
 	"strings"
 
-	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/proc/command"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 )
@@ -60,7 +60,7 @@ func installed(ctx context.Context, manager, program, pkg string) bool {
 		"apk":  {program, "info", "-e", "--", pkg},
 		"rpm":  {program, "-q", "--", pkg},
 	}[manager]
-	out, err := proc.Output(ctx, args...)
+	out, err := command.Output(ctx, args...)
 	if err != nil {
 		return false
 	}

@@ -4,7 +4,6 @@ import (
 	"os"
 
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 )
@@ -13,14 +12,7 @@ import (
 // which a job outlives its daemon. A program that embeds the daemon calls it
 // when it is started by what it gave as Config.Shim, before anything else, and
 // exits with its result.
-func RunShim() int {
-	return proc.RunShim(func(path string, size, keep int64) {
-		if f, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
-			_ = store.Trim(f, size, keep)
-			_ = f.Close()
-		}
-	})
-}
+func RunShim() int { return proc.RunShim() }
 
 // notOfAJob refuses to be a daemon in a process that was started for one job. A
 // program that forgets to call RunShim or Set.Main would be a daemon there, which

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/proc/command"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
@@ -51,7 +52,7 @@ func (e *engine) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error) 
 	if broken != nil {
 		return u, e.unavailable(broken)
 	}
-	version, err := proc.TryProgram(ctx, append(slices.Clone(e.cfg.Upgrade), CheckFlag)...)
+	version, err := command.TryProgram(ctx, append(slices.Clone(e.cfg.Upgrade), CheckFlag)...)
 	if err != nil {
 		p := ipc.Errorf(ipc.KindUpgradeFailed, "%s cannot start: %v", e.cfg.Upgrade[0], err)
 		p.Suggestion = "the old daemon goes on; mend the new one and ask again"

@@ -31,7 +31,9 @@ func permits() []permit {
 		{"dispatchers", "os", "Exit", "the program was started as a job's child: that was all it had to do"},
 
 		// Files.
-		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs Syscall6 ByteSliceToString Flock", "durability, holes in long output, and a lock between two images"},
+		{"daemon/internal/output", kernel, "Fallocate Syscall6", "holes in long output"},
+		{"daemon/internal/output", "os", "OpenFile Truncate", "the output of a running job"},
+		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs ByteSliceToString Flock", "durability, and a lock between two images"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},
 		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Major Minor SysctlRaw", "lock files and who holds them"},
 		{"ipc/lockfile", "os", "OpenFile", "looks who holds a lock"},

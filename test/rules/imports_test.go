@@ -20,12 +20,14 @@ func layers() map[string][]string {
 
 		"dispatchers/mode": {},
 
-		"daemon/internal/loop":  {},
-		"daemon/internal/queue": {},
-		"daemon/internal/proc":  {"dispatchers/mode", "ipc"},
-		"daemon/internal/store": {"dispatchers/mode", "ipc"},
+		"daemon/internal/loop":         {},
+		"daemon/internal/queue":        {},
+		"daemon/internal/output":       {},
+		"daemon/internal/proc":         {"daemon/internal/output", "dispatchers/mode", "ipc"},
+		"daemon/internal/proc/command": {},
+		"daemon/internal/store":        {"daemon/internal/output", "dispatchers/mode", "ipc"},
 		"daemon": {
-			"daemon/internal/proc", "daemon/internal/queue", "daemon/internal/store",
+			"daemon/internal/output", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/store",
 			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
 		},
 
@@ -85,7 +87,7 @@ func outside() []origin {
 		{"github.com/spf13/cobra", "cmd/dispatchd cmd/dispatchctl ipc/console", "verbs, flags, completions"},
 		{"github.com/spf13/pflag", "ipc/console", "cobra's flags: which one is unknown, for the nearest one"},
 		{"go.uber.org/goleak", "tests", "goroutines left behind"},
-		{"golang.org/x/sys/unix", "daemon/internal/proc daemon/internal/store ipc/lockfile ipc/server cmd/dispatchctl", "system calls; which ones is said in permits()"},
+		{"golang.org/x/sys/unix", "daemon/internal/output daemon/internal/proc daemon/internal/store ipc/lockfile ipc/server cmd/dispatchctl", "system calls; which ones is said in permits()"},
 		{"golang.org/x/term", "cmd/dispatchd ipc/console", "is it a terminal"},
 		{"pgregory.net/rapid", "tests", "state machines"},
 	}
@@ -102,12 +104,12 @@ func standard() []origin {
 		{"math/rand", nobody, "math/rand/v2"},
 		{"net/http", "ipc/server ipc/client", "the nouns and the tiny client stay small: it costs 3 MiB and 1 ms"},
 		{"net/http/pprof", nobody, "no debugging door in a root daemon"},
-		{"os/exec", "daemon/internal/proc", "processes are proc's; os/exec waits for pipes that grandchildren hold"},
+		{"os/exec", "daemon/internal/proc/command", "jobs are proc's; os/exec waits for pipes that grandchildren hold"},
 		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify daemon/internal/proc dispatchers", "signals belong to programs; the shim and a function's child are programs"},
 		{"plugin", nobody, "a definition is data"},
-		{"syscall", "daemon daemon/internal/proc daemon/internal/store dispatchers ipc ipc/notify ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
+		{"syscall", "daemon daemon/internal/output daemon/internal/proc daemon/internal/store dispatchers ipc ipc/notify ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
-		{"unsafe", "daemon/internal/proc daemon/internal/store", "system calls of FreeBSD that have no wrapper"},
+		{"unsafe", "daemon/internal/output daemon/internal/proc daemon/internal/store", "system calls of FreeBSD that have no wrapper"},
 	}
 }
 

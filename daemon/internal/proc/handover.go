@@ -1,14 +1,9 @@
 package proc
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -102,18 +97,4 @@ func Exec(argv, env []string, keep []*os.File) error {
 		unix.CloseOnExec(int(f.Fd()))
 	}
 	return err
-}
-
-// TryProgram runs a program to its end with our environment, and gives what it
-// printed on standard output. The error has what it said on standard error.
-func TryProgram(ctx context.Context, argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.WaitDelay = time.Second
-	out, err := cmd.Output()
-	if failed, ok := errors.AsType[*exec.ExitError](err); ok && len(failed.Stderr) > 0 {
-		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
-	}
-	return strings.TrimSpace(string(out)), err
 }

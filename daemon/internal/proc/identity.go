@@ -3,8 +3,6 @@ package proc
 import (
 	"context"
 	"os"
-	"os/exec"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,33 +17,6 @@ type Identity struct {
 
 // IdentityOf is the identity of a running process.
 func IdentityOf(pid int) Identity { return Identity{PID: pid, Start: startTime(pid), Boot: bootID()} }
-
-// Clock tells when a child started, where its reading is the kernel's own. The
-// zero value asks the kernel until the first child has shown that; nil asks
-// it always.
-type Clock struct {
-	trust atomic.Int32 // 1: it says what startTime does, -1: it does not, 0: nobody has looked yet
-}
-
-// started is startTime of a child that was forked between two readings of
-// startClock. Where they are the same, the kernel need not be asked.
-func (c *Clock) started(before, after uint64, pid int) uint64 {
-	if c == nil || before != after || before == 0 || c.trust.Load() < 0 {
-		return startTime(pid)
-	}
-	if c.trust.Load() > 0 {
-		return before
-	}
-	asked := startTime(pid)
-	switch asked {
-	case before:
-		c.trust.Store(1)
-	case 0: // dead already
-	default:
-		c.trust.Store(-1)
-	}
-	return asked
-}
 
 // Alive reports whether that very process runs. In doubt it does not.
 func (i Identity) Alive() bool {
@@ -116,15 +87,4 @@ func (i Identity) gone(ctx context.Context, until time.Time) {
 			return
 		}
 	}
-}
-
-// Output runs a short command of our own, such as a package database's, and
-// gives what it prints. It is killed with ctx and after 10 seconds.
-func Output(ctx context.Context, argv ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=" + os.TempDir()}
-	cmd.WaitDelay = time.Second
-	return cmd.Output()
 }

@@ -62,11 +62,10 @@ func (k *Kit) start(onUpdate func(Update)) (*Process, error) {
 	p := newProcess(k.launch, onUpdate)
 	p.progress, p.notify, p.left = k.progress, k.notify, k.launch.Timeout
 	p.exit.Started = time.Now()
-	before := startClock()
 	if err := p.fork(k.files, k.env); err != nil {
 		return nil, startError(&k.launch, err)
 	}
-	p.self = Identity{PID: p.pid, Start: k.launch.Clock.started(before, startClock(), p.pid), Boot: k.launch.Boot}
+	p.self = Identity{PID: p.pid, Start: startTime(p.pid), Boot: k.launch.Boot}
 	closeAll(k.files)
 	if p.all != nil {
 		p.all.started(p.pid)

@@ -46,9 +46,8 @@ type Launch struct {
 	MaxOutput    int64          `json:"max_output"` // for who bounds the output while it runs
 	Boot         string         `json:"boot"`       // BootID, or "" to have it looked up
 
-	Clock     *Clock `json:"-"`          // for the child's start
-	ByDescent bool   `json:"by_descent"` // follow a tree so even where there are cgroups
-	Marks     Marks  `json:"marks"`      // of this attempt; "" = none
+	ByDescent bool  `json:"by_descent"` // follow a tree so even where there are cgroups
+	Marks     Marks `json:"marks"`      // of this attempt; "" = none
 
 	// Alone says that this process does nothing else: the child dies with it, and
 	// all that it starts may be followed. The goroutine that starts it must be
@@ -178,13 +177,6 @@ func pipe() (r *os.File, w int, err error) {
 		return nil, -1, os.NewSyscallError("pipe", err)
 	}
 	return os.NewFile(uintptr(fds[0]), "progress"), fds[1], nil
-}
-
-// CutData bounds data that comes: a byte more than allowed stays, and says so.
-func CutData(path string, max int64) {
-	if fi, err := os.Stat(path); err == nil && fi.Size() > max+1 {
-		_ = os.Truncate(path, max+1)
-	}
 }
 
 // closeAll closes our copies of the child's files, but never our own output.

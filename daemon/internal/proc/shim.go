@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/output"
 )
 
 // Descriptors that a shim is born with; the locks come after them.
@@ -49,10 +51,10 @@ type hint struct {
 // RunShim is the whole life of a shim, the small supervisor of one attempt. It
 // holds the job's locks as descriptors that it was born with and never gives
 // on, starts the job so that it dies with the shim, enforces timeout and kill
-// whether a daemon lives or not, and writes the end down. trim bounds the
-// output file. SIGTERM stops the job, SIGUSR1 has the last progress said again.
+// whether a daemon lives or not, bounds the output file, and writes the end
+// down. SIGTERM stops the job, SIGUSR1 has the last progress said again.
 // It returns the exit code of the process.
-func RunShim(trim func(path string, size, keep int64)) int {
+func RunShim() int {
 	runtime.LockOSThread() // Pdeathsig means the thread that forks
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGUSR1)
@@ -73,7 +75,7 @@ func RunShim(trim func(path string, size, keep int64)) int {
 		now := time.Now()
 		return s.end(Exit{Err: err, Started: now, Ended: now})
 	}
-	go s.bound(p, trim)
+	go s.bound(p)
 	for {
 		select {
 		case sig := <-signals:
@@ -178,8 +180,9 @@ func (s *shim) say(h hint) {
 }
 
 // bound keeps the output within its bound while the job runs.
-func (s *shim) bound(p *Process, trim func(string, int64, int64)) {
-	wait, size := trimEvery, int64(-1)
+func (s *shim) bound(p *Process) {
+	out := output.File{Path: s.launch.OutputFile, Max: s.launch.MaxOutput}
+	wait := trimEvery
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -188,14 +191,13 @@ func (s *shim) bound(p *Process, trim func(string, int64, int64)) {
 			return
 		case <-timer.C:
 		}
-		wait = min(2*wait, trimIdle)
-		if s.launch.DataFile != "" {
-			CutData(s.launch.DataFile, s.launch.MaxData)
+		grew, _ := out.Enforce()
+		if wait = min(2*wait, trimIdle); grew {
 			wait = trimEvery
 		}
-		if fi, err := os.Stat(s.launch.OutputFile); err == nil && fi.Size() != size {
-			size, wait = fi.Size(), trimEvery
-			trim(s.launch.OutputFile, size, s.launch.MaxOutput)
+		if s.launch.DataFile != "" {
+			output.Cut(s.launch.DataFile, s.launch.MaxData)
+			wait = trimEvery
 		}
 		timer.Reset(wait)
 	}

@@ -52,9 +52,6 @@ func startTime(pid int) uint64 {
 	return binary.NativeEndian.Uint64(b[kinfoStart:])*1e6 + binary.NativeEndian.Uint64(b[kinfoStart+8:])
 }
 
-// startClock is not known here: a start time is of the clock that can be set.
-func startClock() uint64 { return 0 }
-
 // Uptime is the time since boot.
 func Uptime() time.Duration {
 	var ts unix.Timespec

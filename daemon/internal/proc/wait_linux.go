@@ -107,21 +107,6 @@ func startTime(pid int) uint64 {
 	return n
 }
 
-// tick is the unit of start times: the kernel tells them to programs in 1/100 s
-// on all machines that Go knows.
-const tick = 10 * time.Millisecond
-
-// startClock is what startTime would be of a process that starts now; 0 = not
-// known. It is the clock that also runs while the machine sleeps (proc(5):
-// starttime; the kernel counts it since boot by ktime_get_boottime).
-func startClock() uint64 {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return 0
-	}
-	return uint64(time.Duration(ts.Nano()) / tick)
-}
-
 // Uptime is the time since boot, without the time asleep.
 func Uptime() time.Duration {
 	var ts unix.Timespec

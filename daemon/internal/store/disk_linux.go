@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,11 +18,6 @@ func (f diskFile) allocate(size int64) error {
 		return f.Truncate(size)
 	}
 	return err
-}
-
-// punch gives back a range of a file's disk space.
-func punch(f *os.File, from, to int64) error {
-	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, to-from)
 }
 
 // Volatile reports whether the state directory is in memory.

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"dispatchd/daemon/internal/output"
 )
 
 const page = 4096
@@ -47,25 +49,7 @@ func (d *Dir) TrimLog(id ulid.ULID, size, max int64) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	return Trim(f, size, max)
-}
-
-// Trim is TrimLog for an open output.
-func Trim(f *os.File, size, max int64) error {
-	head, tail := kept(size, max)
-	from, to := (head+page-1)/page*page, tail/page*page
-	if max <= 0 || to <= from {
-		return nil
-	}
-	return punch(f, from, to)
-}
-
-// kept says where the head of a bounded output ends and its tail begins.
-func kept(size, max int64) (head, tail int64) {
-	if max <= 0 || size <= max {
-		return size, size
-	}
-	return max / 2, size - (max - max/2)
+	return output.Trim(f, size, max)
 }
 
 // RemoveLogs removes the outputs of forgotten jobs.
@@ -189,7 +173,7 @@ func (r *reader) bounds() (head, tail int64) {
 	if err != nil {
 		return 0, 0
 	}
-	return kept(fi.Size(), r.max)
+	return output.Kept(fi.Size(), r.max)
 }
 
 // closed reports whether a channel is closed.
