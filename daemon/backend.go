@@ -309,7 +309,7 @@ func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused boo
 			return
 		}
 		e.journal.Append(rec, e.settings.Durability, true, func(err error) { durable <- err })
-		e.perform(e.core.Hold(e.now(), name, paused))
+		e.perform(e.core.Pause(e.now(), name, paused))
 		d = e.dispatcher(name)
 	})
 	if err != nil {

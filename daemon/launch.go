@@ -163,14 +163,14 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 	}
 	if exit.Unborn && exit.Err == nil && !r.canceled {
 		r.unborn = true
-		e.perform(e.core.Again(e.now(), r.id, false))
+		e.perform(e.core.Rerun(e.now(), r.id, false))
 		return
 	}
 	r.state, r.outcome = e.judge(r, exit)
 	rerun := r.spec.OnInterrupt == mode.Rerun && !r.canceled
 	switch {
 	case rerun && exit.Lost:
-		e.perform(e.core.Again(e.now(), r.id, true))
+		e.perform(e.core.Rerun(e.now(), r.id, true))
 	case rerun && e.stopping && r.state != ipc.Succeeded:
 		e.leaveForRerun(r)
 	default:

@@ -22,7 +22,7 @@ func (e *engine) restore(suspects []ulid.ULID) {
 	doubtful := e.resolve(suspects)
 	var queued, adopted, interrupted int
 	for _, name := range e.book.Paused() {
-		e.core.Hold(e.now(), name, true)
+		e.core.Pause(e.now(), name, true)
 	}
 	e.lastID = e.book.LastID() // a clock that was set back must not reorder jobs
 	removeAll(e.staleMarks())  // before anything ends: the book is the journal now

@@ -135,7 +135,7 @@ func (e *engine) redefine(next *dispatchers.Catalog, report ipc.Reload) {
 		delete(e.gone, name)
 		e.perform(e.core.Define(e.now(), rules(next.Specs[name])))
 		// One that was disabled at the start was held; the admin's pause stays.
-		e.perform(e.core.Hold(e.now(), name, slices.Contains(e.book.Paused(), name)))
+		e.perform(e.core.Pause(e.now(), name, slices.Contains(e.book.Paused(), name)))
 	}
 	for _, name := range report.Removed {
 		e.core.Remove(e.now(), name)
@@ -178,7 +178,7 @@ func (e *engine) forgetRemoved(name string) {
 func (e *engine) placeholder(name string) *dispatchers.Spec {
 	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
 	e.core.Define(e.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
-	e.core.Hold(e.now(), name, true)
+	e.core.Pause(e.now(), name, true)
 	return spec
 }
 

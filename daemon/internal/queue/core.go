@@ -205,9 +205,9 @@ func (c *Core) forget(d *dispatcher) {
 	c.order = slices.DeleteFunc(c.order, func(o *dispatcher) bool { return o == d })
 }
 
-// Hold pauses a dispatcher, or lets it go on: it accepts jobs and starts none.
+// Pause pauses a dispatcher, or lets it go on: it accepts jobs and starts none.
 // A name that is not known yet is remembered.
-func (c *Core) Hold(now time.Duration, name string, held bool) []Effect {
+func (c *Core) Pause(now time.Duration, name string, held bool) []Effect {
 	if held {
 		c.held[name] = true
 	} else {

@@ -71,10 +71,10 @@ func (c *Core) Busy(now time.Duration, id ID, lock string, pid int) []Effect {
 	return c.settle(now, nil)
 }
 
-// Again takes back a run whose end is not known, or that never began: the job
+// Rerun takes back a run whose end is not known, or that never began: the job
 // returns to its place. What was lost counts as an attempt, what never began
 // does not. A job that was canceled is finished.
-func (c *Core) Again(now time.Duration, id ID, counts bool) []Effect {
+func (c *Core) Rerun(now time.Duration, id ID, counts bool) []Effect {
 	c.at(now)
 	j := c.jobs[id]
 	if j == nil || j.state != running {

@@ -172,7 +172,7 @@ func (w *world) stepAgain() {
 		j.started = true
 	}
 	j.state, j.again = "ending", true
-	got := w.core.Again(w.now, j.id, counts)
+	got := w.core.Rerun(w.now, j.id, counts)
 	w.both("again", got, func(m *model) []Effect { return m.again(w.now, j.id, counts) })
 	if j.state == "ending" {
 		w.t.Fatalf("%x was taken back, and nothing came of it", j.id)
@@ -222,7 +222,7 @@ func (w *world) stepHold() { w.hold(w.name(), w.pick(2) == 0) }
 
 func (w *world) hold(name string, on bool) {
 	w.held[name] = on
-	got := w.core.Hold(w.now, name, on)
+	got := w.core.Pause(w.now, name, on)
 	w.both("hold", got, func(m *model) []Effect { m.held[name] = on; return m.settle(w.now) })
 }
 

@@ -106,7 +106,7 @@ func (p *player) rule(verb, name string, o opts) string {
 	case "remove":
 		p.core.Remove(p.now, name)
 	case "hold", "resume":
-		return effects(p.core.Hold(p.now, name, verb == "hold"))
+		return effects(p.core.Pause(p.now, name, verb == "hold"))
 	case "drain", "undrain":
 		p.core.Drain(verb == "drain")
 	case "freeze", "thaw":
@@ -143,7 +143,7 @@ func (p *player) event(verb string, id ID, arg string, o opts) string {
 	case "ended":
 		return effects(p.core.Ended(p.now, id, arg == "retryable"))
 	case "again":
-		return effects(p.core.Again(p.now, id, arg == "counts"))
+		return effects(p.core.Rerun(p.now, id, arg == "counts"))
 	case "busy":
 		return effects(p.core.Busy(p.now, id, arg, o.num("pid")))
 	case "withdraw":
