@@ -105,10 +105,10 @@ type job struct {
 // dispatcher is one dispatcher and its jobs.
 type dispatcher struct {
 	rules   Rules
-	own     string // name of its own lock
-	held    bool
+	ownLock string // name of its own lock
+	paused  bool
 	removed bool
-	line    line            // ready
+	fifo    fifo            // ready
 	delayed int             // in debounce or backoff
 	running []*job          // in order of start
 	keys    map[string]*job // joinable jobs
@@ -120,11 +120,11 @@ type dispatcher struct {
 func (d *dispatcher) outstanding() int { return d.queued() + len(d.running) }
 
 // queued is how many jobs have not started, or wait for a retry.
-func (d *dispatcher) queued() int { return d.line.len() + d.delayed }
+func (d *dispatcher) queued() int { return d.fifo.len() + d.delayed }
 
 // window is how many more jobs may run now.
 func (d *dispatcher) window() int {
-	if d.held {
+	if d.paused {
 		return 0
 	}
 	return max(0, d.rules.Concurrency-len(d.running))
@@ -138,7 +138,7 @@ type Core struct {
 	jobs            map[ID]*job
 	dispatchers     map[string]*dispatcher
 	order           []*dispatcher // the same, in order of definition: maps have none
-	held            map[string]bool
+	paused          map[string]bool
 	queued, running int
 	draining        bool
 	frozen          bool
@@ -146,14 +146,14 @@ type Core struct {
 	restoring       bool // from the first Restore to the next Tick: decide nothing
 	timers          timers
 	locks           locks
-	explained       map[*job]obstacle // why candidates wait; nil = to be worked out
+	obstacleCache   map[*job]obstacle // why candidates wait; nil = to be worked out
 	scratch         []*job
 }
 
 // New makes an empty core.
 func New(l Limits) *Core {
 	return &Core{
-		limits: l, jobs: map[ID]*job{}, dispatchers: map[string]*dispatcher{}, held: map[string]bool{},
+		limits: l, jobs: map[ID]*job{}, dispatchers: map[string]*dispatcher{}, paused: map[string]bool{},
 		locks: newLocks(),
 	}
 }
@@ -163,7 +163,7 @@ func (c *Core) Define(now time.Duration, r Rules) []Effect {
 	r.Concurrency = max(1, r.Concurrency)
 	d := c.dispatchers[r.Name]
 	if d == nil {
-		d = &dispatcher{own: "dispatcher:" + r.Name, held: c.held[r.Name], keys: map[string]*job{}}
+		d = &dispatcher{ownLock: "dispatcher:" + r.Name, paused: c.paused[r.Name], keys: map[string]*job{}}
 		c.dispatchers[r.Name] = d
 		c.order = append(c.order, d)
 	}
@@ -173,7 +173,7 @@ func (c *Core) Define(now time.Duration, r Rules) []Effect {
 		c.rearm(d)
 	}
 	c.change()
-	return c.settle(now, nil)
+	return c.reschedule(now, nil)
 }
 
 // rearm makes a new queue timeout hold for jobs that wait already. It is the
@@ -207,17 +207,17 @@ func (c *Core) forget(d *dispatcher) {
 
 // Pause pauses a dispatcher, or lets it go on: it accepts jobs and starts none.
 // A name that is not known yet is remembered.
-func (c *Core) Pause(now time.Duration, name string, held bool) []Effect {
-	if held {
-		c.held[name] = true
+func (c *Core) Pause(now time.Duration, name string, on bool) []Effect {
+	if on {
+		c.paused[name] = true
 	} else {
-		delete(c.held, name)
+		delete(c.paused, name)
 	}
 	if d := c.dispatchers[name]; d != nil {
-		d.held = held
+		d.paused = on
 		c.change()
 	}
-	return c.settle(now, nil)
+	return c.reschedule(now, nil)
 }
 
 // Drain refuses new jobs, or takes them again.
@@ -245,17 +245,17 @@ func (c *Core) DispatcherCounts(name string) (queued, running int) {
 // ends, and its attempt, as things are now. False: none is ready.
 func (c *Core) Head(name string) (ID, int, bool) {
 	d := c.dispatchers[name]
-	if d == nil || d.line.len() == 0 {
+	if d == nil || d.fifo.len() == 0 {
 		return ID{}, 0, false
 	}
-	j := d.line.at(0)
+	j := d.fifo.at(0)
 	return j.id, int(j.attempt) + 1, true
 }
 
 // change notes that the next pass has something to look at.
 func (c *Core) change() {
 	c.dirty = true
-	c.explained = nil
+	c.obstacleCache = nil
 }
 
 // at moves the clock on; it never goes back.

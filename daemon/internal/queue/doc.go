@@ -30,6 +30,6 @@
 //
 // Files: core.go holds the state and the events that define dispatchers,
 // submit.go what enters, run.go what becomes of a run, schedule.go the pass
-// that picks what starts, locks.go, timers.go and line.go the structures it
+// that picks what starts, locks.go, timers.go and fifo.go the structures it
 // works on, wait.go and estimate.go the answers for people.
 package queue

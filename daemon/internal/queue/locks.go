@@ -32,15 +32,15 @@ func newLockset(given []Lock) *lockset {
 // same says whether the set was made of these locks.
 func (s *lockset) same(given []Lock) bool { return slices.Equal(s.given, given) }
 
-// hold is the state of a lock that jobs of ours hold or, in a pass, claim. It
+// grant is the state of a lock that jobs of ours hold or, in a pass, claim. It
 // has one exclusive holder or any number of shared ones.
-type hold struct {
+type grant struct {
 	jobs   []*job
 	shared bool
 }
 
-// outside is a lock that a process outside holds, as far as we know.
-type outside struct {
+// external is a lock that a process outside holds, as far as we know.
+type external struct {
 	pid     int
 	since   time.Duration
 	until   time.Duration // not tried again before
@@ -49,12 +49,12 @@ type outside struct {
 
 // locks is who holds what.
 type locks struct {
-	held    map[string]*hold
-	claimed map[string]*hold // of the pass at work
-	outside map[string]*outside
-	// odd is what a job waits for that is none of its locks: an owner may
+	granted  map[string]*grant
+	claimed  map[string]*grant // of the pass at work
+	external map[string]*external
+	// blocked is what a job waits for that is none of its locks: an owner may
 	// answer Busy for reasons of its own, such as a broken journal.
-	odd map[*job]string
+	blocked map[*job]string
 }
 
 // obstacle is why a candidate does not start. The zero value is none.
@@ -67,23 +67,23 @@ type obstacle struct {
 
 // newLocks makes an empty one.
 func newLocks() locks {
-	return locks{held: map[string]*hold{}, claimed: map[string]*hold{}, outside: map[string]*outside{}, odd: map[*job]string{}}
+	return locks{granted: map[string]*grant{}, claimed: map[string]*grant{}, external: map[string]*external{}, blocked: map[*job]string{}}
 }
 
 // conflicts says whether a wish meets a holder it cannot be with.
-func (h *hold) conflicts(l Lock) bool { return h != nil && !(h.shared && l.Shared) }
+func (h *grant) conflicts(l Lock) bool { return h != nil && !(h.shared && l.Shared) }
 
 // obstacle finds what keeps a job from its locks: a holder first, for that is
 // what people ask for, then an earlier job that waits for the same.
 func (k *locks) obstacle(now time.Duration, j *job) (obstacle, bool) {
 	for _, l := range j.locks.locks {
-		if h := k.held[l.Name]; h.conflicts(l) {
+		if h := k.granted[l.Name]; h.conflicts(l) {
 			return obstacle{reason: waitLock, lock: l.Name, by: h.jobs[0]}, true
 		}
 	}
 	names := k.names(j)
 	for name := range names {
-		if o := k.outside[name]; o.blocks(now) {
+		if o := k.external[name]; o.blocks(now) {
 			return obstacle{reason: waitLock, lock: name, pid: o.pid}, true
 		}
 	}
@@ -98,7 +98,7 @@ func (k *locks) obstacle(now time.Duration, j *job) (obstacle, bool) {
 // names are all locks that a start of the job has to take on disk.
 func (k *locks) names(j *job) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
-		if len(k.outside) == 0 { // nearly always: there is nothing to look for
+		if len(k.external) == 0 { // nearly always: there is nothing to look for
 			return
 		}
 		for _, l := range j.locks.locks {
@@ -106,22 +106,22 @@ func (k *locks) names(j *job) func(yield func(string) bool) {
 				return
 			}
 		}
-		if !yield(j.d.own) {
+		if !yield(j.d.ownLock) {
 			return
 		}
-		if name, ok := k.odd[j]; ok {
+		if name, ok := k.blocked[j]; ok {
 			yield(name)
 		}
 	}
 }
 
 // blocks says whether a lock is not to be tried now.
-func (o *outside) blocks(now time.Duration) bool { return o != nil && (o.probing || now < o.until) }
+func (o *external) blocks(now time.Duration) bool { return o != nil && (o.probing || now < o.until) }
 
-// hold gives a job its locks.
-func (k *locks) hold(j *job) {
+// acquire gives a job its locks.
+func (k *locks) acquire(j *job) {
 	for _, l := range j.locks.locks {
-		k.held[l.Name] = k.held[l.Name].with(j, l.Shared)
+		k.granted[l.Name] = k.granted[l.Name].with(j, l.Shared)
 	}
 }
 
@@ -130,17 +130,17 @@ func (k *locks) hold(j *job) {
 // of it.
 func (k *locks) try(j *job) {
 	for name := range k.names(j) {
-		if o := k.outside[name]; o != nil {
+		if o := k.external[name]; o != nil {
 			o.probing = true
 		}
 	}
-	delete(k.odd, j)
+	delete(k.blocked, j)
 }
 
 // with adds a job to the holders.
-func (h *hold) with(j *job, shared bool) *hold {
+func (h *grant) with(j *job, shared bool) *grant {
 	if h == nil {
-		return &hold{jobs: []*job{j}, shared: shared}
+		return &grant{jobs: []*job{j}, shared: shared}
 	}
 	h.jobs = append(h.jobs, j)
 	h.shared = h.shared && shared
@@ -150,13 +150,13 @@ func (h *hold) with(j *job, shared bool) *hold {
 // release takes a job's locks back.
 func (k *locks) release(j *job) {
 	for _, l := range j.locks.locks {
-		h := k.held[l.Name]
+		h := k.granted[l.Name]
 		if h == nil {
 			continue
 		}
 		h.jobs = slices.DeleteFunc(h.jobs, func(o *job) bool { return o == j })
 		if len(h.jobs) == 0 {
-			delete(k.held, l.Name)
+			delete(k.granted, l.Name)
 		}
 	}
 }
@@ -170,28 +170,28 @@ func (k *locks) claim(j *job) {
 
 // block notes that a process outside holds a lock.
 func (k *locks) block(now time.Duration, j *job, name string, pid int) {
-	own := name == j.d.own || slices.ContainsFunc(j.locks.locks, func(l Lock) bool { return l.Name == name })
+	own := name == j.d.ownLock || slices.ContainsFunc(j.locks.locks, func(l Lock) bool { return l.Name == name })
 	if !own {
-		k.odd[j] = name
+		k.blocked[j] = name
 	}
 	// Other locks that this start was to try were not tried to the end: the
 	// owner stopped at the first. They may be tried again at once.
 	for _, l := range j.locks.locks {
-		if o := k.outside[l.Name]; o != nil {
+		if o := k.external[l.Name]; o != nil {
 			o.probing = false
 		}
 	}
-	o := k.outside[name]
+	o := k.external[name]
 	if o == nil {
-		o = &outside{since: now}
-		k.outside[name] = o
+		o = &external{since: now}
+		k.external[name] = o
 	}
 	o.pid, o.until, o.probing = pid, now+busyPause, false
 }
 
 // probing says whether a start is on its way that tries a lock.
 func (k *locks) probing() bool {
-	for _, o := range k.outside {
+	for _, o := range k.external {
 		if o.probing {
 			return true
 		}
@@ -202,9 +202,9 @@ func (k *locks) probing() bool {
 // proven forgets the locks whose start was not answered by Busy: the owner
 // took them.
 func (k *locks) proven() (some bool) {
-	for name, o := range k.outside {
+	for name, o := range k.external {
 		if o.probing {
-			delete(k.outside, name)
+			delete(k.external, name)
 			some = true
 		}
 	}
@@ -213,9 +213,9 @@ func (k *locks) proven() (some bool) {
 
 // lapse forgets the locks whose pause is over and which nobody wanted to try.
 func (k *locks) lapse(now time.Duration) {
-	for name, o := range k.outside {
+	for name, o := range k.external {
 		if !o.blocks(now) {
-			delete(k.outside, name)
+			delete(k.external, name)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func (k *locks) lapse(now time.Duration) {
 func (k *locks) retry() (time.Duration, bool) {
 	var at time.Duration
 	found := false
-	for _, o := range k.outside {
+	for _, o := range k.external {
 		if !o.probing && (!found || o.until < at) {
 			at, found = o.until, true
 		}

@@ -12,17 +12,17 @@ type model struct {
 	limits    Limits
 	rules     map[string]Rules
 	gone      map[string]bool // removed
-	held      map[string]bool
+	paused    map[string]bool
 	frozen    bool
 	restoring bool
 	jobs      []*mjob // outstanding, in order of acceptance
-	outside   map[string]*mout
+	external  map[string]*mout
 }
 
 // mjob is a job of the model.
 type mjob struct {
 	id                          ID
-	name, key, phase, odd       string
+	name, key, phase, blocked   string
 	locks                       []Lock
 	accepted, notBefore         time.Duration
 	ended                       int
@@ -36,7 +36,7 @@ type mout struct {
 }
 
 func newModel(l Limits) *model {
-	return &model{limits: l, rules: map[string]Rules{}, gone: map[string]bool{}, held: map[string]bool{}, outside: map[string]*mout{}}
+	return &model{limits: l, rules: map[string]Rules{}, gone: map[string]bool{}, paused: map[string]bool{}, external: map[string]*mout{}}
 }
 
 func (m *model) job(id ID) *mjob {
@@ -70,7 +70,7 @@ func (m *model) define(now time.Duration, r Rules) []Effect {
 	r.Concurrency = max(1, r.Concurrency)
 	m.rules[r.Name] = r
 	m.gone[r.Name] = false
-	return m.settle(now)
+	return m.reschedule(now)
 }
 
 func (m *model) remove(name string) {
@@ -92,9 +92,9 @@ func (m *model) submit(now time.Duration, s Submission) (Refusal, ID, []Effect) 
 		for _, j := range m.jobs {
 			if j.name == s.Dispatcher && j.key == s.Key && j.joinable {
 				if r.Debounce > 0 {
-					m.place(now, j)
+					m.enqueueOrDelay(now, j)
 				}
-				return "", j.id, m.settle(now)
+				return "", j.id, m.reschedule(now)
 			}
 		}
 	}
@@ -106,8 +106,8 @@ func (m *model) submit(now time.Duration, s Submission) (Refusal, ID, []Effect) 
 	}
 	j := &mjob{id: s.ID, name: s.Dispatcher, key: s.Key, locks: s.Locks, accepted: now}
 	m.jobs = append(m.jobs, j)
-	m.place(now, j)
-	return "", ID{}, m.settle(now)
+	m.enqueueOrDelay(now, j)
+	return "", ID{}, m.reschedule(now)
 }
 
 func (m *model) restore(now time.Duration, r Restored) {
@@ -127,18 +127,18 @@ func (m *model) restore(now time.Duration, r Restored) {
 	if r.BackoffLeft > 0 {
 		j.phase, j.notBefore = "backoff", now+r.BackoffLeft
 	} else {
-		m.place(now, j)
+		m.enqueueOrDelay(now, j)
 	}
 }
 
-// place gives a job its phase when it was notified.
-func (m *model) place(now time.Duration, j *mjob) {
+// enqueueOrDelay gives a job its phase when it was notified.
+func (m *model) enqueueOrDelay(now time.Duration, j *mjob) {
 	r := m.rules[j.name]
 	j.phase = "ready"
 	if j.started || !(r.Coalesce || r.Debounce > 0) {
 		return
 	}
-	m.offer(j)
+	m.makeJoinable(j)
 	longest := r.DebounceMax
 	if longest == 0 {
 		longest = 10 * r.Debounce
@@ -148,8 +148,8 @@ func (m *model) place(now time.Duration, j *mjob) {
 	}
 }
 
-// offer makes a job joinable unless another one is under its key.
-func (m *model) offer(j *mjob) {
+// makeJoinable makes a job joinable unless another one is under its key.
+func (m *model) makeJoinable(j *mjob) {
 	for _, o := range m.jobs {
 		if o.name == j.name && o.key == j.key && o.joinable {
 			return
@@ -165,7 +165,7 @@ func (m *model) ended(now time.Duration, id ID, retryable bool) []Effect {
 	j.started = true
 	if !retryable || j.canceled || j.ended > r.Retries {
 		m.drop(j)
-		return append([]Effect{Finish{id}}, m.settle(now)...)
+		return append([]Effect{Finish{id}}, m.reschedule(now)...)
 	}
 	after := r.Backoff
 	for range j.ended - 1 {
@@ -178,7 +178,7 @@ func (m *model) ended(now time.Duration, id ID, retryable bool) []Effect {
 	if after > 0 {
 		j.phase, j.notBefore = "backoff", now+after
 	}
-	return append([]Effect{Requeue{id, j.ended, after}}, m.settle(now)...)
+	return append([]Effect{Requeue{id, j.ended, after}}, m.reschedule(now)...)
 }
 
 func (m *model) busy(now time.Duration, id ID, name string) []Effect {
@@ -186,23 +186,23 @@ func (m *model) busy(now time.Duration, id ID, name string) []Effect {
 	own := name == "dispatcher:"+j.name
 	for _, l := range j.locks {
 		own = own || l.Name == name
-		if o := m.outside[l.Name]; o != nil {
+		if o := m.external[l.Name]; o != nil {
 			o.tried = false
 		}
 	}
 	if !own {
-		j.odd = name
+		j.blocked = name
 	}
-	m.outside[name] = &mout{until: now + time.Second}
+	m.external[name] = &mout{until: now + time.Second}
 	if j.canceled {
 		m.drop(j)
-		return append([]Effect{Drop{id}}, m.settle(now)...)
+		return append([]Effect{Drop{id}}, m.reschedule(now)...)
 	}
 	j.phase = "ready"
 	if r := m.rules[j.name]; !j.started && (r.Coalesce || r.Debounce > 0) {
-		m.offer(j)
+		m.makeJoinable(j)
 	}
-	return m.settle(now)
+	return m.reschedule(now)
 }
 
 func (m *model) again(now time.Duration, id ID, counts bool) []Effect {
@@ -213,13 +213,13 @@ func (m *model) again(now time.Duration, id ID, counts bool) []Effect {
 	}
 	if j.canceled {
 		m.drop(j)
-		return append([]Effect{Finish{id}}, m.settle(now)...)
+		return append([]Effect{Finish{id}}, m.reschedule(now)...)
 	}
 	j.phase = "ready"
 	if r := m.rules[j.name]; !j.started && (r.Coalesce || r.Debounce > 0) {
-		m.offer(j)
+		m.makeJoinable(j)
 	}
-	return append([]Effect{Requeue{id, j.ended, 0}}, m.settle(now)...)
+	return append([]Effect{Requeue{id, j.ended, 0}}, m.reschedule(now)...)
 }
 
 func (m *model) cancel(now time.Duration, id ID) []Effect {
@@ -232,22 +232,22 @@ func (m *model) cancel(now time.Duration, id ID) []Effect {
 		return []Effect{Stop{id}}
 	}
 	m.drop(j)
-	return append([]Effect{Drop{id}}, m.settle(now)...)
+	return append([]Effect{Drop{id}}, m.reschedule(now)...)
 }
 
 func (m *model) withdraw(now time.Duration, id ID) []Effect {
 	m.drop(m.job(id))
-	return m.settle(now)
+	return m.reschedule(now)
 }
 
 func (m *model) tick(now time.Duration) []Effect {
 	m.restoring = false
-	for name, o := range m.outside {
+	for name, o := range m.external {
 		if o.tried {
-			delete(m.outside, name)
+			delete(m.external, name)
 		}
 	}
-	return m.settle(now)
+	return m.reschedule(now)
 }
 
 // due is the instant at which time does something to a queued job.
@@ -263,8 +263,8 @@ func (m *model) due(j *mjob) (at, expiry time.Duration) {
 	return min(at, expiry), expiry
 }
 
-// settle is time first, then starts.
-func (m *model) settle(now time.Duration) (out []Effect) {
+// reschedule is time first, then starts.
+func (m *model) reschedule(now time.Duration) (out []Effect) {
 	if m.restoring {
 		return nil
 	}
@@ -312,16 +312,16 @@ func (m *model) starts(now time.Duration) (out []Effect) {
 		}
 		j.phase, j.joinable = "running", false
 		for _, name := range m.wants(j) {
-			if o := m.outside[name]; o != nil {
+			if o := m.external[name]; o != nil {
 				o.tried = true
 			}
 		}
-		j.odd = ""
+		j.blocked = ""
 		out = append(out, Start{j.id, j.ended + 1})
 	}
-	for name, o := range m.outside {
+	for name, o := range m.external {
 		if !o.tried && now >= o.until {
-			delete(m.outside, name)
+			delete(m.external, name)
 		}
 	}
 	return out
@@ -334,7 +334,7 @@ func (m *model) candidates() (list []*mjob) {
 		free[name] = r.Concurrency - m.count(name, "running")
 	}
 	for _, j := range m.jobs {
-		if j.phase == "ready" && !m.held[j.name] && free[j.name] > 0 {
+		if j.phase == "ready" && !m.paused[j.name] && free[j.name] > 0 {
 			free[j.name]--
 			list = append(list, j)
 		}
@@ -344,7 +344,7 @@ func (m *model) candidates() (list []*mjob) {
 
 // wants are the locks that a start takes on disk.
 func (m *model) wants(j *mjob) []string {
-	return append(sortedNames(j.locks), "dispatcher:"+j.name, j.odd)
+	return append(sortedNames(j.locks), "dispatcher:"+j.name, j.blocked)
 }
 
 // obstructed says whether a lock keeps a candidate.
@@ -355,7 +355,7 @@ func (m *model) obstructed(now time.Duration, j *mjob, claims []*mjob) bool {
 		}
 	}
 	for _, name := range m.wants(j) {
-		if o := m.outside[name]; o != nil && (o.tried || now < o.until) {
+		if o := m.external[name]; o != nil && (o.tried || now < o.until) {
 			return true
 		}
 	}
@@ -367,7 +367,7 @@ func (m *model) obstructed(now time.Duration, j *mjob, claims []*mjob) bool {
 func (m *model) reason(id ID, now time.Duration) string {
 	j := m.job(id)
 	switch {
-	case m.held[j.name]:
+	case m.paused[j.name]:
 		return waitPaused
 	case j.phase == "debounce":
 		return waitDebounce

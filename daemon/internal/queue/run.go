@@ -17,13 +17,13 @@ func (c *Core) Ended(now time.Duration, id ID, retryable bool) []Effect {
 		return nil
 	}
 	j.d.history.add(c.now - j.since)
-	c.unrun(j)
+	c.revertStart(j)
 	j.attempt++
 	j.started = true
 	if !retryable || j.canceled || int(j.attempt) > j.d.rules.Retries {
-		c.queued-- // unrun counted it as queued
-		c.erase(j)
-		return c.settle(now, []Effect{Finish{id}})
+		c.queued-- // revertStart counted it as queued
+		c.delete(j)
+		return c.reschedule(now, []Effect{Finish{id}})
 	}
 	after := j.d.rules.pause(int(j.attempt))
 	if after > 0 {
@@ -31,7 +31,7 @@ func (c *Core) Ended(now time.Duration, id ID, retryable bool) []Effect {
 	} else {
 		c.enqueue(j)
 	}
-	return c.settle(now, []Effect{Requeue{ID: id, Attempt: int(j.attempt), After: after}})
+	return c.reschedule(now, []Effect{Requeue{ID: id, Attempt: int(j.attempt), After: after}})
 }
 
 // pause is the wait after the given attempt: doubled each time, capped.
@@ -59,16 +59,16 @@ func (c *Core) Busy(now time.Duration, id ID, lock string, pid int) []Effect {
 	if j == nil || j.state != running {
 		return nil
 	}
-	c.unrun(j)
+	c.revertStart(j)
 	c.locks.block(c.now, j, lock, pid)
 	if j.canceled { // between Start and this answer
 		c.queued--
-		c.erase(j)
-		return c.settle(now, []Effect{Drop{id}})
+		c.delete(j)
+		return c.reschedule(now, []Effect{Drop{id}})
 	}
-	c.offer(j)
+	c.makeJoinable(j)
 	c.enqueue(j)
-	return c.settle(now, nil)
+	return c.reschedule(now, nil)
 }
 
 // Rerun takes back a run whose end is not known, or that never began: the job
@@ -80,23 +80,23 @@ func (c *Core) Rerun(now time.Duration, id ID, counts bool) []Effect {
 	if j == nil || j.state != running {
 		return nil
 	}
-	c.unrun(j)
+	c.revertStart(j)
 	if counts {
 		j.attempt++
 		j.started = true
 	}
 	if j.canceled {
 		c.queued--
-		c.erase(j)
-		return c.settle(now, []Effect{Finish{id}})
+		c.delete(j)
+		return c.reschedule(now, []Effect{Finish{id}})
 	}
-	c.offer(j)
+	c.makeJoinable(j)
 	c.enqueue(j)
-	return c.settle(now, []Effect{Requeue{ID: id, Attempt: int(j.attempt)}})
+	return c.reschedule(now, []Effect{Requeue{ID: id, Attempt: int(j.attempt)}})
 }
 
-// offer makes a job that never started joinable again.
-func (c *Core) offer(j *job) {
+// makeJoinable makes a job that never started joinable again.
+func (c *Core) makeJoinable(j *job) {
 	if !j.started && j.d.rules.joins() && j.d.keys[j.key] == nil {
 		j.d.keys[j.key], j.joinable = j, true
 	}
@@ -111,8 +111,8 @@ func (c *Core) Cancel(now time.Duration, id ID) ([]Effect, bool) {
 	case j == nil:
 		return nil, false
 	case j.state != running:
-		c.abandon(j)
-		return c.settle(now, []Effect{Drop{id}}), true
+		c.removeQueued(j)
+		return c.reschedule(now, []Effect{Drop{id}}), true
 	case j.canceled:
 		return nil, true
 	}
@@ -129,13 +129,13 @@ func (c *Core) Withdraw(now time.Duration, id ID) []Effect {
 		return nil
 	}
 	if j.state == running {
-		c.unrun(j)
+		c.revertStart(j)
 		c.queued--
-		c.erase(j)
+		c.delete(j)
 	} else {
-		c.abandon(j)
+		c.removeQueued(j)
 	}
-	return c.settle(now, nil)
+	return c.reschedule(now, nil)
 }
 
 // Relock gives a queued job the locks of a new definition. A running one keeps
@@ -153,8 +153,8 @@ func (c *Core) Relock(now time.Duration, id ID, locks []Lock) {
 	c.change()
 }
 
-// run makes a ready job a running one.
-func (c *Core) run(j *job) {
+// markRunning makes a ready job a running one.
+func (c *Core) markRunning(j *job) {
 	c.leave(j)
 	c.unkey(j)
 	c.begin(j)
@@ -167,13 +167,13 @@ func (c *Core) begin(j *job) {
 	j.d.running = append(j.d.running, j)
 	c.queued--
 	c.running++
-	c.locks.hold(j)
-	c.explained = nil
+	c.locks.acquire(j)
+	c.obstacleCache = nil
 }
 
-// unrun takes a run back: locks and slot are free, the job counts as queued
+// revertStart takes a run back: locks and slot are free, the job counts as queued
 // and has no place yet.
-func (c *Core) unrun(j *job) {
+func (c *Core) revertStart(j *job) {
 	c.locks.release(j)
 	j.d.running = slices.DeleteFunc(j.d.running, func(o *job) bool { return o == j })
 	c.running--
@@ -181,19 +181,19 @@ func (c *Core) unrun(j *job) {
 	c.change()
 }
 
-// abandon removes a queued job.
-func (c *Core) abandon(j *job) {
+// removeQueued removes a queued job.
+func (c *Core) removeQueued(j *job) {
 	c.leave(j)
 	c.queued--
-	c.erase(j)
+	c.delete(j)
 }
 
-// erase removes a job that has no place any more.
-func (c *Core) erase(j *job) {
+// delete removes a job that has no place any more.
+func (c *Core) delete(j *job) {
 	c.unkey(j)
 	delete(c.jobs, j.id)
-	delete(c.locks.odd, j)
-	c.explained = nil
+	delete(c.locks.blocked, j)
+	c.obstacleCache = nil
 	c.forget(j.d)
 }
 

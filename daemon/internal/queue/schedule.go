@@ -13,7 +13,7 @@ func (c *Core) Tick(now time.Duration) []Effect {
 	if c.locks.proven() {
 		c.change()
 	}
-	return c.settle(now, nil)
+	return c.reschedule(now, nil)
 }
 
 // Next is the instant at which Tick has something to do. It may be past.
@@ -36,10 +36,10 @@ func (c *Core) Next() (time.Duration, bool) {
 	return at, found
 }
 
-// settle brings everything up to date after an event: first what is due, then
+// reschedule brings everything up to date after an event: first what is due, then
 // what may start. During a restore it waits for the Tick, so that nothing
 // starts before every earlier job is in its place.
-func (c *Core) settle(now time.Duration, effects []Effect) []Effect {
+func (c *Core) reschedule(now time.Duration, effects []Effect) []Effect {
 	c.at(now)
 	if c.restoring {
 		return effects
@@ -49,7 +49,7 @@ func (c *Core) settle(now time.Duration, effects []Effect) []Effect {
 		c.change()
 	}
 	if c.dirty && !c.frozen {
-		effects = c.pass(effects)
+		effects = c.schedulingPass(effects)
 	}
 	return effects
 }
@@ -63,7 +63,7 @@ func (c *Core) advance(effects []Effect) []Effect {
 		}
 		j := t.job
 		if at, ok := j.expiry(); ok && at <= c.now {
-			c.abandon(j)
+			c.removeQueued(j)
 			effects = append(effects, Expire{j.id})
 			continue
 		}
@@ -72,17 +72,17 @@ func (c *Core) advance(effects []Effect) []Effect {
 	}
 }
 
-// pass starts what may start. It looks at all candidates in the order in which
+// schedulingPass starts what may start. It looks at all candidates in the order in which
 // they were accepted; one that cannot start claims its locks, so that none
 // after it takes what it waits for.
-func (c *Core) pass(effects []Effect) []Effect {
+func (c *Core) schedulingPass(effects []Effect) []Effect {
 	c.dirty = false
 	for _, j := range c.candidates() {
 		if _, blocked := c.locks.obstacle(c.now, j); blocked || c.slots() <= 0 {
 			c.locks.claim(j)
 			continue
 		}
-		c.run(j)
+		c.markRunning(j)
 		effects = append(effects, Start{ID: j.id, Attempt: int(j.attempt) + 1})
 	}
 	c.locks.lapse(c.now)
@@ -97,8 +97,8 @@ func (c *Core) pass(effects []Effect) []Effect {
 func (c *Core) candidates() []*job {
 	list := c.scratch[:0]
 	for _, d := range c.order {
-		for i := range min(d.window(), d.line.len()) {
-			list = append(list, d.line.at(i))
+		for i := range min(d.window(), d.fifo.len()) {
+			list = append(list, d.fifo.at(i))
 		}
 	}
 	slices.SortFunc(list, func(a, b *job) int { return cmp.Compare(a.seq, b.seq) })

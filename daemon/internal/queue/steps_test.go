@@ -221,9 +221,9 @@ func (w *world) stepRelock() {
 func (w *world) stepHold() { w.hold(w.name(), w.pick(2) == 0) }
 
 func (w *world) hold(name string, on bool) {
-	w.held[name] = on
+	w.paused[name] = on
 	got := w.core.Pause(w.now, name, on)
-	w.both("hold", got, func(m *model) []Effect { m.held[name] = on; return m.settle(w.now) })
+	w.both("hold", got, func(m *model) []Effect { m.paused[name] = on; return m.reschedule(w.now) })
 }
 
 func (w *world) stepFreeze() { w.thaw(w.pick(2) == 0) }

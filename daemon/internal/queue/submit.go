@@ -51,8 +51,8 @@ func (c *Core) Submit(now time.Duration, s Submission) (Verdict, []Effect) {
 	if c.draining {
 		return Verdict{Refused: RefusedDraining}, nil
 	}
-	if j := c.host(d, s); j != nil {
-		return c.join(now, j)
+	if j := c.coalesceTarget(d, s); j != nil {
+		return c.coalesce(now, j)
 	}
 	if d.rules.MaxQueue > 0 && d.outstanding() >= d.rules.MaxQueue {
 		return Verdict{Refused: RefusedFull, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil
@@ -63,13 +63,13 @@ func (c *Core) Submit(now time.Duration, s Submission) (Verdict, []Effect) {
 	c.at(now)
 	j := c.admit(d, s)
 	j.accepted = c.now
-	c.await(j)
-	return Verdict{ID: j.id, Position: c.place(j)}, c.settle(now, nil)
+	c.enqueueOrDelay(j)
+	return Verdict{ID: j.id, Position: c.position(j)}, c.reschedule(now, nil)
 }
 
 // host is the job that a submission joins, or nil. An id that is known already
 // joins its own job, whatever the rules: an id has one job.
-func (c *Core) host(d *dispatcher, s Submission) *job {
+func (c *Core) coalesceTarget(d *dispatcher, s Submission) *job {
 	if j := c.jobs[s.ID]; j != nil {
 		return j
 	}
@@ -81,13 +81,13 @@ func (c *Core) host(d *dispatcher, s Submission) *job {
 
 // join adds a notify to a queued job. It takes no place; with debounce the
 // quiet begins anew.
-func (c *Core) join(now time.Duration, j *job) (Verdict, []Effect) {
+func (c *Core) coalesce(now time.Duration, j *job) (Verdict, []Effect) {
 	c.at(now)
 	if j.d.rules.Debounce > 0 && j.joinable {
 		c.leave(j)
-		c.await(j)
+		c.enqueueOrDelay(j)
 	}
-	return Verdict{Joined: true, ID: j.id, Position: c.place(j)}, c.settle(now, nil)
+	return Verdict{Joined: true, ID: j.id, Position: c.position(j)}, c.reschedule(now, nil)
 }
 
 // Restore takes a job of an earlier life back, in the order of the calls and
@@ -117,7 +117,7 @@ func (c *Core) Restore(now time.Duration, r Restored) []Effect {
 	if r.BackoffLeft > 0 {
 		c.delay(j, backoff, c.now+r.BackoffLeft)
 	} else {
-		c.await(j)
+		c.enqueueOrDelay(j)
 	}
 	c.change() // so that Next asks for the Tick
 	return nil
@@ -135,9 +135,9 @@ func (c *Core) admit(d *dispatcher, s Submission) *job {
 	return j
 }
 
-// await gives a job that never started, or starts anew, its place: in the line,
+// enqueueOrDelay gives a job that never started, or starts anew, its place: in the line,
 // or in debounce before it.
-func (c *Core) await(j *job) {
+func (c *Core) enqueueOrDelay(j *job) {
 	r := &j.d.rules
 	if !j.started && r.joins() {
 		if j.d.keys[j.key] == nil {
@@ -165,10 +165,10 @@ func (j *job) quiet(now time.Duration) time.Duration {
 // enqueue puts a job into its dispatcher's line.
 func (c *Core) enqueue(j *job) {
 	j.state = ready
-	j.d.line.add(j)
+	j.d.fifo.add(j)
 	c.arm(j)
 	// Behind the window it changes nothing for anybody: no pass is due.
-	if i, _ := j.d.line.find(j.seq); i < j.d.window() {
+	if i, _ := j.d.fifo.find(j.seq); i < j.d.window() {
 		c.change()
 	}
 }
@@ -185,10 +185,10 @@ func (c *Core) leave(j *job) {
 	switch j.state {
 	case ready:
 		// What was behind the window may come into it.
-		if i, _ := j.d.line.find(j.seq); i < j.d.window() {
+		if i, _ := j.d.fifo.find(j.seq); i < j.d.window() {
 			c.change()
 		}
-		j.d.line.drop(j)
+		j.d.fifo.drop(j)
 	case debounce, backoff:
 		j.d.delayed--
 	}

@@ -50,9 +50,9 @@ func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 	if j == nil || j.state == running {
 		return Wait{}, false
 	}
-	w := Wait{Position: c.place(j)}
+	w := Wait{Position: c.position(j)}
 	switch {
-	case j.d.held:
+	case j.d.paused:
 		w.Reason = waitPaused
 	case j.state == debounce:
 		w.Reason, w.Until, w.Estimate = waitDebounce, j.notBefore, max(0, j.notBefore-c.now)
@@ -72,7 +72,7 @@ func (c *Core) waitingReady(j *job, w *Wait) {
 		if len(j.d.running) > 0 {
 			w.Job = j.d.running[0].id
 		} else {
-			w.Job = j.d.line.at(0).id
+			w.Job = j.d.fifo.at(0).id
 		}
 		return
 	}
@@ -89,8 +89,8 @@ func (c *Core) waitingReady(j *job, w *Wait) {
 // explain is a pass that starts nothing: it tells of each candidate what keeps
 // it. The answer is kept until something changes.
 func (c *Core) explain() map[*job]obstacle {
-	if c.explained != nil {
-		return c.explained
+	if c.obstacleCache != nil {
+		return c.obstacleCache
 	}
 	found := map[*job]obstacle{}
 	for _, j := range c.candidates() {
@@ -103,7 +103,7 @@ func (c *Core) explain() map[*job]obstacle {
 	}
 	clear(c.locks.claimed)
 	clear(c.scratch)
-	c.explained = found
+	c.obstacleCache = found
 	return found
 }
 
@@ -114,16 +114,16 @@ func (c *Core) Position(id ID) int {
 	if j == nil {
 		return 0
 	}
-	return c.place(j)
+	return c.position(j)
 }
 
-// place counts those in line before a job. A delayed one has the place that it
+// position counts those in line before a job. A delayed one has the place that it
 // would have now.
-func (c *Core) place(j *job) int {
+func (c *Core) position(j *job) int {
 	if j.state == running {
 		return 1
 	}
-	i, _ := j.d.line.find(j.seq)
+	i, _ := j.d.fifo.find(j.seq)
 	return i + 1
 }
 
@@ -138,15 +138,15 @@ func (c *Core) Locks(now time.Duration) []LockState {
 		}
 		return all[name]
 	}
-	for name, h := range c.locks.held {
+	for name, h := range c.locks.granted {
 		get(name).Holders = holders(h.jobs, h.shared)
 	}
 	for _, d := range c.order {
 		if len(d.running) > 0 {
-			get(d.own).Holders = holders(d.running, d.rules.Concurrency > 1)
+			get(d.ownLock).Holders = holders(d.running, d.rules.Concurrency > 1)
 		}
 	}
-	for name, o := range c.locks.outside {
+	for name, o := range c.locks.external {
 		if o.blocks(c.now) && !o.probing {
 			s := get(name)
 			s.Holders = append(s.Holders, Holder{PID: o.pid, Since: o.since})

@@ -20,7 +20,7 @@ type world struct {
 	now    time.Duration
 	limits Limits
 	rules  map[string]Rules
-	held   map[string]bool
+	paused map[string]bool
 	frozen bool
 	loaded bool                       // no Restore since the last Tick
 	busy   map[string]bool            // locks held by processes outside
@@ -47,7 +47,7 @@ type shadow struct {
 func newWorld(t testing.TB, l Limits, pick func(int) int, m *model) *world {
 	return &world{
 		t: t, core: New(l), model: m, limits: l, pick: pick, loaded: true,
-		rules: map[string]Rules{}, held: map[string]bool{}, busy: map[string]bool{}, tries: map[string][]time.Duration{},
+		rules: map[string]Rules{}, paused: map[string]bool{}, busy: map[string]bool{}, tries: map[string][]time.Duration{},
 	}
 }
 
@@ -179,7 +179,7 @@ func (w *world) start(j *shadow, attempt int) {
 	switch {
 	case attempt != j.attempts+1:
 		broken = fmt.Sprintf("attempt %d after %d", attempt, j.attempts)
-	case w.frozen || !w.loaded || w.held[j.name]:
+	case w.frozen || !w.loaded || w.paused[j.name]:
 		broken = "frozen, restoring or held"
 	case len(mine) >= max(1, r.Concurrency):
 		broken = "above concurrency"
@@ -293,13 +293,13 @@ func (w *world) sound() {
 	joinable := 0
 	for name, d := range c.dispatchers {
 		joinable += len(d.keys)
-		for i := 1; i < d.line.len(); i++ {
-			if d.line.at(i-1).seq >= d.line.at(i).seq {
+		for i := 1; i < d.fifo.len(); i++ {
+			if d.fifo.at(i-1).seq >= d.fifo.at(i).seq {
 				w.t.Fatalf("line of %s is out of order", name)
 			}
 		}
 	}
-	if len(c.jobs) == 0 && (len(c.locks.held)+len(c.locks.odd)+len(c.timers.heap)+joinable > 0) {
+	if len(c.jobs) == 0 && (len(c.locks.granted)+len(c.locks.blocked)+len(c.timers.heap)+joinable > 0) {
 		w.t.Fatalf("left over: %+v", c.locks)
 	}
 }

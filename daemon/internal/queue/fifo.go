@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// line is a dispatcher's ready jobs, sorted by acceptance. The head moves on
+// fifo is a dispatcher's ready jobs, sorted by acceptance. The head moves on
 // instead of the jobs, so that both ends cost the same at any length; the
 // middle (cancel, retry) costs one memmove.
-type line struct {
+type fifo struct {
 	jobs []*job
 	head int
 }
@@ -18,19 +18,19 @@ type line struct {
 const shrinkAt = 64
 
 // len is how many jobs are in line.
-func (l *line) len() int { return len(l.jobs) - l.head }
+func (l *fifo) len() int { return len(l.jobs) - l.head }
 
 // at is the i-th job in line.
-func (l *line) at(i int) *job { return l.jobs[l.head+i] }
+func (l *fifo) at(i int) *job { return l.jobs[l.head+i] }
 
 // find gives the place that seq has, or would have, in the line.
-func (l *line) find(seq uint64) (int, bool) {
+func (l *fifo) find(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(l.jobs[l.head:], seq, func(j *job, s uint64) int { return cmp.Compare(j.seq, s) })
 }
 
 // add puts a job at its place. Nearly always that is the end; a job that comes
 // back from a retry goes near the front, where there is mostly room.
-func (l *line) add(j *job) {
+func (l *fifo) add(j *job) {
 	if l.len() == 0 || l.at(l.len()-1).seq < j.seq {
 		l.jobs = append(l.jobs, j)
 		return
@@ -46,7 +46,7 @@ func (l *line) add(j *job) {
 }
 
 // drop takes a job out of the line.
-func (l *line) drop(j *job) {
+func (l *fifo) drop(j *job) {
 	i, ok := l.find(j.seq)
 	if !ok {
 		return
@@ -63,7 +63,7 @@ func (l *line) drop(j *job) {
 
 // shrink gives the room of a long dead head back. It moves at most as many
 // jobs as were dropped since the last time, so it costs nothing on average.
-func (l *line) shrink() {
+func (l *fifo) shrink() {
 	switch {
 	case l.len() == 0:
 		l.head, l.jobs = 0, l.jobs[:0]
