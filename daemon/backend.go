@@ -225,8 +225,7 @@ func (e *engine) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id s
 			return
 		}
 		e.log.Info("cancel", "job", job.ID.String(), "dispatcher", job.Dispatcher, "uid", by.UID, "pid", by.PID)
-		effects, _ := e.core.Cancel(e.now(), queue.ID(job.ID))
-		e.perform(effects)
+		e.decide(e.core.Cancel(e.now(), queue.ID(job.ID)))
 	})
 	if err != nil || refuse != nil {
 		return view, orElse(err, refuse)

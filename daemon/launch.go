@@ -54,7 +54,10 @@ func (e *engine) launch(r *run) {
 	}
 	if err != nil {
 		now := time.Now()
-		e.post(func() { e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now}) })
+		e.post(func() {
+			e.begun(r)
+			e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now})
+		})
 		return
 	}
 	e.post(func() { e.spawned(r, p) })
@@ -100,6 +103,7 @@ func (e *engine) spawned(r *run, p process) {
 	if r.canceled || e.stopping && !r.outlives() {
 		p.Stop()
 	}
+	e.begun(r)
 }
 
 // outlives reports whether a run goes on without the daemon.
@@ -163,18 +167,18 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 	}
 	if exit.Unborn && exit.Err == nil && !r.canceled {
 		r.unborn = true
-		e.perform(e.core.Rerun(e.now(), r.id, false))
+		e.decide(e.core.Rerun(e.now(), r.id, false))
 		return
 	}
 	r.state, r.outcome = e.judge(r, exit)
 	rerun := r.spec.OnInterrupt == mode.Rerun && !r.canceled
 	switch {
 	case rerun && exit.Lost:
-		e.perform(e.core.Rerun(e.now(), r.id, true))
+		e.decide(e.core.Rerun(e.now(), r.id, true))
 	case rerun && e.stopping && r.state != ipc.Succeeded:
 		e.leaveForRerun(r)
 	default:
-		e.perform(e.core.Ended(e.now(), r.id, e.retryable(r, exit)))
+		e.decide(e.core.Ended(e.now(), r.id, e.retryable(r, exit)))
 	}
 }
 

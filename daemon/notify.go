@@ -137,7 +137,11 @@ func (e *engine) submit(s submission, reply func(answer)) {
 	}
 	at := s.by.At
 	id := e.newID(at)
-	verdict, effects := e.core.Submit(e.now(), queue.Submission{ID: queue.ID(id), Dispatcher: s.spec.Name, Key: s.argKey, Locks: s.locks})
+	verdict, effects, err := e.core.Submit(e.now(), queue.Submission{ID: queue.ID(id), Dispatcher: s.spec.Name, Key: s.argKey, Locks: s.locks})
+	if err != nil { // cannot be: the id is new
+		reply(answer{err: err})
+		return
+	}
 	if verdict.Refused != "" {
 		e.count(s.spec.Name, refused)
 		reply(answer{err: e.refusal(s.spec, verdict)})

@@ -31,6 +31,7 @@ type run struct {
 	recorded chan error // whether its start is durable, before anything starts
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
+	answered bool // the queue knows that it has started
 	progress *ipc.Progress
 	outcome  *store.Run // known once the child has ended
 	unborn   bool       // it never began
@@ -77,12 +78,30 @@ func release(locks []held) {
 	}
 }
 
-// perform makes deeds of the queue's decisions, in their order.
+// decide performs what the queue decided about an event.
+func (e *engine) decide(effects []queue.Effect, err error) {
+	e.inTurn(err)
+	e.perform(effects)
+}
+
+// inTurn logs an event that did not fit the state of its job: the queue left
+// all as it was, and the fault is the daemon's.
+func (e *engine) inTurn(err error) {
+	if err != nil {
+		e.log.Error("an event came out of turn", "error", err)
+	}
+}
+
+// perform makes deeds of the queue's decisions, in their order. The queue hears
+// of starts that could not be when all are done.
 func (e *engine) perform(effects []queue.Effect) {
+	var answers []func()
 	for _, effect := range effects {
 		switch ef := effect.(type) {
 		case queue.Start:
-			e.start(ef.ID, ef.Attempt)
+			if missing, ok := e.start(ef.ID, ef.Attempt); !ok {
+				answers = append(answers, func() { e.decide(e.core.Busy(e.now(), ef.ID, missing)) })
+			}
 		case queue.Stop:
 			e.stopRun(ef.ID)
 		case queue.Expire:
@@ -95,6 +114,9 @@ func (e *engine) perform(effects []queue.Effect) {
 			e.finish(ef.ID)
 		}
 	}
+	for _, answer := range answers {
+		answer()
+	}
 	if e.journal.CompactDue() && e.journalErr == nil {
 		e.journal.Rewrite(e.book.Snapshot(), func(err error) {
 			if err != nil {
@@ -105,31 +127,33 @@ func (e *engine) perform(effects []queue.Effect) {
 }
 
 // start takes the job's locks on disk, journals the attempt, and has it
-// launched; the launch waits until that record is durable.
-func (e *engine) start(id queue.ID, attempt int) {
-	job, ok := e.book.Job([16]byte(id))
-	if !ok {
-		return
+// launched; the launch waits until that record is durable. False: the job cannot
+// start now, for want of what it says.
+func (e *engine) start(id queue.ID, attempt int) (missing queue.Reason, ok bool) {
+	job, known := e.book.Job([16]byte(id))
+	var spec *dispatchers.Spec
+	if known {
+		spec = e.specOf(job.Dispatcher)
 	}
-	spec := e.specOf(job.Dispatcher)
-	if spec == nil { // cannot be while its jobs are open; held by restore
-		return
+	if spec == nil { // cannot be while a job is open; paused by restore
+		e.log.Error("a job without a definition is to start", "job", ulid.ULID(id).String())
+		return queue.Reason{Kind: queue.Condition}, false
 	}
 	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: e.marks(job.ID, attempt)}
 	if lock, pid, err := e.takeLocks(r, job); err != nil {
-		if proc.Transient(err) {
-			e.shortage, lock = err.Error(), lockResources
-		}
 		e.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
-		e.perform(e.core.Busy(e.now(), id, lock, pid))
-		return
+		if proc.Transient(err) {
+			e.shortage = err.Error()
+			return queue.Reason{Kind: queue.NoResources}, false
+		}
+		return queue.Reason{Lock: lock, PID: pid}, false
 	}
 	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt), Epoch: e.epochID}
 	applied, err := e.book.Apply(rec)
 	if err != nil {
 		e.log.Error("book: start", "job", job.ID.String(), "error", err)
 		r.release()
-		return
+		return queue.Reason{Kind: queue.NoJournal}, false
 	}
 	r.job = applied
 	e.runs[id] = r
@@ -137,6 +161,16 @@ func (e *engine) start(id queue.ID, attempt int) {
 	r.recorded = make(chan error, 1)
 	e.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
 	go e.launch(r)
+	return queue.Reason{}, true
+}
+
+// begun answers a run's Start: it has its locks, its start is durable, and it
+// runs or is about to fail. What the queue decides then is performed.
+func (e *engine) begun(r *run) {
+	if e.runs[r.id] == r && !r.answered {
+		r.answered = true
+		e.decide(e.core.Started(e.now(), r.id))
+	}
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries
@@ -150,7 +184,7 @@ func (e *engine) unstart(r *run) {
 	if _, err := e.book.Apply(notStarted(r)); err != nil {
 		e.log.Error("book: unstart", "job", r.job.ID.String(), "error", err)
 	}
-	e.perform(e.core.Busy(e.now(), r.id, lockJournal, 0))
+	e.decide(e.core.Busy(e.now(), r.id, queue.Reason{Kind: queue.NoJournal}))
 }
 
 // putOff puts a run back that the system is too short of something to start.
@@ -166,24 +200,16 @@ func (e *engine) putOff(r *run, cause error) {
 	rec := notStarted(r)
 	if _, err := e.book.Apply(rec); err != nil {
 		e.log.Error("book: put off", "job", r.job.ID.String(), "error", err)
-		return
+	} else {
+		e.journal.Append(rec, e.durability(r.spec), false, func(error) {})
 	}
-	e.journal.Append(rec, e.durability(r.spec), false, func(error) {})
-	e.perform(e.core.Busy(e.now(), r.id, lockResources, 0))
+	e.decide(e.core.Busy(e.now(), r.id, queue.Reason{Kind: queue.NoResources}))
 }
 
 // notStarted is the record of a start that did not come to be.
 func notStarted(r *run) store.Record {
 	return store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt - 1)}
 }
-
-// What a job waits for that is no lock at all is told to the queue like one.
-const (
-	lockJournal   = "journal"
-	lockResources = "resources"
-
-	journalDetail = "the journal cannot be written"
-)
 
 // holderOf is who holds the locks of a job that is our own child.
 func holderOf(job *store.Job) lockfile.Holder {

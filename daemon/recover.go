@@ -122,11 +122,12 @@ func (e *engine) occupy(r *run) {
 	if wanted, err := r.spec.Locks(r.job.Arguments); err == nil {
 		locks = coreLocks(wanted)
 	}
-	e.core.Restore(e.now(), queue.Restored{
+	r.answered = true
+	e.inTurn(e.core.Restore(e.now(), queue.Restored{
 		Submission: queue.Submission{ID: r.id, Dispatcher: r.job.Dispatcher, Locks: locks},
 		Running:    true, Attempt: r.attempt, Ran: max(0, time.Since(r.since)),
 		Waited: e.waited(r.job),
-	})
+	}))
 }
 
 // requeueRestored puts a job back into its line. One whose dispatcher is gone
@@ -157,11 +158,11 @@ func (e *engine) requeueRestored(job *store.Job, started bool) {
 		// Not longer than any pause is, should the clock have been set back.
 		left = min(max(0, time.Until(time.Unix(0, job.NotBefore))), time.Duration(spec.Retry.MaxBackoff))
 	}
-	e.core.Restore(e.now(), queue.Restored{
+	e.inTurn(e.core.Restore(e.now(), queue.Restored{
 		Submission: queue.Submission{ID: queue.ID(job.ID), Dispatcher: job.Dispatcher, Key: key, Locks: locks},
 		Waited:     e.waited(job),
 		Attempt:    int(job.Attempt), BackoffLeft: left, Started: started,
-	})
+	}))
 }
 
 // interrupted deals with a job that ran when the last daemon went down. Its

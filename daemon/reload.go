@@ -147,7 +147,7 @@ func (e *engine) redefine(next *dispatchers.Catalog, report ipc.Reload) {
 				continue
 			}
 			if locks, err := next.Specs[job.Dispatcher].Locks(job.Arguments); err == nil {
-				e.core.Relock(e.now(), queue.ID(job.ID), coreLocks(locks))
+				e.inTurn(e.core.Relock(e.now(), queue.ID(job.ID), coreLocks(locks)))
 			}
 		}
 	}

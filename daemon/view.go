@@ -18,7 +18,8 @@ func (e *engine) view(job *store.Job) ipc.Job {
 	case ipc.Queued:
 		v.WaitingFor = e.waiting(id)
 		if e.ending[id] != nil { // it is over, and that cannot be written
-			v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock, Lock: lockJournal, Detail: journalDetail}
+			v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock}
+			e.missing(queue.NoJournal, v.WaitingFor)
 		}
 		if faults, bad := e.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
 			v.WaitingFor.Detail = "disabled: " + reason(faults)
@@ -49,14 +50,19 @@ func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
 	if w.Until > 0 {
 		v.Until = new(e.epoch.Add(w.Until).UTC())
 	}
-	switch w.Lock {
-	case lockJournal:
-		v.Detail = journalDetail
-	case lockResources:
-		v.Detail = "it cannot be started now: " + e.shortage
-	}
+	e.missing(w.Missing, v)
 	v.EstimateSeconds = w.Estimate.Seconds()
 	return v
+}
+
+// missing words what a start was missing that is no lock. The wire has it as one.
+func (e *engine) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
+	switch kind {
+	case queue.NoJournal:
+		v.Lock, v.Detail = "journal", "the journal cannot be written"
+	case queue.NoResources:
+		v.Lock, v.Detail = "resources", "it cannot be started now: "+e.shortage
+	}
 }
 
 // dispatcher is the view of one dispatcher.

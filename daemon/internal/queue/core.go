@@ -39,7 +39,7 @@ type Limits struct {
 type Effect interface{ effect() }
 
 // Start wants a job started: locks on disk, journal, child. The owner answers
-// with Ended, or with Busy when a lock is held by a process outside.
+// it once, with Started, Busy or Rerun.
 type Start struct {
 	ID      ID
 	Attempt int // 1 for the first
@@ -78,6 +78,7 @@ const (
 	ready    state = iota // in its dispatcher's line
 	debounce              // waits for quiet
 	backoff               // waits for its next attempt
+	starting              // has its Start, which the owner has not answered yet
 	running
 )
 
@@ -101,6 +102,9 @@ type job struct {
 	joinable  bool // stands in its dispatcher's keys
 	canceled  bool // running, and told to stop
 }
+
+// active says whether the job has a slot and its locks.
+func (j *job) active() bool { return j.state >= starting }
 
 // dispatcher is one dispatcher and its jobs.
 type dispatcher struct {
@@ -180,7 +184,7 @@ func (c *Core) Define(now time.Duration, r Rules) []Effect {
 // one full walk, and a reload that leaves the timeout alone does without.
 func (c *Core) rearm(d *dispatcher) {
 	for _, j := range c.jobs {
-		if j.d == d && j.state != running {
+		if j.d == d && !j.active() {
 			c.arm(j)
 		}
 	}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -89,7 +90,9 @@ func filled(n int) *Core {
 	c := New(Limits{})
 	c.Define(0, Rules{Name: "a", Concurrency: 1, QueueTimeout: time.Hour})
 	for i := range n {
-		c.Submit(time.Duration(i), Submission{ID: number(i), Dispatcher: "a"})
+		if _, _, err := c.Submit(time.Duration(i), Submission{ID: number(i), Dispatcher: "a"}); err != nil {
+			panic(err)
+		}
 	}
 	return c
 }
@@ -113,8 +116,12 @@ func BenchmarkEnqueue(b *testing.B) {
 			first := 0
 			b.ReportAllocs()
 			for b.Loop() {
-				c.Submit(time.Duration(i), Submission{ID: number(i), Dispatcher: "a"})
-				c.Ended(time.Duration(i), number(first), false)
+				_, _, err := c.Submit(time.Duration(i), Submission{ID: number(i), Dispatcher: "a"})
+				_, started := c.Started(time.Duration(i), number(first))
+				_, ended := c.Ended(time.Duration(i), number(first), false)
+				if err := errors.Join(err, started, ended); err != nil {
+					b.Fatal(err)
+				}
 				i, first = i+1, first+1
 			}
 		})

@@ -39,35 +39,35 @@ type grant struct {
 	shared bool
 }
 
-// external is a lock that a process outside holds, as far as we know.
+// external is something that a start was missing: mostly a lock that a process
+// outside holds, as far as we know.
 type external struct {
-	pid     int
-	since   time.Duration
-	until   time.Duration // not tried again before
-	probing bool          // a start that tries it is on its way
+	pid    int
+	since  time.Duration
+	until  time.Duration // not tried again before
+	prober *job          // whose start tries it, and is not answered yet
 }
 
 // locks is who holds what.
 type locks struct {
 	granted  map[string]*grant
 	claimed  map[string]*grant // of the pass at work
-	external map[string]*external
-	// blocked is what a job waits for that is none of its locks: an owner may
-	// answer Busy for reasons of its own, such as a broken journal.
-	blocked map[*job]string
+	external map[Reason]*external
+	// blocked is what a job was missing that is none of its locks: the journal,
+	// resources, a condition.
+	blocked map[*job]Reason
 }
 
 // obstacle is why a candidate does not start. The zero value is none.
 type obstacle struct {
-	reason string
-	lock   string
-	by     *job
-	pid    int
+	reason  string
+	missing Reason // of waitLock
+	by      *job   // who holds or claims missing.Lock, if a job of ours
 }
 
 // newLocks makes an empty one.
 func newLocks() locks {
-	return locks{granted: map[string]*grant{}, claimed: map[string]*grant{}, external: map[string]*external{}, blocked: map[*job]string{}}
+	return locks{granted: map[string]*grant{}, claimed: map[string]*grant{}, external: map[Reason]*external{}, blocked: map[*job]Reason{}}
 }
 
 // conflicts says whether a wish meets a holder it cannot be with.
@@ -78,45 +78,48 @@ func (h *grant) conflicts(l Lock) bool { return h != nil && !(h.shared && l.Shar
 func (k *locks) obstacle(now time.Duration, j *job) (obstacle, bool) {
 	for _, l := range j.locks.locks {
 		if h := k.granted[l.Name]; h.conflicts(l) {
-			return obstacle{reason: waitLock, lock: l.Name, by: h.jobs[0]}, true
+			return obstacle{reason: waitLock, missing: Reason{Lock: l.Name}, by: h.jobs[0]}, true
 		}
 	}
-	names := k.names(j)
-	for name := range names {
-		if o := k.external[name]; o.blocks(now) {
-			return obstacle{reason: waitLock, lock: name, pid: o.pid}, true
+	for cause := range k.causes(j) {
+		if o := k.external[cause]; o.blocks(now) {
+			cause.PID = o.pid
+			return obstacle{reason: waitLock, missing: cause}, true
 		}
 	}
 	for _, l := range j.locks.locks {
 		if h := k.claimed[l.Name]; h.conflicts(l) {
-			return obstacle{reason: waitLock, lock: l.Name, by: h.jobs[0]}, true
+			return obstacle{reason: waitLock, missing: Reason{Lock: l.Name}, by: h.jobs[0]}, true
 		}
 	}
 	return obstacle{}, false
 }
 
-// names are all locks that a start of the job has to take on disk.
-func (k *locks) names(j *job) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
+// causes are all that a start of the job may find missing: the locks that it
+// takes on disk, and what kept the start before.
+func (k *locks) causes(j *job) func(yield func(Reason) bool) {
+	return func(yield func(Reason) bool) {
 		if len(k.external) == 0 { // nearly always: there is nothing to look for
 			return
 		}
 		for _, l := range j.locks.locks {
-			if !yield(l.Name) {
+			if !yield(Reason{Lock: l.Name}) {
 				return
 			}
 		}
-		if !yield(j.d.ownLock) {
+		if !yield(Reason{Lock: j.d.ownLock}) {
 			return
 		}
-		if name, ok := k.blocked[j]; ok {
-			yield(name)
+		if cause, ok := k.blocked[j]; ok {
+			yield(cause)
 		}
 	}
 }
 
-// blocks says whether a lock is not to be tried now.
-func (o *external) blocks(now time.Duration) bool { return o != nil && (o.probing || now < o.until) }
+// blocks says whether it is not to be tried now.
+func (o *external) blocks(now time.Duration) bool {
+	return o != nil && (o.prober != nil || now < o.until)
+}
 
 // acquire gives a job its locks.
 func (k *locks) acquire(j *job) {
@@ -125,16 +128,37 @@ func (k *locks) acquire(j *job) {
 	}
 }
 
-// try notes that a starting job tries its locks on disk. Those that were held
-// from outside are tried by this job alone; the others wait to see what comes
-// of it.
-func (k *locks) try(j *job) {
-	for name := range k.names(j) {
-		if o := k.external[name]; o != nil {
-			o.probing = true
+// probe notes that a start is on its way. What was missing before is tried by
+// this job alone; the others wait for the answer.
+func (k *locks) probe(j *job) {
+	for cause := range k.causes(j) {
+		if o := k.external[cause]; o != nil {
+			o.prober = j
 		}
 	}
 	delete(k.blocked, j)
+}
+
+// unprobe notes that a start was taken back: what it was to try may be tried at
+// once, for the owner stopped at the first that it found missing.
+func (k *locks) unprobe(j *job) {
+	for _, o := range k.external {
+		if o.prober == j {
+			o.prober = nil
+		}
+	}
+}
+
+// confirm forgets what a start was to try: it has begun, so nothing of it was
+// missing.
+func (k *locks) confirm(j *job) (some bool) {
+	for cause, o := range k.external {
+		if o.prober == j {
+			delete(k.external, cause)
+			some = true
+		}
+	}
+	return some
 }
 
 // with adds a job to the holders.
@@ -168,64 +192,40 @@ func (k *locks) claim(j *job) {
 	}
 }
 
-// block notes that a process outside holds a lock.
-func (k *locks) block(now time.Duration, j *job, name string, pid int) {
-	own := name == j.d.ownLock || slices.ContainsFunc(j.locks.locks, func(l Lock) bool { return l.Name == name })
-	if !own {
-		k.blocked[j] = name
+// block notes what the start of a job was missing.
+func (k *locks) block(now time.Duration, j *job, r Reason) {
+	cause := r.cause()
+	if cause.Kind != LockHeld || !j.takes(cause.Lock) {
+		k.blocked[j] = cause
 	}
-	// Other locks that this start was to try were not tried to the end: the
-	// owner stopped at the first. They may be tried again at once.
-	for _, l := range j.locks.locks {
-		if o := k.external[l.Name]; o != nil {
-			o.probing = false
-		}
-	}
-	o := k.external[name]
+	o := k.external[cause]
 	if o == nil {
 		o = &external{since: now}
-		k.external[name] = o
+		k.external[cause] = o
 	}
-	o.pid, o.until, o.probing = pid, now+busyPause, false
+	o.pid, o.until, o.prober = r.PID, now+busyPause, nil
 }
 
-// probing says whether a start is on its way that tries a lock.
-func (k *locks) probing() bool {
-	for _, o := range k.external {
-		if o.probing {
-			return true
-		}
-	}
-	return false
+// takes says whether a start of the job takes a lock on disk.
+func (j *job) takes(name string) bool {
+	return name == j.d.ownLock || slices.ContainsFunc(j.locks.locks, func(l Lock) bool { return l.Name == name })
 }
 
-// proven forgets the locks whose start was not answered by Busy: the owner
-// took them.
-func (k *locks) proven() (some bool) {
-	for name, o := range k.external {
-		if o.probing {
-			delete(k.external, name)
-			some = true
-		}
-	}
-	return some
-}
-
-// lapse forgets the locks whose pause is over and which nobody wanted to try.
+// lapse forgets what may be tried again and nobody wanted to try.
 func (k *locks) lapse(now time.Duration) {
-	for name, o := range k.external {
+	for cause, o := range k.external {
 		if !o.blocks(now) {
-			delete(k.external, name)
+			delete(k.external, cause)
 		}
 	}
 }
 
-// retry is the instant at which a lock held from outside is tried again.
+// retry is the instant at which the first of what was missing is tried again.
 func (k *locks) retry() (time.Duration, bool) {
 	var at time.Duration
 	found := false
 	for _, o := range k.external {
-		if !o.probing && (!found || o.until < at) {
+		if o.prober == nil && (!found || o.until < at) {
 			at, found = o.until, true
 		}
 	}

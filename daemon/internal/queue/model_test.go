@@ -16,27 +16,29 @@ type model struct {
 	frozen    bool
 	restoring bool
 	jobs      []*mjob // outstanding, in order of acceptance
-	external  map[string]*mout
+	external  map[Reason]*mout
 }
 
 // mjob is a job of the model.
 type mjob struct {
 	id                          ID
-	name, key, phase, blocked   string
+	name, key, phase            string
 	locks                       []Lock
+	blocked                     []Reason // none or one
 	accepted, notBefore         time.Duration
 	ended                       int
 	started, joinable, canceled bool
+	starting                    bool // its Start is not answered; its phase is running
 }
 
-// mout is a lock that is held from outside.
+// mout is what was missing for a start.
 type mout struct {
-	until time.Duration
-	tried bool
+	until  time.Duration
+	prober *mjob
 }
 
 func newModel(l Limits) *model {
-	return &model{limits: l, rules: map[string]Rules{}, gone: map[string]bool{}, paused: map[string]bool{}, external: map[string]*mout{}}
+	return &model{limits: l, rules: map[string]Rules{}, gone: map[string]bool{}, paused: map[string]bool{}, external: map[Reason]*mout{}}
 }
 
 func (m *model) job(id ID) *mjob {
@@ -181,19 +183,36 @@ func (m *model) ended(now time.Duration, id ID, retryable bool) []Effect {
 	return append([]Effect{Requeue{id, j.ended, after}}, m.reschedule(now)...)
 }
 
-func (m *model) busy(now time.Duration, id ID, name string) []Effect {
-	j := m.job(id)
-	own := name == "dispatcher:"+j.name
-	for _, l := range j.locks {
-		own = own || l.Name == name
-		if o := m.external[l.Name]; o != nil {
-			o.tried = false
+// unprobe ends a start that was not answered by Started.
+func (m *model) unprobe(j *mjob) {
+	j.starting = false
+	for _, o := range m.external {
+		if o.prober == j {
+			o.prober = nil
 		}
 	}
-	if !own {
-		j.blocked = name
+}
+
+// confirmed forgets all that the start was to try.
+func (m *model) confirmed(now time.Duration, id ID) []Effect {
+	j := m.job(id)
+	j.starting = false
+	for name, o := range m.external {
+		if o.prober == j {
+			delete(m.external, name)
+		}
 	}
-	m.external[name] = &mout{until: now + time.Second}
+	return m.reschedule(now)
+}
+
+func (m *model) busy(now time.Duration, id ID, r Reason) []Effect {
+	j := m.job(id)
+	m.unprobe(j)
+	r.PID = 0
+	if !slices.Contains(m.wants(j), r) {
+		j.blocked = []Reason{r}
+	}
+	m.external[r] = &mout{until: now + time.Second}
 	if j.canceled {
 		m.drop(j)
 		return append([]Effect{Drop{id}}, m.reschedule(now)...)
@@ -205,8 +224,9 @@ func (m *model) busy(now time.Duration, id ID, name string) []Effect {
 	return m.reschedule(now)
 }
 
-func (m *model) again(now time.Duration, id ID, counts bool) []Effect {
+func (m *model) rerun(now time.Duration, id ID, counts bool) []Effect {
 	j := m.job(id)
+	m.unprobe(j)
 	if counts {
 		j.ended++
 		j.started = true
@@ -236,17 +256,13 @@ func (m *model) cancel(now time.Duration, id ID) []Effect {
 }
 
 func (m *model) withdraw(now time.Duration, id ID) []Effect {
+	m.unprobe(m.job(id))
 	m.drop(m.job(id))
 	return m.reschedule(now)
 }
 
 func (m *model) tick(now time.Duration) []Effect {
 	m.restoring = false
-	for name, o := range m.external {
-		if o.tried {
-			delete(m.external, name)
-		}
-	}
 	return m.reschedule(now)
 }
 
@@ -310,17 +326,17 @@ func (m *model) starts(now time.Duration) (out []Effect) {
 			claims = append(claims, j)
 			continue
 		}
-		j.phase, j.joinable = "running", false
+		j.phase, j.starting, j.joinable = "running", true, false
 		for _, name := range m.wants(j) {
 			if o := m.external[name]; o != nil {
-				o.tried = true
+				o.prober = j
 			}
 		}
-		j.blocked = ""
+		j.blocked = nil
 		out = append(out, Start{j.id, j.ended + 1})
 	}
 	for name, o := range m.external {
-		if !o.tried && now >= o.until {
+		if o.prober == nil && now >= o.until {
 			delete(m.external, name)
 		}
 	}
@@ -342,9 +358,12 @@ func (m *model) candidates() (list []*mjob) {
 	return list
 }
 
-// wants are the locks that a start takes on disk.
-func (m *model) wants(j *mjob) []string {
-	return append(sortedNames(j.locks), "dispatcher:"+j.name, j.blocked)
+// wants are what a start takes on disk, and what kept it before.
+func (m *model) wants(j *mjob) (list []Reason) {
+	for _, name := range append(sortedNames(j.locks), "dispatcher:"+j.name) {
+		list = append(list, Reason{Lock: name})
+	}
+	return append(list, j.blocked...)
 }
 
 // obstructed says whether a lock keeps a candidate.
@@ -355,7 +374,7 @@ func (m *model) obstructed(now time.Duration, j *mjob, claims []*mjob) bool {
 		}
 	}
 	for _, name := range m.wants(j) {
-		if o := m.external[name]; o != nil && (o.tried || now < o.until) {
+		if o := m.external[name]; o != nil && (o.prober != nil || now < o.until) {
 			return true
 		}
 	}

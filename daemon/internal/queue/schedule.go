@@ -7,12 +7,9 @@ import (
 )
 
 // Tick does what time alone makes due: jobs expire, delays end, locks held
-// from outside are tried again. The owner has performed all effects so far.
+// from outside are tried again.
 func (c *Core) Tick(now time.Duration) []Effect {
 	c.restoring = false
-	if c.locks.proven() {
-		c.change()
-	}
 	return c.reschedule(now, nil)
 }
 
@@ -30,7 +27,7 @@ func (c *Core) Next() (time.Duration, bool) {
 	if c.frozen {
 		return at, found
 	}
-	sooner(c.now, c.dirty || c.locks.probing())
+	sooner(c.now, c.dirty)
 	t, ok := c.locks.retry()
 	sooner(t, ok)
 	return at, found
@@ -82,13 +79,13 @@ func (c *Core) schedulingPass(effects []Effect) []Effect {
 			c.locks.claim(j)
 			continue
 		}
-		c.markRunning(j)
+		c.start(j)
 		effects = append(effects, Start{ID: j.id, Attempt: int(j.attempt) + 1})
 	}
 	c.locks.lapse(c.now)
 	clear(c.locks.claimed)
 	clear(c.scratch)
-	c.dirty = false // run dropped jobs from their lines; the pass knew
+	c.dirty = false // start dropped jobs from their lines; the pass knew
 	return effects
 }
 

@@ -1,6 +1,10 @@
 package queue
 
-import "time"
+import (
+	"errors"
+	"strings"
+	"time"
+)
 
 // The steps of the world. Each calls the core, and the model if there is one,
 // and performs what comes back.
@@ -10,7 +14,7 @@ func (w *world) step() {
 	steps := []func(){
 		w.stepSubmit, w.stepSubmit, w.stepSubmit, w.stepEnd, w.stepEnd, w.stepTime, w.stepTime,
 		w.stepDefine, w.stepHold, w.stepFreeze, w.stepCancel, w.stepWithdraw, w.stepRelock,
-		w.stepOutside, w.stepLate, w.stepRestore, w.stepRemove, w.stepAgain,
+		w.stepOutside, w.stepLate, w.stepRestore, w.stepRemove, w.stepRerun, w.stepAnswer, w.stepWrong,
 	}
 	steps[w.pick(len(steps))]()
 }
@@ -46,7 +50,8 @@ func (w *world) stepRemove() {
 func (w *world) stepSubmit() {
 	s := Submission{ID: w.newID(), Dispatcher: w.name(), Key: string(rune('x' + w.pick(2))), Locks: w.someLocks()}
 	before, running := w.core.DispatcherCounts(s.Dispatcher)
-	v, list := w.core.Submit(w.now, s)
+	v, list, err := w.core.Submit(w.now, s)
+	w.must(nil, err)
 	r := w.rules[s.Dispatcher]
 	switch {
 	case v.Refused != "":
@@ -115,7 +120,7 @@ func (w *world) stepRestore() {
 	} else if !j.started {
 		w.quiet(j)
 	}
-	got := w.core.Restore(w.now, r)
+	got := w.must(nil, w.core.Restore(w.now, r))
 	w.both("restore", got, func(m *model) []Effect { m.restore(w.now, r); return nil })
 }
 
@@ -140,7 +145,7 @@ func (w *world) restoreRunning(r Restored) bool {
 		id: r.ID, name: r.Dispatcher, key: r.Key, locks: r.Locks, accepted: w.now - r.Waited, state: "running",
 		attempts: max(0, r.Attempt-1), started: r.Attempt > 1,
 	})
-	got := w.core.Restore(w.now, r)
+	got := w.must(nil, w.core.Restore(w.now, r))
 	w.both("restore", got, func(m *model) []Effect { m.restore(w.now, r); return nil })
 	return true
 }
@@ -153,16 +158,31 @@ func (w *world) stepEnd() {
 
 func (w *world) end(j *shadow, retryable bool) {
 	j.state = "ending"
-	got := w.core.Ended(w.now, j.id, retryable)
+	got := w.must(w.core.Ended(w.now, j.id, retryable))
 	w.both("ended", got, func(m *model) []Effect { return m.ended(w.now, j.id, retryable) })
 	if j.state == "ending" {
 		w.t.Fatalf("%x ended, and nothing came of it", j.id)
 	}
 }
 
-// stepAgain takes a run back: its end is not known, or it never began.
-func (w *world) stepAgain() {
-	j := w.some("running")
+// finish ends a job that starts or runs, for good.
+func (w *world) finish(j *shadow) {
+	if j.state == "starting" {
+		w.started(j)
+	}
+	w.end(j, false)
+}
+
+// stepAnswer answers a Start late.
+func (w *world) stepAnswer() {
+	if j := w.some("starting"); j != nil {
+		w.started(j)
+	}
+}
+
+// stepRerun takes a run back: its end is not known, or it never began.
+func (w *world) stepRerun() {
+	j := w.some([]string{"starting", "running"}[w.pick(2)])
 	if j == nil {
 		return
 	}
@@ -172,23 +192,63 @@ func (w *world) stepAgain() {
 		j.started = true
 	}
 	j.state, j.again = "ending", true
-	got := w.core.Rerun(w.now, j.id, counts)
-	w.both("again", got, func(m *model) []Effect { return m.again(w.now, j.id, counts) })
+	got := w.must(w.core.Rerun(w.now, j.id, counts))
+	w.both("rerun", got, func(m *model) []Effect { return m.rerun(w.now, j.id, counts) })
 	if j.state == "ending" {
 		w.t.Fatalf("%x was taken back, and nothing came of it", j.id)
 	}
 }
 
+// outstanding are the states of a job that is not over.
+func outstanding() []string { return []string{"queued", "starting", "running"} }
+
+// stepWrong says something that does not fit the state of a job. The core says
+// so, and is as it was.
+func (w *world) stepWrong() {
+	state := append(outstanding(), "over")[w.pick(4)]
+	j := w.some(state)
+	if j == nil {
+		j = &shadow{id: ID{1}, state: "over"}
+	}
+	wrong := map[string]func() ([]Effect, error){}
+	add := func(event string, fits string, call func() ([]Effect, error)) {
+		if !strings.Contains(fits, j.state) {
+			wrong[event] = call
+		}
+	}
+	add("Started", "starting", func() ([]Effect, error) { return w.core.Started(w.now, j.id) })
+	add("Busy", "starting", func() ([]Effect, error) { return w.core.Busy(w.now, j.id, Reason{Lock: "l"}) })
+	add("Rerun", "starting running", func() ([]Effect, error) { return w.core.Rerun(w.now, j.id, true) })
+	add("Ended", "running", func() ([]Effect, error) { return w.core.Ended(w.now, j.id, true) })
+	add("Cancel", "queued starting running", func() ([]Effect, error) { return w.core.Cancel(w.now, j.id) })
+	add("Relock", "queued starting running", func() ([]Effect, error) { return nil, w.core.Relock(w.now, j.id, nil) })
+	add("Submit", "over", func() ([]Effect, error) {
+		_, got, err := w.core.Submit(w.now, Submission{ID: j.id, Dispatcher: "a"})
+		return got, err
+	})
+	add("Restore", "over", func() ([]Effect, error) {
+		return nil, w.core.Restore(w.now, Restored{Submission: Submission{ID: j.id, Dispatcher: "a"}})
+	})
+	next, due := w.core.Next()
+	for event, call := range wrong {
+		got, err := call()
+		e, ok := errors.AsType[*StateError](err)
+		if !ok || len(got) > 0 || e.Event != event || e.ID != j.id {
+			w.t.Fatalf("%s for %x, which is %s: %v, effects %v", event, j.id, j.state, err, got)
+		}
+	}
+	if at, ok := w.core.Next(); at != next || ok != due {
+		w.t.Fatalf("events out of turn moved Next from %s to %s", next, at)
+	}
+}
+
 func (w *world) stepCancel() {
-	state := []string{"queued", "running"}[w.pick(2)]
+	state := outstanding()[w.pick(3)]
 	j := w.some(state)
 	if j == nil {
 		return
 	}
-	got, known := w.core.Cancel(w.now, j.id)
-	if !known {
-		w.t.Fatalf("cancel: %x is not known", j.id)
-	}
+	got := w.must(w.core.Cancel(w.now, j.id))
 	w.both("cancel", got, func(m *model) []Effect { return m.cancel(w.now, j.id) })
 	if state == "queued" && j.state != "over" {
 		w.t.Fatalf("%x was canceled in the queue and is %s", j.id, j.state)
@@ -196,7 +256,7 @@ func (w *world) stepCancel() {
 }
 
 func (w *world) stepWithdraw() {
-	j := w.some([]string{"queued", "running"}[w.pick(2)])
+	j := w.some(outstanding()[w.pick(3)])
 	if j == nil {
 		return
 	}
@@ -211,7 +271,7 @@ func (w *world) stepRelock() {
 		return
 	}
 	j.locks = w.someLocks()
-	w.core.Relock(w.now, j.id, j.locks)
+	w.must(nil, w.core.Relock(w.now, j.id, j.locks))
 	if w.model != nil {
 		w.model.job(j.id).locks = j.locks
 	}
@@ -253,17 +313,20 @@ func (w *world) stepOutside() {
 	w.busy[name] = true
 }
 
-// stepLate is a Busy long after its Start, for a reason that is no lock of the
-// job: the journal could not be written.
+// stepLate is a Busy long after its Start, for a reason that is no lock: the
+// journal could not be written, or a supervisor died before it began.
 func (w *world) stepLate() {
-	j := w.some("running")
+	j, r := w.some("starting"), Reason{Kind: ReasonKind(1 + w.pick(3))}
+	if j == nil {
+		j, r = w.some("running"), Reason{Kind: NoResources}
+	}
 	if j == nil {
 		return
 	}
 	if w.core.jobs[j.id].canceled { // it is dropped then
 		j.state = "queued"
 	}
-	w.refuse(j, "journal")
+	w.refuse(j, r)
 }
 
 // stepTime lets time pass. What Next did not announce must not happen.

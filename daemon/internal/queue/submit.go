@@ -42,44 +42,45 @@ type Verdict struct {
 }
 
 // Submit accepts a job, lets it join a queued one, or refuses it. A refusal
-// changes nothing and has no effects.
-func (c *Core) Submit(now time.Duration, s Submission) (Verdict, []Effect) {
+// changes nothing and has no effects. An id that is known is a StateError: an
+// id has one job.
+func (c *Core) Submit(now time.Duration, s Submission) (Verdict, []Effect, error) {
+	if c.jobs[s.ID] != nil {
+		return Verdict{}, nil, c.outOfTurn("Submit", s.ID)
+	}
 	d := c.dispatchers[s.Dispatcher]
 	if d == nil || d.removed {
-		return Verdict{Refused: RefusedUnknown}, nil
+		return Verdict{Refused: RefusedUnknown}, nil, nil
 	}
 	if c.draining {
-		return Verdict{Refused: RefusedDraining}, nil
+		return Verdict{Refused: RefusedDraining}, nil, nil
 	}
-	if j := c.coalesceTarget(d, s); j != nil {
-		return c.coalesce(now, j)
+	if j := d.coalesceTarget(s); j != nil {
+		v, effects := c.coalesce(now, j)
+		return v, effects, nil
 	}
 	if d.rules.MaxQueue > 0 && d.outstanding() >= d.rules.MaxQueue {
-		return Verdict{Refused: RefusedFull, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil
+		return Verdict{Refused: RefusedFull, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil, nil
 	}
 	if c.limits.MaxOutstanding > 0 && len(c.jobs) >= c.limits.MaxOutstanding {
-		return Verdict{Refused: RefusedAll, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil
+		return Verdict{Refused: RefusedAll, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil, nil
 	}
 	c.at(now)
 	j := c.admit(d, s)
 	j.accepted = c.now
 	c.enqueueOrDelay(j)
-	return Verdict{ID: j.id, Position: c.position(j)}, c.reschedule(now, nil)
+	return Verdict{ID: j.id, Position: c.position(j)}, c.reschedule(now, nil), nil
 }
 
-// host is the job that a submission joins, or nil. An id that is known already
-// joins its own job, whatever the rules: an id has one job.
-func (c *Core) coalesceTarget(d *dispatcher, s Submission) *job {
-	if j := c.jobs[s.ID]; j != nil {
-		return j
-	}
+// coalesceTarget is the queued job that a submission joins, or nil.
+func (d *dispatcher) coalesceTarget(s Submission) *job {
 	if !d.rules.joins() {
 		return nil
 	}
 	return d.keys[s.Key]
 }
 
-// join adds a notify to a queued job. It takes no place; with debounce the
+// coalesce adds a notify to a queued job. It takes no place; with debounce the
 // quiet begins anew.
 func (c *Core) coalesce(now time.Duration, j *job) (Verdict, []Effect) {
 	c.at(now)
@@ -91,12 +92,13 @@ func (c *Core) coalesce(now time.Duration, j *job) (Verdict, []Effect) {
 }
 
 // Restore takes a job of an earlier life back, in the order of the calls and
-// above all limits: it was accepted. Nothing starts before the next Tick.
-func (c *Core) Restore(now time.Duration, r Restored) []Effect {
-	c.at(now)
+// above all limits: it was accepted. Nothing starts before the next Tick, so it
+// has no effects. An id that is known is a StateError.
+func (c *Core) Restore(now time.Duration, r Restored) error {
 	if c.jobs[r.ID] != nil {
-		return nil
+		return c.outOfTurn("Restore", r.ID)
 	}
+	c.at(now)
 	c.restoring = true
 	d := c.dispatchers[r.Dispatcher]
 	if d == nil { // its definition is gone; its jobs are not
@@ -109,7 +111,7 @@ func (c *Core) Restore(now time.Duration, r Restored) []Effect {
 	j.attempt, j.started = int32(r.Attempt), r.Started || r.Attempt > 0
 	if r.Running {
 		j.attempt, j.started = int32(max(0, r.Attempt-1)), r.Attempt > 1
-		c.begin(j)
+		c.markRunning(j, running)
 		j.since = c.now - r.Ran
 		c.change()
 		return nil

@@ -1,7 +1,11 @@
 package queue
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,15 +17,55 @@ import (
 // TestTranscripts plays the stories in testdata, each on one core.
 func TestTranscripts(t *testing.T) {
 	transcript.Play(t, func(t *testing.T) func(string) string {
-		return (&player{t: t, core: New(Limits{})}).play
+		return (&player{t: t, core: New(Limits{}), ahead: script(t)}).play
 	})
 }
 
-// player turns command lines into calls.
+// script gives the command lines of a story.
+func script(t *testing.T) (lines []string) {
+	_, name, _ := strings.Cut(t.Name(), "/")
+	raw, err := os.ReadFile("testdata/" + name + ".txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := range strings.SplitSeq(string(raw), "\n\n") {
+		commands, _, isBlock := strings.Cut(block, "\n----")
+		for line := range strings.SplitSeq(commands, "\n") {
+			if isBlock && line != "" && !strings.HasPrefix(line, "#") {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
+}
+
+// player turns command lines into calls. Every Start wants an answer: Started
+// where the story itself has none. The player says it before the next "at", or
+// before the job's end.
 type player struct {
-	t    *testing.T
-	core *Core
-	now  time.Duration
+	t          *testing.T
+	core       *Core
+	now        time.Duration
+	wrong      bool     // the line is said to be out of turn
+	ahead      []string // the story from here on
+	unanswered []ID     // of Starts that the story does not answer, in their order
+}
+
+// answers says whether the story itself answers a Start.
+func (p *player) answers(id ID) bool {
+	for _, line := range p.ahead {
+		verb, args, _ := parse(line)
+		if named(args[0]) != id {
+			continue
+		}
+		switch verb {
+		case "started", "busy", "again", "rerun", "withdraw":
+			return true
+		case "ended":
+			return false
+		}
+	}
+	return false
 }
 
 // named makes an id of a short name, and text its opposite.
@@ -68,6 +112,11 @@ func parse(line string) (verb string, args []string, o opts) {
 
 // play runs one line and gives its answer.
 func (p *player) play(line string) string {
+	p.ahead = p.ahead[1:]
+	if rest, wrong := strings.CutPrefix(line, "wrong "); wrong {
+		p.wrong = true
+		line = rest
+	}
 	verb, args, o := parse(line)
 	switch verb {
 	case "limits":
@@ -82,31 +131,83 @@ func (p *player) play(line string) string {
 		if verb == "late" {
 			return ""
 		}
-		return effects(p.core.Tick(p.now))
-	case "define", "remove", "hold", "resume", "drain", "undrain", "freeze", "thaw":
+		return p.answer(p.unanswered...) + p.show(p.core.Tick(p.now), nil)
+	case "define", "remove", "hold", "pause", "resume", "drain", "undrain", "freeze", "thaw":
 		return p.rule(verb, args[0], o)
 	case "submit", "restore":
 		return p.enter(verb, args, o)
-	case "ended", "busy", "cancel", "withdraw", "relock", "again":
+	case "started", "ended", "busy", "cancel", "withdraw", "relock", "again", "rerun":
 		return p.event(verb, named(args[0]), args[1], o)
 	}
 	return p.ask(verb, args[0])
+}
+
+// answer says Started for Starts that the story leaves to the player.
+func (p *player) answer(ids ...ID) string {
+	var b strings.Builder
+	for _, id := range slices.Clone(ids) {
+		if p.answered(id) {
+			b.WriteString(p.show(p.core.Started(p.now, id)))
+		}
+	}
+	return b.String()
+}
+
+// answered takes a Start from those that the player has to answer.
+func (p *player) answered(id ID) bool {
+	i := slices.Index(p.unanswered, id)
+	if i >= 0 {
+		p.unanswered = slices.Delete(p.unanswered, i, i+1)
+	}
+	return i >= 0
+}
+
+// show is the effects of an event. One out of turn fails the test, unless the
+// line begins with "wrong": then it is what the story wants to show.
+func (p *player) show(list []Effect, err error) string {
+	wrong := p.wrong
+	p.wrong = false
+	if e, ok := errors.AsType[*StateError](err); ok && wrong {
+		return fmt.Sprintf("wrong: %s for %s, which is %s\n", e.Event, e.ID, e.State)
+	}
+	if wrong || err != nil {
+		p.t.Errorf("%v", cmp.Or(err, errors.New("nothing is wrong with it")))
+	}
+	for _, e := range list {
+		if s, ok := e.(Start); ok && !p.answers(s.ID) {
+			p.unanswered = append(p.unanswered, s.ID)
+		}
+	}
+	return effects(list)
+}
+
+// reason reads what a "busy" is for: a lock, or the name of another kind.
+func (o opts) reason(name string) Reason {
+	switch name {
+	case "journal":
+		return Reason{Kind: NoJournal}
+	case "resources":
+		return Reason{Kind: NoResources}
+	case "condition":
+		return Reason{Kind: Condition}
+	}
+	return Reason{Lock: name, PID: o.num("pid")}
 }
 
 // rule plays what concerns dispatchers.
 func (p *player) rule(verb, name string, o opts) string {
 	switch verb {
 	case "define":
-		return effects(p.core.Define(p.now, Rules{
+		return p.show(p.core.Define(p.now, Rules{
 			Name: name, MaxQueue: o.num("max_queue"), Concurrency: o.num("concurrency"),
 			QueueTimeout: o.dur("queue_timeout"), Timeout: o.dur("timeout"), Coalesce: o.has("coalesce"),
 			Debounce: o.dur("debounce"), DebounceMax: o.dur("debounce_max"),
 			Retries: o.num("retries"), Backoff: o.dur("backoff"), MaxBackoff: o.dur("max_backoff"),
-		}))
+		}), nil)
 	case "remove":
 		p.core.Remove(p.now, name)
-	case "hold", "resume":
-		return effects(p.core.Pause(p.now, name, verb == "hold"))
+	case "hold", "pause", "resume":
+		return p.show(p.core.Pause(p.now, name, verb != "resume"), nil)
 	case "drain", "undrain":
 		p.core.Drain(verb == "drain")
 	case "freeze", "thaw":
@@ -119,51 +220,58 @@ func (p *player) rule(verb, name string, o opts) string {
 func (p *player) enter(verb string, args []string, o opts) string {
 	s := Submission{ID: named(args[0]), Dispatcher: args[1], Key: o["key"], Locks: o.locks()}
 	if verb == "restore" {
-		return effects(p.core.Restore(p.now, Restored{
+		return p.show(nil, p.core.Restore(p.now, Restored{
 			Submission: s, Waited: o.dur("waited"), Attempt: o.num("attempt"), BackoffLeft: o.dur("backoff"), Started: o.has("started"),
 			Running: o.has("running"), Ran: o.dur("ran"),
 		}))
 	}
-	v, list := p.core.Submit(p.now, s)
+	v, list, err := p.core.Submit(p.now, s)
 	switch {
+	case err != nil:
+		return p.show(nil, err)
 	case v.Refused != "":
 		if v.RetryAfter > 0 {
-			return fmt.Sprintf("refused %s: %s, retry after %s\n", s.ID, v.Refused, v.RetryAfter) + effects(list)
+			return fmt.Sprintf("refused %s: %s, retry after %s\n", s.ID, v.Refused, v.RetryAfter) + p.show(list, nil)
 		}
-		return fmt.Sprintf("refused %s: %s\n", s.ID, v.Refused) + effects(list)
+		return fmt.Sprintf("refused %s: %s\n", s.ID, v.Refused) + p.show(list, nil)
 	case v.Joined:
-		return fmt.Sprintf("joined %s, position %d\n", v.ID, v.Position) + effects(list)
+		return fmt.Sprintf("joined %s, position %d\n", v.ID, v.Position) + p.show(list, nil)
 	}
-	return fmt.Sprintf("accepted %s, position %d\n", v.ID, v.Position) + effects(list)
+	return fmt.Sprintf("accepted %s, position %d\n", v.ID, v.Position) + p.show(list, nil)
 }
 
 // event plays what happens to jobs.
 func (p *player) event(verb string, id ID, arg string, o opts) string {
 	switch verb {
+	case "started":
+		return p.show(p.core.Started(p.now, id))
 	case "ended":
-		return effects(p.core.Ended(p.now, id, arg == "retryable"))
-	case "again":
-		return effects(p.core.Rerun(p.now, id, arg == "counts"))
+		return p.answer(id) + p.show(p.core.Ended(p.now, id, arg == "retryable"))
+	case "again", "rerun":
+		return p.show(p.core.Rerun(p.now, id, arg == "counts"))
 	case "busy":
-		return effects(p.core.Busy(p.now, id, arg, o.num("pid")))
+		return p.show(p.core.Busy(p.now, id, o.reason(arg)))
 	case "withdraw":
-		return effects(p.core.Withdraw(p.now, id))
+		return p.show(p.core.Withdraw(p.now, id), nil)
 	case "relock":
-		p.core.Relock(p.now, id, o.locks())
-		return ""
+		return p.show(nil, p.core.Relock(p.now, id, o.locks()))
 	}
-	list, known := p.core.Cancel(p.now, id)
-	if !known {
+	list, err := p.core.Cancel(p.now, id)
+	if err != nil && !p.wrong {
 		return "unknown\n"
 	}
-	return effects(list)
+	return p.show(list, err)
 }
 
 // ask plays questions.
 func (p *player) ask(verb, arg string) string {
 	switch verb {
 	case "next":
-		if at, ok := p.core.Next(); ok {
+		at, ok := p.core.Next()
+		if p.core.locks.probing() && len(p.unanswered) > 0 { // the player's own turn is now
+			at, ok = p.now, true
+		}
+		if ok {
 			return fmt.Sprintf("next %s\n", at)
 		}
 		return "next: never\n"
@@ -199,6 +307,9 @@ func (w Wait) String() string {
 		text string
 	}{
 		{w.Lock != "", "lock " + w.Lock},
+		{w.Missing == NoJournal, "lock journal"}, // as the wire names it
+		{w.Missing == NoResources, "lock resources"},
+		{w.Missing == Condition, "condition"},
 		{w.Job != ID{}, "job " + w.Job.String()},
 		{w.PID != 0, "pid " + strconv.Itoa(w.PID)},
 		{w.Until != 0, "until " + w.Until.String()},
@@ -210,6 +321,16 @@ func (w Wait) String() string {
 		}
 	}
 	return s.String()
+}
+
+// probing says whether a start is on its way that tries what was missing.
+func (k *locks) probing() bool {
+	for _, o := range k.external {
+		if o.prober != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // lockTable is one line a lock.

@@ -20,6 +20,7 @@ const (
 // Wait is why a queued job does not run yet.
 type Wait struct {
 	Reason   string
+	Missing  ReasonKind // of "lock": what kept the start, as Busy named it
 	Lock     string
 	Job      ID            // who has the turn or the lock, if a job of ours
 	PID      int           // who holds the lock, if a process outside
@@ -47,7 +48,7 @@ type LockState struct {
 func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 	c.at(now)
 	j := c.jobs[id]
-	if j == nil || j.state == running {
+	if j == nil || j.active() {
 		return Wait{}, false
 	}
 	w := Wait{Position: c.position(j)}
@@ -76,12 +77,12 @@ func (c *Core) waitingReady(j *job, w *Wait) {
 		}
 		return
 	}
-	w.Reason, w.Lock, w.PID = o.reason, o.lock, o.pid
+	w.Reason, w.Missing, w.Lock, w.PID = o.reason, o.missing.Kind, o.missing.Lock, o.missing.PID
 	if o.by == nil {
 		return
 	}
 	w.Job = o.by.id
-	if o.by.state == running {
+	if o.by.active() {
 		w.Estimate = o.by.d.history.left(c.now - o.by.since)
 	}
 }
@@ -120,7 +121,7 @@ func (c *Core) Position(id ID) int {
 // position counts those in line before a job. A delayed one has the place that it
 // would have now.
 func (c *Core) position(j *job) int {
-	if j.state == running {
+	if j.active() {
 		return 1
 	}
 	i, _ := j.d.fifo.find(j.seq)
@@ -146,16 +147,16 @@ func (c *Core) Locks(now time.Duration) []LockState {
 			get(d.ownLock).Holders = holders(d.running, d.rules.Concurrency > 1)
 		}
 	}
-	for name, o := range c.locks.external {
-		if o.blocks(c.now) && !o.probing {
-			s := get(name)
+	for cause, o := range c.locks.external {
+		if cause.Kind == LockHeld && o.blocks(c.now) && o.prober == nil {
+			s := get(cause.Lock)
 			s.Holders = append(s.Holders, Holder{PID: o.pid, Since: o.since})
 		}
 	}
 	waiting := c.explain()
 	for _, j := range slices.SortedFunc(maps.Keys(waiting), func(a, b *job) int { return cmp.Compare(a.seq, b.seq) }) {
-		if o := waiting[j]; o.reason == waitLock {
-			s := get(o.lock)
+		if o := waiting[j]; o.reason == waitLock && o.missing.Kind == LockHeld {
+			s := get(o.missing.Lock)
 			s.Waiters = append(s.Waiters, j.id)
 		}
 	}

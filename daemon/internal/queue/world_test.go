@@ -22,10 +22,10 @@ type world struct {
 	rules  map[string]Rules
 	paused map[string]bool
 	frozen bool
-	loaded bool                       // no Restore since the last Tick
-	busy   map[string]bool            // locks held by processes outside
-	tries  map[string][]time.Duration // failed tries at a lock, by time
-	jobs   []*shadow                  // in order of acceptance
+	loaded bool                     // no Restore since the last Tick
+	busy   map[string]bool          // locks held by processes outside
+	missed map[Reason]time.Duration // when a start missed it last
+	jobs   []*shadow                // in order of acceptance
 	made   uint64
 	pick   func(n int) int
 }
@@ -37,7 +37,7 @@ type shadow struct {
 	locks     []Lock
 	accepted  time.Duration
 	notBefore time.Duration
-	state     string // queued, running, over
+	state     string // queued, starting, running, over
 	attempts  int    // ended
 	started   bool
 	again     bool // its run was taken back
@@ -47,7 +47,7 @@ type shadow struct {
 func newWorld(t testing.TB, l Limits, pick func(int) int, m *model) *world {
 	return &world{
 		t: t, core: New(l), model: m, limits: l, pick: pick, loaded: true,
-		rules: map[string]Rules{}, paused: map[string]bool{}, busy: map[string]bool{}, tries: map[string][]time.Duration{},
+		rules: map[string]Rules{}, paused: map[string]bool{}, busy: map[string]bool{}, missed: map[Reason]time.Duration{},
 	}
 }
 
@@ -98,10 +98,10 @@ func (w *world) job(id ID) *shadow {
 	return w.jobs[i]
 }
 
-// running are the jobs that run, of one dispatcher or of all.
+// running are the jobs that start or run, of one dispatcher or of all.
 func (w *world) running(name string) (list []*shadow) {
 	for _, j := range w.jobs {
-		if j.state == "running" && (name == "" || j.name == name) {
+		if (j.state == "starting" || j.state == "running") && (name == "" || j.name == name) {
 			list = append(list, j)
 		}
 	}
@@ -125,14 +125,32 @@ func (w *world) both(what string, got []Effect, want func(*model) []Effect) {
 	w.perform(got)
 }
 
-// perform does what the daemon does, Busy in the middle included.
+// must fails if an event was said to be out of turn.
+func (w *world) must(got []Effect, err error) []Effect {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatalf("at %s: %v", w.now, err)
+	}
+	return got
+}
+
+// perform does what the daemon does: first the whole list, then what it has to
+// say to it.
 func (w *world) perform(list []Effect) {
+	var answers []func()
+	defer func() {
+		for _, answer := range answers {
+			answer()
+		}
+	}()
 	for _, e := range list {
 		switch e := e.(type) {
 		case Start:
-			w.start(w.job(e.ID), e.Attempt)
+			answers = append(answers, w.start(w.job(e.ID), e.Attempt))
 		case Stop:
-			w.want(w.job(e.ID), "running", e)
+			if j := w.job(e.ID); j.state != "starting" {
+				w.want(j, "running", e)
+			}
 		case Expire:
 			j := w.job(e.ID)
 			w.want(j, "queued", e)
@@ -170,8 +188,9 @@ func (w *world) want(j *shadow, state string, e Effect) {
 	}
 }
 
-// start checks every promise about starts, then tries the locks outside.
-func (w *world) start(j *shadow, attempt int) {
+// start checks every promise about starts, then tries the locks outside. It
+// gives the answer: one of three may also come later, by stepAnswer.
+func (w *world) start(j *shadow, attempt int) func() {
 	w.want(j, "queued", Start{})
 	r := w.rules[j.name]
 	all, mine := w.running(""), w.running(j.name)
@@ -197,24 +216,47 @@ func (w *world) start(j *shadow, attempt int) {
 			broken = fmt.Sprintf("with a lock that %x holds", o.id)
 		}
 	}
+	for _, name := range j.takes() {
+		if at, missed := w.missed[Reason{Lock: name}]; missed && w.now < at+time.Second {
+			broken = fmt.Sprintf("%s after %s was held outside", w.now-at, name)
+		}
+	}
 	if broken != "" {
 		w.t.Fatalf("start of %x (%s) at %s: %s", j.id, j.name, w.now, broken)
 	}
-	j.state = "running"
-	for _, name := range append([]string{"dispatcher:" + j.name}, sortedNames(j.locks)...) {
+	j.state = "starting"
+	for _, name := range j.takes() {
 		if w.busy[name] {
-			w.tries[name] = append(w.tries[name], w.now)
-			w.refuse(j, name)
-			return
+			return func() { w.refuse(j, Reason{Lock: name, PID: 42}) }
 		}
 	}
+	if w.pick(3) == 0 {
+		return func() {}
+	}
+	return func() { w.started(j) }
+}
+
+// takes are the locks that a start takes on disk, in their order.
+func (j *shadow) takes() []string {
+	return append([]string{"dispatcher:" + j.name}, sortedNames(j.locks)...)
 }
 
 // refuse answers a Start with Busy.
-func (w *world) refuse(j *shadow, name string) {
+func (w *world) refuse(j *shadow, r Reason) {
+	if j.state == "over" { // withdrawn, while an earlier answer was performed
+		return
+	}
 	j.state, j.delayed = "queued", true
-	got := w.core.Busy(w.now, j.id, name, 42)
-	w.both("busy", got, func(m *model) []Effect { return m.busy(w.now, j.id, name) })
+	w.missed[r.cause()] = w.now
+	got := w.must(w.core.Busy(w.now, j.id, r))
+	w.both("busy", got, func(m *model) []Effect { return m.busy(w.now, j.id, r) })
+}
+
+// started answers a Start.
+func (w *world) started(j *shadow) {
+	j.state = "running"
+	got := w.must(w.core.Started(w.now, j.id))
+	w.both("started", got, func(m *model) []Effect { return m.confirmed(w.now, j.id) })
 }
 
 // overtakes says whether an earlier job of the dispatcher, that was always
@@ -265,10 +307,10 @@ func (w *world) check() {
 		switch j.state {
 		case "queued":
 			queued++
-			if wait.Reason == "" || wait.Position < 1 || wait.Reason == waitLock && wait.Lock == "" {
+			if wait.Reason == "" || wait.Position < 1 || wait.Reason == waitLock && (wait.Lock == "") == (wait.Missing == LockHeld) {
 				w.t.Fatalf("%x waits for nothing: %+v", j.id, wait)
 			}
-		case "running":
+		case "starting", "running":
 			running++
 		}
 		if w.model != nil && waits {
@@ -307,6 +349,9 @@ func (w *world) sound() {
 // drain ends all that runs until nothing is left. What is left then is stuck.
 func (w *world) drain() {
 	clear(w.busy)
+	for j := w.some("starting"); j != nil; j = w.some("starting") {
+		w.started(j)
+	}
 	w.thaw(false)
 	for _, name := range names() {
 		w.hold(name, false)
@@ -318,7 +363,7 @@ func (w *world) drain() {
 			break
 		}
 		if list := w.running(""); len(list) > 0 {
-			w.end(list[0], false)
+			w.finish(list[0])
 			continue
 		}
 		at, ok := w.core.Next()
