@@ -270,23 +270,8 @@ func (e *engine) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc.
 	if denied := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func() { d = e.dispatcher(name) }); denied != nil || spec == nil {
 		return d, denied
 	}
-	d.Problems = e.problems(ctx, spec)
+	d.Problems = e.build.Problems(ctx, spec)
 	return d, nil
-}
-
-// problems says what would make the next run fail before it begins.
-func (e *engine) problems(ctx context.Context, spec *dispatchers.Spec) []string {
-	var list []string
-	l, err := launchOf(spec, &e.settings)
-	if err != nil {
-		list = append(list, err.Error())
-	} else if _, err := os.Stat(l.Argv[0]); err != nil {
-		list = append(list, "command: "+err.Error())
-	}
-	if err := e.requirements(ctx, spec); err != nil {
-		list = append(list, err.Error())
-	}
-	return list
 }
 
 // Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.

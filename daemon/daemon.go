@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
@@ -117,6 +118,7 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 	if err := e.openEpoch(); err != nil {
 		return nil, err
 	}
+	e.build = newBuilder(cfg, settings, e.bootID)
 	e.starter = e.startProcess
 	journal, report, err := dir.OpenJournal(settings.Durability, book)
 	if err != nil {
@@ -137,6 +139,14 @@ func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given 
 		e.core.Drain(e.draining)
 	}
 	return e, nil
+}
+
+// newBuilder makes the builder of launches.
+func newBuilder(cfg Config, settings dispatchers.Settings, bootID string) *launch.Builder {
+	return &launch.Builder{
+		Settings: settings, Socket: cfg.Paths.Socket(), BootID: bootID,
+		Users: launch.SystemUsers{}, Packages: launch.NewDatabase(settings.PackageManager),
+	}
 }
 
 // serve answers on the socket until ctx is done, then stops in reverse order.
@@ -271,7 +281,11 @@ func giveTo(dir, group string) error {
 	if err != nil {
 		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
 	}
-	if err := os.Chown(dir, -1, int(id32(g.Gid))); err != nil {
+	gid, err := launch.ParseID(g.Gid)
+	if err == nil {
+		err = os.Chown(dir, -1, int(gid))
+	}
+	if err != nil {
 		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
 	}
 	return nil

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -31,7 +30,7 @@ func RunOnce(ctx context.Context, cfg Config, name string, args json.RawMessage,
 	if len(faults) > 0 {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
 	}
-	e := &engine{cfg: cfg, settings: settings}
+	e := &engine{cfg: cfg, settings: settings, build: newBuilder(cfg, settings, proc.BootID())}
 	e.catalog.Store(e.read())
 	spec, err := e.lookup(name)
 	if err != nil {
@@ -86,21 +85,19 @@ func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
 
 // foreground starts the child and waits for its end; Ctrl-C stops it.
 func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
-	l, err := launchOf(r.spec, &e.settings)
+	l, err := e.build.Build(r.spec, launchJob(r.job, 1), e.marks(r.job.ID, 1), launch.Outputs{})
 	if err != nil {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
 	}
-	l.Job, l.Dispatcher, l.Boot = r.job.ID.String(), r.spec.Name, proc.BootID()
-	l.ArgsFile = filepath.Join(e.jobsDir(), l.Job+".args")
+	l.NotifySocket = "" // nobody looks at progress
 	// This process lives for this run alone, so it can be its own shim.
 	l.Alone = true
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := writeArgs(l.ArgsFile, r.job.Arguments, l.Credential); err != nil {
-		return ipc.Failed, 0, fmt.Errorf("arguments file: %w", err)
+	if err := launch.WriteArguments(l, r.job.Arguments); err != nil {
+		return ipc.Failed, 0, err
 	}
-	defer func() { _ = os.Remove(l.ArgsFile) }()
-	l.Env = append(l.Env, jobEnv(r.job, 1, l.ArgsFile, e.cfg.Paths.Socket())...)
+	defer launch.RemoveFiles(l)
 	p, err := proc.Start(l, func(proc.Update) {})
 	if err != nil {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)

@@ -2,8 +2,8 @@ package daemon
 
 import (
 	"fmt"
-	"os"
 
+	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -20,33 +20,24 @@ type gear struct {
 // discard gives back what was made for a run that does not come to be.
 func (g gear) discard() {
 	g.kit.Discard()
-	if g.launch.ArgsFile != "" {
-		_ = os.Remove(g.launch.ArgsFile)
-	}
-	if g.launch.DataFile != "" {
-		_ = os.Remove(g.launch.DataFile)
-	}
+	launch.RemoveFiles(g.launch)
+}
+
+// launchJob is what a launch needs to know of an attempt of a job.
+func launchJob(job *store.Job, attempt int) launch.Job {
+	return launch.Job{ID: job.ID.String(), Dispatcher: job.Dispatcher, Attempt: attempt, Origin: job.Origin, Arguments: job.Arguments}
 }
 
 // gearUp makes the gear of one attempt of a job.
 func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gear {
-	l, err := launchOf(spec, &e.settings)
+	marks := e.marks(job.ID, attempt)
+	l, err := e.build.Build(spec, launchJob(job, attempt), marks, launch.Outputs{Log: e.dir.LogPath(job.ID), Data: e.partOf(spec, marks)})
 	if err != nil {
 		return gear{err: err}
 	}
-	l.Marks, l.Boot = e.marks(job.ID, attempt), e.bootID
-	l.Job, l.Dispatcher, l.NotifySocket = job.ID.String(), spec.Name, l.Marks.Notify()
-	l.OutputFile = e.dir.LogPath(job.ID)
-	if spec.Cache != nil {
-		l.DataFile, l.MaxData = e.partOf(spec, l.Marks), spec.Cache.MaxSize
+	if err := launch.WriteArguments(l, job.Arguments); err != nil {
+		return gear{launch: l, err: err}
 	}
-	if len(job.Arguments) > 0 {
-		l.ArgsFile = l.Marks.Args()
-		if err := writeArgs(l.ArgsFile, job.Arguments, l.Credential); err != nil {
-			return gear{launch: l, err: fmt.Errorf("arguments file: %w", err)}
-		}
-	}
-	l.Env = append(l.Env, jobEnv(job, attempt, l.ArgsFile, e.cfg.Paths.Socket())...)
 	g := gear{launch: l}
 	if !l.NeedsShim() && (e.cfg.Shim == nil || !spec.SurviveRestart) {
 		g.kit, g.err = proc.Prepare(l)

@@ -1,28 +1,19 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"maps"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
-	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 	"dispatchd/ipc/lockfile"
 )
-
-// defaultPath is where commands without a slash are looked for.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // trimEvery is how often a running job's output is held against max_output.
 const trimEvery = 250 * time.Millisecond
@@ -32,7 +23,7 @@ const trimEvery = 250 * time.Millisecond
 func (e *engine) launch(r *run) {
 	g := e.gearUp(r.job, r.spec, r.attempt)
 	if g.err == nil {
-		g.err = e.requirements(context.Background(), r.spec)
+		g.err = e.build.Check(context.Background(), r.spec)
 	}
 	if broken := <-r.recorded; broken != nil {
 		g.discard()
@@ -201,141 +192,4 @@ func (e *engine) leaveForRerun(r *run) {
 	if _, err := e.book.Apply(rec); err == nil {
 		e.journal.Append(rec, e.durability(r.spec), true, e.forgetMarks(r))
 	}
-}
-
-// writeArgs writes the arguments so that only the job's user can read them.
-func writeArgs(path string, args json.RawMessage, cred *proc.Credential) error {
-	_ = os.Remove(path)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(args); err != nil {
-		_ = f.Close()
-		return err
-	}
-	if cred != nil {
-		if err := f.Chown(int(cred.UID), int(cred.GID)); err != nil {
-			_ = f.Close()
-			return err
-		}
-	}
-	return f.Close()
-}
-
-// launchOf makes the part of a launch that follows from the definition alone.
-func launchOf(spec *dispatchers.Spec, settings *dispatchers.Settings) (proc.Launch, error) {
-	path := cmp.Or(settings.Path, defaultPath)
-	l := proc.Launch{
-		Dir: spec.WorkingDirectory, Umask: spec.Umask, KillMode: spec.KillMode, Leftovers: spec.Leftovers,
-		MaxOutput: spec.MaxOutput,
-		Timeout:   time.Duration(spec.Timeout), Grace: time.Duration(spec.KillGrace),
-	}
-	if l.Dir == "" {
-		l.Dir = "/"
-	}
-	home, name, cred, err := identity(spec)
-	if err != nil {
-		return l, err
-	}
-	l.Credential = cred
-	if v, ok := spec.Environment["PATH"]; ok {
-		path = v
-	}
-	env := map[string]string{"PATH": path, "LANG": "C.UTF-8", "HOME": home, "USER": name}
-	if tz := os.Getenv("TZ"); tz != "" {
-		env["TZ"] = tz
-	}
-	maps.Copy(env, spec.Environment)
-	for k, v := range env {
-		l.Env = append(l.Env, k+"="+v)
-	}
-	slices.Sort(l.Env)
-	l.Argv, err = argv(spec, settings, path)
-	if spec.Function {
-		l.Env = append(l.Env, dispatchers.FunctionEnv+"="+spec.Name)
-	}
-	return l, err
-}
-
-// argv is what is executed: never through a shell, but for script.
-func argv(spec *dispatchers.Spec, settings *dispatchers.Settings, path string) ([]string, error) {
-	switch {
-	case spec.Function:
-		self, err := os.Executable()
-		return []string{self}, err
-	case spec.Script != "":
-		var b strings.Builder
-		for _, inc := range spec.PackageIncludes {
-			b.WriteString(". '" + strings.ReplaceAll(inc, "'", `'\''`) + "'\n")
-		}
-		b.WriteString(spec.Script)
-		return []string{"/bin/sh", "-eu", "-c", b.String(), spec.Name}, nil
-	}
-	words := spec.Command
-	if spec.PHPClass != "" {
-		words = []string{settings.PHP, "-f", settings.PHPBridge, "--", "run", "--loader=" + settings.PHPLoader, spec.PHPClass}
-		words = append(words, spec.PackageIncludes...)
-	}
-	full, err := proc.LookPath(words[0], path)
-	if err != nil {
-		return nil, err
-	}
-	return append([]string{full}, words[1:]...), nil
-}
-
-// jobEnv is what the child learns about its job (SPEC section 4). Without an
-// arguments file it is told of an empty one.
-func jobEnv(job *store.Job, attempt int, args, socket string) []string {
-	if args == "" {
-		args = os.DevNull
-	}
-	env := []string{
-		"DISPATCHD_JOB_ID=" + job.ID.String(), "DISPATCHD_DISPATCHER=" + job.Dispatcher,
-		"DISPATCHD_ATTEMPT=" + strconv.Itoa(attempt), "DISPATCHD_ORIGIN=" + string(job.Origin),
-		"DISPATCHD_SOCKET=" + socket, "DISPATCHD_ARGS_FILE=" + args, "DISPATCHD_PROGRESS_FD=3",
-	}
-	return append(env, argEnv(job.Arguments)...)
-}
-
-// argEnv makes DISPATCHD_ARG_<NAME> of the top-level scalars of an object.
-func argEnv(args json.RawMessage) []string {
-	var object map[string]json.RawMessage
-	if len(args) == 0 || json.Unmarshal(args, &object) != nil {
-		return nil
-	}
-	var env []string
-	for name, raw := range object {
-		value := string(raw)
-		switch raw[0] {
-		case '{', '[':
-			continue
-		case '"':
-			if json.Unmarshal(raw, &value) != nil {
-				continue
-			}
-		case 'n':
-			value = ""
-		}
-		if strings.ContainsRune(value, 0) {
-			continue // an environment cannot carry it; stdin does
-		}
-		env = append(env, "DISPATCHD_ARG_"+envName(name)+"="+value)
-	}
-	slices.Sort(env)
-	return env
-}
-
-// envName makes an environment name of an argument's: upper case, all other
-// characters as an underscore.
-func envName(s string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c >= 'a' && c <= 'z':
-			return c - 'a' + 'A'
-		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-			return c
-		}
-		return '_'
-	}, s)
 }

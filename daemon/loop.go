@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/singleflight"
 
+	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -28,8 +29,9 @@ type engine struct {
 	journal   *store.Journal
 	epoch     time.Time
 	catalog   atomic.Pointer[dispatchers.Catalog]
-	given     *handover                         // by the last image of the program, nil = none
-	activated bool                              // the socket is the service manager's
+	given     *handover // by the last image of the program, nil = none
+	activated bool      // the socket is the service manager's
+	build     *launch.Builder
 	starter   func(*run, gear) (process, error) // startProcess; another in tests of time
 	wall      func() time.Time                  // time.Now; another in tests of clock steps
 	caches    *store.Caches

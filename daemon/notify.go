@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -100,22 +99,7 @@ func (e *engine) check(ctx context.Context, spec *dispatchers.Spec, req ipc.Noti
 		sum := sha256.Sum256([]byte(spec.Canonical(s.args)))
 		s.hash = hex.EncodeToString(sum[:16])
 	}
-	return s, e.requirements(ctx, spec)
-}
-
-// requirements refuses a run whose packages are missing, or whose includes
-// are missing or could have been written by others.
-func (e *engine) requirements(ctx context.Context, spec *dispatchers.Spec) error {
-	if err := spec.CheckBridge(e.settings.PHPBridge, os.Geteuid()); err != nil {
-		return err
-	}
-	if err := spec.CheckIncludes(os.Geteuid()); err != nil {
-		return err
-	}
-	if len(spec.RequiredPackages) == 0 {
-		return nil
-	}
-	return requirePackages(ctx, e.settings.PackageManager, spec)
+	return s, e.build.Check(ctx, spec)
 }
 
 // submit is the loop's part of a notify: same key, decision, record, journal.

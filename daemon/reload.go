@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
@@ -20,7 +21,7 @@ import (
 func (e *engine) read() *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{
 		Dirs:      []string{e.cfg.Paths.Packages, e.cfg.Paths.Dispatchers},
-		Functions: e.cfg.Functions, TrustUID: os.Geteuid(), MayRunAs: mayRunAs,
+		Functions: e.cfg.Functions, TrustUID: os.Geteuid(), MayRunAs: func(user, group string) string { return launch.RunAsFault(e.build.Users, user, group) },
 	})
 }
 

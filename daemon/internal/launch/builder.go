@@ -1,0 +1,159 @@
+package launch
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+)
+
+// defaultPath is the PATH of a job whose definition and settings name none. A
+// command without a slash is looked for in it.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Builder makes launches. It does not change once it is in use, and any number
+// of goroutines may call it.
+type Builder struct {
+	Settings dispatchers.Settings
+	Socket   string // path of the daemon's socket, for DISPATCHD_SOCKET
+	BootID   string // proc.BootID, read once a process
+	Users    Users
+	Packages Packages
+}
+
+// Job is what a launch needs to know of a job.
+type Job struct {
+	ID         string
+	Dispatcher string
+	Attempt    int // from 1
+	Origin     ipc.Origin
+	Arguments  json.RawMessage // empty = none
+}
+
+// Outputs are the files that a child prints to.
+type Outputs struct {
+	Log  string // of both outputs; "" = the caller's own
+	Data string // of standard output, where that is a cache's data; "" = Log
+}
+
+// Build resolves a definition and a job into a launch. It opens and writes
+// nothing; the arguments file that the launch names has to be written by
+// WriteArguments before the start.
+func (b *Builder) Build(s *dispatchers.Spec, j Job, f proc.Marks, out Outputs) (proc.Launch, error) {
+	l := proc.Launch{
+		Job: j.ID, Dispatcher: s.Name, Marks: f, NotifySocket: f.Notify(), OutputFile: out.Log, Boot: b.BootID,
+		Dir: cmp.Or(s.WorkingDirectory, "/"), Umask: s.Umask, KillMode: s.KillMode, Leftovers: s.Leftovers,
+		MaxOutput: s.MaxOutput, Timeout: s.Timeout, Grace: s.KillGrace,
+	}
+	if s.Cache != nil && out.Data != "" {
+		l.DataFile, l.MaxData = out.Data, s.Cache.MaxSize
+	}
+	if len(j.Arguments) > 0 {
+		l.ArgsFile = f.Args()
+	}
+	account, err := b.Users.Resolve(s.User, s.Group)
+	if err != nil {
+		return l, err
+	}
+	l.Credential = account.Credential
+	path := b.path(s)
+	if l.Argv, err = b.argv(s, path); err != nil {
+		return l, err
+	}
+	l.Env = append(baseEnvironment(s, path, account), Environment(j, l.ArgsFile, b.Socket)...)
+	return l, nil
+}
+
+// path is the PATH of a dispatcher's jobs.
+func (b *Builder) path(s *dispatchers.Spec) string {
+	if path, set := s.Environment["PATH"]; set {
+		return path
+	}
+	return cmp.Or(b.Settings.Path, defaultPath)
+}
+
+// argv is what is executed. Only a script goes through a shell, and only its own
+// text does: arguments never become part of it.
+func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
+	switch {
+	case s.Function:
+		self, err := os.Executable()
+		return []string{self}, err
+	case s.Script != "":
+		var text strings.Builder
+		for _, include := range s.PackageIncludes {
+			text.WriteString(". '" + strings.ReplaceAll(include, "'", `'\''`) + "'\n")
+		}
+		text.WriteString(s.Script)
+		return []string{"/bin/sh", "-eu", "-c", text.String(), s.Name}, nil
+	}
+	words := s.Command
+	if s.PHPClass != "" {
+		set := b.Settings
+		words = []string{set.PHP, "-f", set.PHPBridge, "--", "run", "--loader=" + set.PHPLoader, s.PHPClass}
+		words = append(words, s.PackageIncludes...)
+	}
+	full, err := proc.LookPath(words[0], path)
+	if err != nil {
+		return nil, err
+	}
+	return append([]string{full}, words[1:]...), nil
+}
+
+// Check refuses a job whose packages are missing, or whose PHP bridge or
+// includes are missing or could have been written by others than root and this
+// user. The error is an *ipc.Error. A job is checked when it is accepted and
+// again when it starts: packages come and go while it waits.
+func (b *Builder) Check(ctx context.Context, s *dispatchers.Spec) error {
+	if err := s.CheckBridge(b.Settings.PHPBridge, os.Geteuid()); err != nil {
+		return err
+	}
+	if err := s.CheckIncludes(os.Geteuid()); err != nil {
+		return err
+	}
+	return b.checkPackages(ctx, s)
+}
+
+// Problems lists what would make the dispatcher's next job fail before it
+// begins, nil = nothing is known.
+func (b *Builder) Problems(ctx context.Context, s *dispatchers.Spec) []string {
+	var list []string
+	l, err := b.Build(s, Job{}, "", Outputs{})
+	if err != nil {
+		list = append(list, err.Error())
+	} else if _, err := os.Stat(l.Argv[0]); err != nil {
+		list = append(list, "command: "+err.Error())
+	}
+	if err := b.Check(ctx, s); err != nil {
+		list = append(list, err.Error())
+	}
+	return list
+}
+
+// baseEnvironment is the part of a child's environment that follows from the
+// definition and the user, sorted. Nothing of the daemon's own environment gets
+// there but TZ: a daemon that was started by hand must run its jobs as one that
+// the service manager started.
+func baseEnvironment(s *dispatchers.Spec, path string, a Account) []string {
+	env := map[string]string{"PATH": path, "LANG": "C.UTF-8", "HOME": a.Home, "USER": a.Name}
+	if tz := os.Getenv("TZ"); tz != "" {
+		env["TZ"] = tz
+	}
+	maps.Copy(env, s.Environment)
+	list := make([]string, 0, len(env)+1)
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	slices.Sort(list)
+	if s.Function {
+		list = append(list, dispatchers.FunctionEnv+"="+s.Name)
+	}
+	return list
+}
