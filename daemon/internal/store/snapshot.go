@@ -23,10 +23,12 @@ func (b *Book) Whole() Snapshot {
 	return Snapshot{open: b.Open(), history: slices.Clone(b.history), paused: b.Paused(), keys: maps.Clone(b.keys), ticks: maps.Clone(b.ticks)}
 }
 
-// Snapshot copies pointers only. Open jobs that are kept in memory are left
-// out: their ends would not be written, so they would run again.
-func (b *Book) Snapshot() Snapshot {
-	s := b.Whole()
+// Snapshot is Whole without the open jobs that are kept in memory.
+func (b *Book) Snapshot() Snapshot { return b.Whole().WithoutVolatile() }
+
+// WithoutVolatile leaves out the open jobs that are kept in memory: their ends
+// would not be written, so they would run again.
+func (s Snapshot) WithoutVolatile() Snapshot {
 	volatile := map[ulid.ULID]bool{}
 	for _, j := range s.open {
 		if j.Volatile {
