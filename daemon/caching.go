@@ -51,7 +51,7 @@ func (e *engine) openCaches() error {
 }
 
 // partOf is where a run writes its cache's data to, "" when it has none.
-func (e *engine) partOf(spec *dispatchers.Spec, marks proc.Marks) string {
+func (e *engine) partOf(spec *dispatchers.Spec, marks proc.AttemptFiles) string {
 	if spec.Cache == nil {
 		return ""
 	}
@@ -65,7 +65,7 @@ func (e *engine) keepData(r *run, exit proc.Exit) proc.Exit {
 	if part == "" {
 		return exit
 	}
-	if !exit.ByItself() || exit.TimedOut || exit.Canceled || !slices.Contains(r.spec.SuccessExitCodes, exit.Code) {
+	if !exit.Exited() || exit.TimedOut || exit.Canceled || !slices.Contains(r.spec.SuccessExitCodes, exit.Code) {
 		_ = os.Remove(part)
 		return exit
 	}

@@ -322,7 +322,7 @@ func TestLostAndPutOff(t *testing.T) {
 			case name == "gone":
 				return act{err: errors.New("start: no such program")}
 			}
-			return act{lasts: time.Second, exit: proc.Exit{Lost: name != "scarce" && attempt == 1}}
+			return act{lasts: time.Second, exit: proc.Exit{SupervisorLost: name != "scarce" && attempt == 1}}
 		})
 		defer s.strike()
 		ids := map[string]string{}

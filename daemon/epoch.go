@@ -21,8 +21,8 @@ import (
 func (e *engine) jobsDir() string { return filepath.Join(e.cfg.Paths.Run, "jobs") }
 
 // marks are the files of one attempt.
-func (e *engine) marks(id ulid.ULID, attempt int) proc.Marks {
-	return proc.Marks(filepath.Join(e.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
+func (e *engine) marks(id ulid.ULID, attempt int) proc.AttemptFiles {
+	return proc.AttemptFiles(filepath.Join(e.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
 }
 
 // openEpoch finds out which life of the run directory this is. The marks in it

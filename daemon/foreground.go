@@ -91,7 +91,7 @@ func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error)
 	}
 	l.NotifySocket = "" // nobody looks at progress
 	// This process lives for this run alone, so it can be its own shim.
-	l.Alone = true
+	l.SelfSupervised = true
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := launch.WriteArguments(l, r.job.Arguments); err != nil {

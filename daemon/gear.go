@@ -13,8 +13,8 @@ import (
 // and for a child of our own all that is opened for it.
 type gear struct {
 	launch proc.Launch
-	kit    *proc.Kit // nil for a shim
-	err    error     // why there is none
+	kit    *proc.Prepared // nil for a shim
+	err    error          // why there is none
 }
 
 // discard gives back what was made for a run that does not come to be.

@@ -34,10 +34,10 @@ type handover struct {
 
 // handedRun is a run without a shim.
 type handedRun struct {
-	Job     string       `json:"job"`
-	Attempt int          `json:"attempt"`
-	Child   proc.Handed  `json:"child"`
-	Locks   []handedLock `json:"locks"`
+	Job     string         `json:"job"`
+	Attempt int            `json:"attempt"`
+	Child   proc.Inherited `json:"child"`
+	Locks   []handedLock   `json:"locks"`
 }
 
 // handedLock is one of its locks.

@@ -38,7 +38,7 @@ func (e *engine) launch(r *run) {
 	if err != nil {
 		g.discard()
 	}
-	if proc.Transient(err) {
+	if proc.IsTransient(err) {
 		r.marks.Remove()
 		e.post(func() { e.putOff(r, err) })
 		return
@@ -151,12 +151,12 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 		return
 	}
 	r.release()
-	if exit.Unborn && !r.canceled && proc.Transient(exit.Err) {
+	if exit.NotStarted && !r.canceled && proc.IsTransient(exit.Err) {
 		r.marks.Remove()
 		e.putOff(r, exit.Err)
 		return
 	}
-	if exit.Unborn && exit.Err == nil && !r.canceled {
+	if exit.NotStarted && exit.Err == nil && !r.canceled {
 		r.unborn = true
 		e.decide(e.core.Rerun(e.now(), r.id, false))
 		return
@@ -164,7 +164,7 @@ func (e *engine) attemptEnded(r *run, exit proc.Exit) {
 	r.state, r.outcome = e.judge(r, exit)
 	rerun := r.spec.OnInterrupt == mode.Rerun && !r.canceled
 	switch {
-	case rerun && exit.Lost:
+	case rerun && exit.SupervisorLost:
 		e.decide(e.core.Rerun(e.now(), r.id, true))
 	case rerun && e.stopping && r.state != ipc.Succeeded:
 		e.leaveForRerun(r)

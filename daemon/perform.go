@@ -27,7 +27,7 @@ type run struct {
 	locks    []held
 	since    time.Time
 	process  process // nil until the child exists
-	marks    proc.Marks
+	marks    proc.AttemptFiles
 	recorded chan error // whether its start is durable, before anything starts
 	canceled bool
 	late     bool // its timeout is over, and kill_mode none lets it run
@@ -142,7 +142,7 @@ func (e *engine) start(id queue.ID, attempt int) (missing queue.Reason, ok bool)
 	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: e.marks(job.ID, attempt)}
 	if lock, pid, err := e.takeLocks(r, job); err != nil {
 		e.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
-		if proc.Transient(err) {
+		if proc.IsTransient(err) {
 			e.shortage = err.Error()
 			return queue.Reason{Kind: queue.NoResources}, false
 		}

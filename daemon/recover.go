@@ -61,7 +61,7 @@ func (e *engine) resolve(suspects []ulid.ULID) map[ulid.ULID]bool {
 		spec := e.specOf(job.Dispatcher)
 		rec := store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: job.Attempt + 1, Epoch: e.epochID}
 		switch {
-		case e.marks(id, int(rec.Attempt)).Began():
+		case e.marks(id, int(rec.Attempt)).Started():
 			if _, err := e.book.Apply(rec); err != nil {
 				e.log.Error("book: start found by its marks", "job", id.String(), "error", err)
 				continue
@@ -99,12 +99,12 @@ func (e *engine) adopt(job *store.Job) bool {
 		return true
 	}
 	remote, found := proc.Adopt(r.marks, job.ID.String(), func(u proc.Update) { e.post(func() { e.progressed(r, u) }) })
-	if !found && r.marks.Began() {
+	if !found && r.marks.Started() {
 		return false
 	}
 	e.occupy(r)
 	if !found { // the last daemon went down before it started anything
-		go e.post(func() { e.attemptEnded(r, proc.Exit{Unborn: true}) })
+		go e.post(func() { e.attemptEnded(r, proc.Exit{NotStarted: true}) })
 		return true
 	}
 	r.process = remote
@@ -176,7 +176,7 @@ func (e *engine) interrupted(job *store.Job, why string) {
 		}
 	}
 	e.log.Warn("a job of the last daemon was interrupted", "dispatcher", job.Dispatcher, "job", job.ID.String())
-	marks.KillRest(job.ID.String())
+	marks.KillRemaining(job.ID.String())
 	spec := e.catalog.Load().Specs[job.Dispatcher]
 	if spec != nil && spec.Cache != nil {
 		_ = os.Remove(e.partOf(spec, marks))

@@ -24,7 +24,7 @@ func (e *engine) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
 	if out.Output.Dropped > 0 {
 		_ = e.dir.TrimLog(r.job.ID, size, r.spec.MaxOutput)
 	}
-	if exit.ByItself() {
+	if exit.Exited() {
 		out.ExitCode = new(exit.Code)
 	}
 	state, why := verdict(r, exit, e.stopping)
@@ -40,7 +40,7 @@ func verdict(r *run, exit proc.Exit, stopping bool) (ipc.State, *ipc.JobError) {
 	switch {
 	case r.canceled:
 		return ipc.Canceled, why(ipc.KindCanceled, "canceled while it ran")
-	case exit.Lost:
+	case exit.SupervisorLost:
 		return ipc.Interrupted, why(ipc.KindInterrupted, "its supervisor was killed while it ran, and its end is not known")
 	case exit.Err != nil:
 		kind := ipc.KindStartFailed

@@ -63,7 +63,7 @@ func plants() []plant {
 			{"daemon/internal/store/snapshot.go", "keys: maps.Clone(b.keys),", "keys: map[Key]keyed{},"},
 		}},
 		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
-			{"daemon/recover.go", "\tmarks.KillRest(job.ID.String())\n", "\t_ = marks\n"},
+			{"daemon/recover.go", "\tmarks.KillRemaining(job.ID.String())\n", "\t_ = marks\n"},
 		}},
 		{"what must not run twice runs again", []string{"twice"}, false, []patch{
 			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != mode.Rerun {", "if spec == nil {"},

@@ -46,9 +46,9 @@ type Outputs struct {
 // Build resolves a definition and a job into a launch. It opens and writes
 // nothing; the arguments file that the launch names has to be written by
 // WriteArguments before the start.
-func (b *Builder) Build(s *dispatchers.Spec, j Job, f proc.Marks, out Outputs) (proc.Launch, error) {
+func (b *Builder) Build(s *dispatchers.Spec, j Job, f proc.AttemptFiles, out Outputs) (proc.Launch, error) {
 	l := proc.Launch{
-		Job: j.ID, Dispatcher: s.Name, Marks: f, NotifySocket: f.Notify(), OutputFile: out.Log, Boot: b.BootID,
+		Job: j.ID, Dispatcher: s.Name, Files: f, NotifySocket: f.Notify(), OutputFile: out.Log, Boot: b.BootID,
 		Dir: cmp.Or(s.WorkingDirectory, "/"), Umask: s.Umask, KillMode: s.KillMode, Leftovers: s.Leftovers,
 		MaxOutput: s.MaxOutput, Timeout: s.Timeout, Grace: s.KillGrace,
 	}

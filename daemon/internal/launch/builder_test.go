@@ -146,7 +146,7 @@ func TestGoldenLaunches(t *testing.T) {
 func render(l proc.Launch) string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) { fmt.Fprintf(&b, name+" "+format+"\n", args...) }
-	line("job", "%s of %s, boot %s, files %s", l.Job, l.Dispatcher, l.Boot, l.Marks)
+	line("job", "%s of %s, boot %s, files %s", l.Job, l.Dispatcher, l.Boot, l.Files)
 	for _, arg := range l.Argv {
 		line("argv", "%q", arg)
 	}

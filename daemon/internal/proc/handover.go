@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handed is a child on its way from one image of the program to the next: the
+// Inherited is a child on its way from one image of the program to the next: the
 // process stays the same, and so its children stay its children. The files go
 // with it as descriptors.
-type Handed struct {
+type Inherited struct {
 	Launch   Launch          `json:"launch"`
 	PID      int             `json:"pid"`
 	Started  time.Time       `json:"started"`
@@ -32,14 +32,14 @@ type Handed struct {
 // Detach ends our watch over a child and gives what the next image needs; the
 // files are to be kept open over the exec. False: it has ended, or is being
 // ended, and its Exit is what counts.
-func (p *Process) Detach() (Handed, []*os.File, bool) {
+func (p *Process) Detach() (Inherited, []*os.File, bool) {
 	close(p.detach)
 	select {
 	case <-p.detached:
 	case <-p.done:
-		return Handed{}, nil, false
+		return Inherited{}, nil, false
 	}
-	h := Handed{Launch: p.launch, PID: p.pid, Started: p.exit.Started, Left: p.left, TimedOut: p.exit.TimedOut, Notify: -1}
+	h := Inherited{Launch: p.launch, PID: p.pid, Started: p.exit.Started, Left: p.left, TimedOut: p.exit.TimedOut, Notify: -1}
 	_ = p.progress.SetReadDeadline(time.Now())
 	<-p.rep.piped
 	r := p.rep
@@ -58,7 +58,7 @@ func (p *Process) Detach() (Handed, []*os.File, bool) {
 }
 
 // Resume watches a child that the last image of this program started.
-func Resume(h Handed, onUpdate func(Update)) (*Process, error) {
+func Resume(h Inherited, onUpdate func(Update)) (*Process, error) {
 	p := newProcess(h.Launch, onUpdate)
 	if err := unix.SetNonblock(h.Progress, true); err != nil {
 		return nil, err

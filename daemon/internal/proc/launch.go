@@ -46,13 +46,13 @@ type Launch struct {
 	MaxOutput    int64          `json:"max_output"` // for who bounds the output while it runs
 	Boot         string         `json:"boot"`       // BootID, or "" to have it looked up
 
-	ByDescent bool  `json:"by_descent"` // follow a tree so even where there are cgroups
-	Marks     Marks `json:"marks"`      // of this attempt; "" = none
+	NoCgroup bool         `json:"by_descent"` // follow a tree so even where there are cgroups
+	Files    AttemptFiles `json:"marks"`      // of this attempt; "" = none
 
-	// Alone says that this process does nothing else: the child dies with it, and
+	// SelfSupervised says that this process does nothing else: the child dies with it, and
 	// all that it starts may be followed. The goroutine that starts it must be
 	// locked to its thread.
-	Alone bool `json:"-"`
+	SelfSupervised bool `json:"-"`
 }
 
 // tracked reports whether all descendants have to be known, not the group only.
@@ -75,23 +75,25 @@ type Update struct {
 
 // Exit is how a child ended.
 type Exit struct {
-	Code     int
-	Signal   string // such as SIGKILL, "" when it ended by itself
-	TimedOut bool
-	Canceled bool
-	Err      error // it could not be started
-	Lost     bool  // its end is not known: who watched it is gone
-	Unborn   bool  // it never started, and may be started again
-	Result   json.RawMessage
-	Failure  json.RawMessage // what the child said of why it fails
-	Started  time.Time
-	Ended    time.Time
-	Progress *ipc.Progress
+	Code           int
+	Signal         string // such as SIGKILL, "" when it ended by itself
+	TimedOut       bool
+	Canceled       bool
+	Err            error // it could not be started
+	SupervisorLost bool  // its end is not known: who watched it is gone
+	NotStarted     bool  // it never started, and may be started again
+	Result         json.RawMessage
+	Failure        json.RawMessage // what the child said of why it fails
+	Started        time.Time
+	Ended          time.Time
+	Progress       *ipc.Progress
 }
 
-// ByItself reports whether a child ran and ended with a code of its own, asked
+// Exited reports whether a child ran and ended with a code of its own, asked
 // to or not.
-func (e Exit) ByItself() bool { return e.Err == nil && e.Signal == "" && !e.Lost && !e.Unborn }
+func (e Exit) Exited() bool {
+	return e.Err == nil && e.Signal == "" && !e.SupervisorLost && !e.NotStarted
+}
 
 // LookPath finds a command: a path as it is, a bare name in the directories of
 // path. The current directory is never searched.
@@ -203,7 +205,7 @@ func (l *Launch) attributes(files []int, env []string) *syscall.ProcAttr {
 	if l.OutputFile == "" { // in the foreground Ctrl-C must reach us, not it
 		sys = &syscall.SysProcAttr{Setpgid: true}
 	}
-	if l.Alone && !l.KillMode.Never() {
+	if l.SelfSupervised && !l.KillMode.Never() {
 		sys.Pdeathsig = syscall.SIGKILL
 	}
 	if c := l.Credential; c != nil {

@@ -58,11 +58,11 @@ func (p *Process) watch() {
 // fork starts the child, in a crowd where one is wanted.
 func (p *Process) fork(files []int, env []string) (err error) {
 	l, argv := &p.launch, p.launch.argv()
-	if !l.Alone || !l.tracked() {
+	if !l.SelfSupervised || !l.tracked() {
 		p.pid, err = syscall.ForkExec(argv[0], argv, l.attributes(files, env))
 		return err
 	}
-	for _, all := range newCrowds(filepath.Base(string(l.Marks)), l.ByDescent) {
+	for _, all := range newCrowds(filepath.Base(string(l.Files)), l.NoCgroup) {
 		a := l.attributes(files, env)
 		all.join(a)
 		if p.pid, err = syscall.ForkExec(argv[0], argv, a); err == nil {

@@ -16,7 +16,7 @@ import (
 // Remote is a job under a shim, as its daemon sees it: the one that started it,
 // or a later one.
 type Remote struct {
-	marks    Marks
+	marks    AttemptFiles
 	job      string
 	fifo     *os.File
 	child    *os.Process // the shim, where we started it
@@ -38,12 +38,12 @@ func StartShim(argv []string, l Launch, locks []*os.File, onUpdate func(Update))
 	if err != nil {
 		return nil, err
 	}
-	r := &Remote{marks: l.Marks, job: l.Job, onUpdate: onUpdate, done: make(chan struct{})}
-	if err := unix.Mkfifo(l.Marks.fifo(), 0o600); err != nil {
+	r := &Remote{marks: l.Files, job: l.Job, onUpdate: onUpdate, done: make(chan struct{})}
+	if err := unix.Mkfifo(l.Files.fifo(), 0o600); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	if err := r.fork(argv, l, text, locks); err != nil {
-		l.Marks.Remove()
+		l.Files.Remove()
 		return nil, fmt.Errorf("shim: %w", err)
 	}
 	go r.follow()
@@ -53,7 +53,7 @@ func StartShim(argv []string, l Launch, locks []*os.File, onUpdate func(Update))
 // fork starts the shim's process and hands it the launch.
 func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (err error) {
 	// The reader comes first: a writer alone cannot open without waiting.
-	if r.fifo, err = os.OpenFile(l.Marks.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
+	if r.fifo, err = os.OpenFile(l.Files.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return err
 	}
 	defer func() {
@@ -61,7 +61,7 @@ func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (e
 			_ = r.fifo.Close()
 		}
 	}()
-	w, err := os.OpenFile(l.Marks.fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	w, err := os.OpenFile(l.Files.fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (e
 // Adopt takes over an attempt that an earlier daemon of this boot started under
 // a shim, whether it still runs, has ended, or never began. False: there was no
 // shim.
-func Adopt(m Marks, job string, onUpdate func(Update)) (*Remote, bool) {
+func Adopt(m AttemptFiles, job string, onUpdate func(Update)) (*Remote, bool) {
 	f, err := os.OpenFile(m.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, false
@@ -221,14 +221,14 @@ func (r *Remote) find() Exit {
 	now := time.Now()
 	e := Exit{Started: now, Ended: now}
 	if began, ok := r.marks.began(); ok {
-		r.marks.KillRest(r.job)
+		r.marks.KillRemaining(r.job)
 		if began.Spare && began.Child != nil {
 			began.Child.outlast()
 		}
-		e.Ended, e.Lost = time.Now(), true
+		e.Ended, e.SupervisorLost = time.Now(), true
 		return e
 	}
-	e.Unborn = true
+	e.NotStarted = true
 	switch {
 	case r.said != "":
 		e.Err = errors.New("shim: " + r.said)

@@ -117,12 +117,12 @@ func (s *shim) begin() error {
 	if err := json.Unmarshal(text, &s.launch); err != nil {
 		return fmt.Errorf("launch: %w", err)
 	}
-	s.launch.Alone = true
-	if s.status, err = s.launch.Marks.reserve(); err != nil {
+	s.launch.SelfSupervised = true
+	if s.status, err = s.launch.Files.reserve(); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	self := IdentityOf(os.Getpid())
-	if s.run, err = s.launch.Marks.begin(mark{Shim: &self, Spare: s.launch.KillMode.Never()}); err != nil {
+	if s.run, err = s.launch.Files.begin(mark{Shim: &self, Spare: s.launch.KillMode.Never()}); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil
@@ -205,8 +205,8 @@ func (s *shim) bound(p *Process) {
 
 // end writes the end down. What only the run of the job needed goes first.
 func (s *shim) end(e Exit) int {
-	_ = os.Remove(s.launch.Marks.Args())
-	if err := s.launch.Marks.finish(s.status, e); err != nil {
+	_ = os.Remove(s.launch.Files.Args())
+	if err := s.launch.Files.finish(s.status, e); err != nil {
 		fmt.Fprintln(os.Stderr, "dispatchd shim: the end cannot be written down: "+err.Error())
 		return 1
 	}

@@ -58,7 +58,7 @@ func message(want string) func(Update) bool { return func(u Update) bool { retur
 // shimmed starts a helper below a shim, with one lock.
 func shimmed(t *testing.T, l Launch, hear func(Update)) (*Remote, string) {
 	t.Helper()
-	l.Marks = Marks(filepath.Join(t.TempDir(), "job-1"))
+	l.Files = AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
 	l.Job, l.Dispatcher = "job", "test"
 	lock := filepath.Join(t.TempDir(), "lock")
 	f, err := os.OpenFile(lock, os.O_CREATE|os.O_RDWR, 0o600)
@@ -75,7 +75,7 @@ func shimmed(t *testing.T, l Launch, hear func(Update)) (*Remote, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Marks.KillRest("no job has this id") })
+	t.Cleanup(func() { l.Files.KillRemaining("no job has this id") })
 	_ = f.Close()
 	return r, lock
 }
@@ -98,7 +98,7 @@ func free(t *testing.T, path string) bool {
 func TestShim(t *testing.T) {
 	r, lock := shimmed(t, launch(t, "progress"), func(Update) {})
 	exit := r.Exit()
-	if exit.Code != 0 || exit.Lost || exit.Unborn || exit.Err != nil || string(exit.Result) != `{"n":1}` || string(exit.Failure) != `{"code":7}` ||
+	if exit.Code != 0 || exit.SupervisorLost || exit.NotStarted || exit.Err != nil || string(exit.Result) != `{"n":1}` || string(exit.Failure) != `{"code":7}` ||
 		exit.Progress == nil || exit.Progress.Message != "end" || exit.Started.IsZero() || exit.Ended.Before(exit.Started) {
 		t.Errorf("%+v", exit)
 	}
@@ -112,7 +112,7 @@ func TestShim(t *testing.T) {
 	l := launch(t, "exit")
 	l.Argv = []string{"/nonexistent/program"}
 	r, _ = shimmed(t, l, func(Update) {})
-	if exit := r.Exit(); exit.Err == nil || !strings.Contains(exit.Err.Error(), "/nonexistent/program") || exit.Unborn {
+	if exit := r.Exit(); exit.Err == nil || !strings.Contains(exit.Err.Error(), "/nonexistent/program") || exit.NotStarted {
 		t.Errorf("%+v", exit)
 	}
 }
@@ -145,7 +145,7 @@ func TestAdopt(t *testing.T) {
 	if _, err := gate.WriteString("5\n"); err != nil {
 		t.Fatal(err)
 	}
-	if exit := again.Exit(); exit.Code != 5 || exit.Lost {
+	if exit := again.Exit(); exit.Code != 5 || exit.SupervisorLost {
 		t.Errorf("%+v", exit)
 	}
 	if !free(t, lock) {
@@ -156,7 +156,7 @@ func TestAdopt(t *testing.T) {
 		t.Error("an end that was written down before is not found")
 	}
 	r.marks.Remove()
-	if _, ok := Adopt(r.marks, "job", func(Update) {}); ok || r.marks.Began() {
+	if _, ok := Adopt(r.marks, "job", func(Update) {}); ok || r.marks.Started() {
 		t.Error("found after its marks are gone")
 	}
 }
@@ -174,7 +174,7 @@ func TestShimKilled(t *testing.T) {
 	if err := unix.Kill(began.Shim.PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if exit := r.Exit(); !exit.Lost {
+	if exit := r.Exit(); !exit.SupervisorLost {
 		t.Errorf("%+v", exit)
 	}
 	if !free(t, lock) {
@@ -205,7 +205,7 @@ func gone(t *testing.T, list ...Identity) {
 
 // A pipe without a shim, and without a mark that the job began, means never.
 func TestUnborn(t *testing.T) {
-	m := Marks(filepath.Join(t.TempDir(), "job-1"))
+	m := AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
 	if err := unix.Mkfifo(m.fifo(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -213,14 +213,14 @@ func TestUnborn(t *testing.T) {
 	if !ok {
 		t.Fatal("not found")
 	}
-	if exit := r.Exit(); !exit.Unborn || exit.Lost || exit.Err != nil {
+	if exit := r.Exit(); !exit.NotStarted || exit.SupervisorLost || exit.Err != nil {
 		t.Errorf("%+v", exit)
 	}
 	// An attempt is started once, by whoever comes first.
 	if _, err := m.begin(mark{}); err != nil {
 		t.Fatal(err)
 	}
-	k, err := Prepare(Launch{Argv: []string{"/bin/true"}, Dir: "/", Marks: m})
+	k, err := Prepare(Launch{Argv: []string{"/bin/true"}, Dir: "/", Files: m})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestHostileJob(t *testing.T) {
 	lanes(t, func(t *testing.T, byDescent bool) {
 		said := listen()
 		l, pids := hostile(t, mode.Tree)
-		l.ByDescent = byDescent
+		l.NoCgroup = byDescent
 		r, lock := shimmed(t, l, said.hear)
 		said.until(t, message("hidden"))
 		r.Stop()
@@ -343,7 +343,7 @@ func TestForkBomb(t *testing.T) {
 	lanes(t, func(t *testing.T, byDescent bool) {
 		said := listen()
 		l := launch(t, "bomb")
-		l.KillMode, l.Grace, l.ByDescent = mode.Tree, 10*time.Millisecond, byDescent
+		l.KillMode, l.Grace, l.NoCgroup = mode.Tree, 10*time.Millisecond, byDescent
 		r, lock := shimmed(t, l, said.hear)
 		said.until(t, message("ticking"))
 		r.Stop()
@@ -434,7 +434,7 @@ func helpBomb() int {
 // A shim whose daemon goes down before it has said what to do starts nothing,
 // and leaves no mark: the attempt is still to be started.
 func TestShimWithoutLaunch(t *testing.T) {
-	m := Marks(filepath.Join(t.TempDir(), "job-1"))
+	m := AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
 	if err := unix.Mkfifo(m.fifo(), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +470,7 @@ func TestShimWithoutLaunch(t *testing.T) {
 	if !ok {
 		t.Fatal("not found")
 	}
-	if exit := again.Exit(); !exit.Unborn || exit.Err != nil {
+	if exit := again.Exit(); !exit.NotStarted || exit.Err != nil {
 		t.Errorf("%+v", exit)
 	}
 	if _, err := shim.Wait(); err != nil {
@@ -481,12 +481,12 @@ func TestShimWithoutLaunch(t *testing.T) {
 // A shim that is killed before it has started anything is no fault of the job.
 func TestShimDiesAtOnce(t *testing.T) {
 	l := launch(t, "exit")
-	l.Marks, l.Job, l.Dispatcher = Marks(filepath.Join(t.TempDir(), "job-1")), "job", "test"
+	l.Files, l.Job, l.Dispatcher = AttemptFiles(filepath.Join(t.TempDir(), "job-1")), "job", "test"
 	r, err := StartShim([]string{"/bin/false"}, l, nil, func(Update) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if exit := r.Exit(); !exit.Unborn || !Transient(exit.Err) {
+	if exit := r.Exit(); !exit.NotStarted || !IsTransient(exit.Err) {
 		t.Errorf("%+v", exit)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"dispatchd/ipc"
 )
 
-// Marks name the files of one attempt in the run directory, by what they have
+// AttemptFiles name the files of one attempt in the run directory, by what they have
 // in common. They tell a later daemon how far the attempt got:
 //
 //	.fifo    made before the shim is; its reader sees the end of the shim as EOF
@@ -24,21 +24,21 @@ import (
 //
 // A status means done; .run without one means that the end is not known;
 // neither means that the job never started. They belong to one boot.
-type Marks string
+type AttemptFiles string
 
-func (m Marks) fifo() string   { return string(m) + ".fifo" }
-func (m Marks) run() string    { return string(m) + ".run" }
-func (m Marks) status() string { return string(m) + ".status" }
+func (m AttemptFiles) fifo() string   { return string(m) + ".fifo" }
+func (m AttemptFiles) run() string    { return string(m) + ".run" }
+func (m AttemptFiles) status() string { return string(m) + ".status" }
 
 // Args is the file of the attempt's arguments.
-func (m Marks) Args() string { return string(m) + ".args" }
+func (m AttemptFiles) Args() string { return string(m) + ".args" }
 
 // Notify is the path of the attempt's notify socket.
-func (m Marks) Notify() string { return string(m) + ".notify" }
+func (m AttemptFiles) Notify() string { return string(m) + ".notify" }
 
 // RemoveOwn is Remove for a child of our own that has ended: with args where it
 // had arguments. Its other files were never there, or are gone.
-func (m Marks) RemoveOwn(args bool) {
+func (m AttemptFiles) RemoveOwn(args bool) {
 	_ = unix.Unlink(m.run())
 	if args {
 		_ = unix.Unlink(m.Args())
@@ -46,7 +46,7 @@ func (m Marks) RemoveOwn(args bool) {
 }
 
 // Remove removes the files. The end must be durable elsewhere by then.
-func (m Marks) Remove() {
+func (m AttemptFiles) Remove() {
 	for _, path := range []string{m.fifo(), m.run(), m.status(), m.status() + ".new", m.Args(), m.Notify()} {
 		_ = unix.Unlink(path) // os.Remove would try each missing one twice
 	}
@@ -62,7 +62,7 @@ type mark struct {
 
 // begin makes .run, and fails where somebody has made it before: an attempt is
 // started once.
-func (m Marks) begin(first mark) (fd int, err error) {
+func (m AttemptFiles) begin(first mark) (fd int, err error) {
 	fd, err = open(m.run(), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND)
 	if err != nil || first == (mark{}) {
 		return fd, err
@@ -75,13 +75,13 @@ func (m Marks) begin(first mark) (fd int, err error) {
 	return fd, nil
 }
 
-// Began reports whether the attempt was started.
-func (m Marks) Began() bool { _, ok := m.began(); return ok }
+// Started reports whether the attempt was started.
+func (m AttemptFiles) Started() bool { _, ok := m.began(); return ok }
 
 // StartMarked starts a child of our own, with the marks by which a later daemon
 // finds what is left of it. After an error the kit is still the caller's.
-func StartMarked(k *Kit, onUpdate func(Update)) (*Process, error) {
-	marks := k.launch.Marks
+func StartMarked(k *Prepared, onUpdate func(Update)) (*Process, error) {
+	marks := k.launch.Files
 	run, err := marks.begin(mark{})
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
@@ -112,7 +112,7 @@ func note(run int, line mark) error {
 }
 
 // began reads .run; false where the attempt was never started.
-func (m Marks) began() (mark, bool) {
+func (m AttemptFiles) began() (mark, bool) {
 	var all mark
 	f, err := os.Open(m.run())
 	if err != nil {
@@ -144,7 +144,7 @@ type outcome struct {
 const statusRoom = 4096
 
 // reserve makes the file that will become .status.
-func (m Marks) reserve() (*os.File, error) {
+func (m AttemptFiles) reserve() (*os.File, error) {
 	f, err := os.OpenFile(m.status()+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (m Marks) reserve() (*os.File, error) {
 // finish writes the end into the reserved file and puts it in place. A large
 // result or failure that does not fit on a full disk is left out: the end is
 // worth more.
-func (m Marks) finish(f *os.File, e Exit) error {
+func (m AttemptFiles) finish(f *os.File, e Exit) error {
 	o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.Result, e.Failure, e.Started, e.Ended, e.Progress}
 	if e.Err != nil {
 		o.Err = e.Err.Error()
@@ -185,7 +185,7 @@ func fill(f *os.File, o outcome) error {
 }
 
 // ended reads .status.
-func (m Marks) ended() (Exit, bool) {
+func (m AttemptFiles) ended() (Exit, bool) {
 	var o outcome
 	text, err := os.ReadFile(m.status())
 	if err != nil || json.Unmarshal(text, &o) != nil {
@@ -201,9 +201,9 @@ func (m Marks) ended() (Exit, bool) {
 	return e, true
 }
 
-// KillRest kills what is left of an attempt whose watcher is gone: the child,
+// KillRemaining kills what is left of an attempt whose watcher is gone: the child,
 // its session, its cgroup, and what carries its job's id in its environment.
-func (m Marks) KillRest(job string) {
+func (m AttemptFiles) KillRemaining(job string) {
 	began, ok := m.began()
 	if ok && began.Spare {
 		return

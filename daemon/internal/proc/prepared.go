@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Kit is what a child needs beside a process: its open files, its progress pipe
+// Prepared is what a child needs beside a process: its open files, its progress pipe
 // and its notify socket. It can be made ready before the child may be started.
-type Kit struct {
+type Prepared struct {
 	launch   Launch
 	env      []string
 	files    []int // of the child
@@ -16,7 +16,7 @@ type Kit struct {
 }
 
 // Prepare makes what a launch needs. The kit is to be started or discarded.
-func Prepare(l Launch) (*Kit, error) {
+func Prepare(l Launch) (*Prepared, error) {
 	files, progress, err := l.files()
 	if err != nil {
 		return nil, err
@@ -24,7 +24,7 @@ func Prepare(l Launch) (*Kit, error) {
 	if l.Boot == "" {
 		l.Boot = bootID()
 	}
-	k := &Kit{launch: l, env: l.Env, files: files, progress: progress}
+	k := &Prepared{launch: l, env: l.Env, files: files, progress: progress}
 	if l.NotifySocket != "" {
 		if k.notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
 			k.env = append(k.env[:len(k.env):len(k.env)], "NOTIFY_SOCKET="+l.NotifySocket)
@@ -34,7 +34,7 @@ func Prepare(l Launch) (*Kit, error) {
 }
 
 // Discard gives back what was made; the output file stays. A nil kit is none.
-func (k *Kit) Discard() {
+func (k *Prepared) Discard() {
 	if k == nil {
 		return
 	}
@@ -58,7 +58,7 @@ func Start(l Launch, onUpdate func(Update)) (*Process, error) {
 }
 
 // start uses the kit up, if it works.
-func (k *Kit) start(onUpdate func(Update)) (*Process, error) {
+func (k *Prepared) start(onUpdate func(Update)) (*Process, error) {
 	p := newProcess(k.launch, onUpdate)
 	p.progress, p.notify, p.left = k.progress, k.notify, k.launch.Timeout
 	p.exit.Started = time.Now()
