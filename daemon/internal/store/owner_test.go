@@ -92,14 +92,14 @@ func newOwner(w *world, d *memDisk) (*owner, Report, error) {
 // begin brings the jobs back that the disk has.
 func (o *owner) begin() {
 	for _, name := range o.book.Paused() {
-		o.core.Hold(o.now(), name, true)
+		o.core.Pause(o.now(), name, true)
 	}
 	for _, job := range o.book.Open() {
 		if job.State == ipc.Running {
 			o.end(job, ipc.Interrupted)
 			continue
 		}
-		o.core.Restore(o.now(), queue.Restored{Submission: submission(job), Attempt: int(job.Attempt)})
+		o.decided(nil, o.core.Restore(o.now(), queue.Restored{Submission: submission(job), Attempt: int(job.Attempt)}))
 	}
 	o.perform(o.core.Tick(o.now()))
 }
@@ -148,8 +148,8 @@ func (o *owner) submit(name, args string) {
 		return
 	}
 	id := ulid.Make()
-	v, effects := o.core.Submit(o.now(), queue.Submission{ID: queue.ID(id), Dispatcher: name, Key: args})
-	if v.Refused != "" {
+	v, effects, wrong := o.core.Submit(o.now(), queue.Submission{ID: queue.ID(id), Dispatcher: name, Key: args})
+	if o.decided(nil, wrong); wrong != nil || v.Refused != "" {
 		return
 	}
 	at := time.Now()
@@ -189,6 +189,14 @@ func (o *owner) withdraw(id ulid.ULID) {
 	o.perform(effects)
 }
 
+// decided performs what the queue decided; an event out of turn is a fault.
+func (o *owner) decided(effects []queue.Effect, err error) {
+	if err != nil {
+		o.bad = err
+	}
+	o.perform(effects)
+}
+
 func (o *owner) perform(effects []queue.Effect) {
 	for _, effect := range effects {
 		switch e := effect.(type) {
@@ -222,13 +230,22 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 		o.hear(func() {
 			f := o.w.jobs[id]
 			f.starts++
-			f.running = true
 			if f.refused || (f.starts > 1 && f.level == Disk) {
 				o.bad = fmt.Errorf("job %s: started %d times, refused %v", id, f.starts, f.refused)
 			}
 		})
+		o.post(func() { o.started(id) })
 	})
 	go o.j.Flush()
+}
+
+// started answers the queue: the child runs.
+func (o *owner) started(id ulid.ULID) {
+	if _, open := o.book.open[id]; !open {
+		return // withdrawn
+	}
+	o.hear(func() { o.w.jobs[id].running = true })
+	o.decided(o.core.Started(o.now(), queue.ID(id)))
 }
 
 func (o *owner) unstart(id ulid.ULID) {
@@ -238,7 +255,7 @@ func (o *owner) unstart(id ulid.ULID) {
 	if _, err := o.book.Apply(Record{Op: OpRequeue, ID: id}); err != nil {
 		o.bad = err
 	}
-	o.perform(o.core.Busy(o.now(), queue.ID(id), "journal", 0))
+	o.decided(o.core.Busy(o.now(), queue.ID(id), queue.Reason{Kind: queue.NoJournal}))
 }
 
 // end records a final state, and a client that waits, or asks later, is told.
@@ -273,7 +290,7 @@ func (o *owner) finish(pick int) {
 	slices.SortFunc(running, ulid.ULID.Compare)
 	id := running[pick%len(running)]
 	o.hear(func() { o.w.jobs[id].running = false })
-	o.perform(o.core.Ended(o.now(), queue.ID(id), false))
+	o.decided(o.core.Ended(o.now(), queue.ID(id), false))
 }
 
 func (o *owner) pause(name string, on bool) {
@@ -285,7 +302,7 @@ func (o *owner) pause(name string, on bool) {
 		o.bad = err
 	}
 	o.j.Append(rec, Disk, true, func(error) {})
-	o.perform(o.core.Hold(o.now(), name, on))
+	o.perform(o.core.Pause(o.now(), name, on))
 }
 
 // compact asks for a rewrite, as a journal that has grown does.

@@ -160,8 +160,7 @@ func (s *session) step() error {
 		}
 	case 7:
 		if open := s.o.book.Open(); len(open) > 0 {
-			effects, _ := s.o.core.Cancel(s.o.now(), queue.ID(open[s.pick(len(open))].ID))
-			s.o.perform(effects)
+			s.o.decided(s.o.core.Cancel(s.o.now(), queue.ID(open[s.pick(len(open))].ID)))
 		}
 	case 8:
 		s.o.pause(names[s.pick(4)], s.pick(2) == 0)
