@@ -1,3 +1,5 @@
+//go:build pfsense
+
 package pfsense
 
 import (

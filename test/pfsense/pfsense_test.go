@@ -1,3 +1,5 @@
+//go:build pfsense
+
 // Package pfsense holds what packaging/pfsense and packaging/php ship against
 // real PHP: the bridge alone, under a daemon, and where PFREST_SRC names a
 // checkout of the REST API package and PFBOX the program that gives it a place
