@@ -83,10 +83,13 @@ func (m *memory) add(state ipc.State) *entry {
 	return e
 }
 
-// end ends a job.
+// end ends a job that has not ended.
 func (m *memory) end(e *entry, state ipc.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if e.job.State.Final() {
+		return
+	}
 	e.job.State = state
 	close(e.ended)
 }
