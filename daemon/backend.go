@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -16,15 +18,23 @@ import (
 	"dispatchd/ipc/server"
 )
 
+// backend is the daemon as the API sees it: each method asks the loop, and waits
+// for what may be told.
+type backend struct {
+	*host
+	refreshes singleflight.Group // readers of a cache who want newer data at the same time
+	upgrades  chan struct{}      // has one begun; a second request finds the first under way
+}
+
 // allow asks the rules of access.
-func (e *engine) allow(q query) error { return e.cfg.allow(q) }
+func (h *host) allow(q query) error { return h.cfg.allow(q) }
 
 // permitted does fn on the loop for a peer who may, in one step with the question.
-func (e *engine) permitted(ctx context.Context, q query, fn func()) error {
+func (b *backend) permitted(ctx context.Context, q query, fn func(*state)) error {
 	var denied error
-	err := e.do(ctx, func() {
-		if denied = e.allow(q); denied == nil {
-			fn()
+	err := b.do(ctx, func(s *state) {
+		if denied = s.allow(q); denied == nil {
+			fn(s)
 		}
 	})
 	return orElse(err, denied)
@@ -33,57 +43,55 @@ func (e *engine) permitted(ctx context.Context, q query, fn func()) error {
 // find asks the loop for one job's view, for a peer who may do what verb says
 // with it. If the job has ended just now, it waits until it is known whether
 // that may be told.
-func (e *engine) find(ctx context.Context, verb server.Verb, by ipc.Peer, id string, also func(*store.Job)) (ipc.Job, error) {
+func (b *backend) find(ctx context.Context, verb server.Verb, by ipc.Peer, id string, also func(*state, *store.Job)) (ipc.Job, error) {
 	var view ipc.Job
 	var err error
 	found := make(chan struct{})
-	if stopped := e.do(ctx, func() {
+	if stopped := b.do(ctx, func(s *state) {
 		var job *store.Job
-		if job, err = e.book.Find(id); err != nil {
+		if job, err = s.book.Find(id); err != nil {
 			close(found)
 			return
 		}
-		e.whenDecided(queue.ID(job.ID), func() {
+		s.whenDecided(queue.ID(job.ID), func() {
 			defer close(found)
-			job := e.told(job)
-			v := e.view(job)
-			if err = e.allow(query{verb, by, e.specOf(job.Dispatcher), &v}); err != nil {
+			job := s.told(job)
+			v := s.view(job)
+			if err = s.allow(query{verb, by, s.specOf(job.Dispatcher), &v}); err != nil {
 				return
 			}
 			view = v
 			if also != nil {
-				also(job)
+				also(s, job)
 			}
 		})
 	}); stopped != nil {
 		return ipc.Job{}, stopped
 	}
-	select {
-	case <-found:
-		return view, err
-	case <-e.done:
-		return ipc.Job{}, errStopping()
+	if _, stopped := await(b.host, found); stopped != nil {
+		return ipc.Job{}, stopped
 	}
+	return view, err
 }
 
 // Job gives the job with this id or unique prefix of one.
-func (e *engine) Job(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
-	return e.find(ctx, server.VerbRead, by, id, nil)
+func (b *backend) Job(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return b.find(ctx, server.VerbRead, by, id, nil)
 }
 
 // Hold gives a job to a caller who may bind its life to his own.
-func (e *engine) Hold(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
-	return e.find(ctx, server.VerbHold, by, id, nil)
+func (b *backend) Hold(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return b.find(ctx, server.VerbHold, by, id, nil)
 }
 
 // Await returns when the job has ended, or when ctx is done with the job as it
 // is then.
-func (e *engine) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+func (b *backend) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
 	ended := make(chan struct{})
-	view, err := e.find(ctx, server.VerbRead, by, id, func(job *store.Job) {
+	view, err := b.find(ctx, server.VerbRead, by, id, func(s *state, job *store.Job) {
 		if !job.State.Final() {
 			key := queue.ID(job.ID)
-			e.waiters[key] = append(e.waiters[key], ended)
+			s.waiters[key] = append(s.waiters[key], ended)
 		}
 	})
 	if err != nil || view.State.Final() {
@@ -92,49 +100,49 @@ func (e *engine) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, er
 	select {
 	case <-ended:
 	case <-ctx.Done():
-		e.leave(view.ID, ended)
-	case <-e.done:
+		b.leave(view.ID, ended)
+	case <-b.loop.Stopping():
 		return view, errStopping()
 	}
-	return e.find(context.WithoutCancel(ctx), server.VerbRead, by, view.ID, nil)
+	return b.find(context.WithoutCancel(ctx), server.VerbRead, by, view.ID, nil)
 }
 
 // leave takes a client that went away out of the list of waiters.
-func (e *engine) leave(id string, ch chan struct{}) {
-	e.post(func() {
-		job, err := e.book.Find(id)
+func (b *backend) leave(id string, ch chan struct{}) {
+	b.post(func(s *state) {
+		job, err := s.book.Find(id)
 		if err != nil {
 			return
 		}
 		key := queue.ID(job.ID)
-		if i := slices.Index(e.waiters[key], ch); i >= 0 {
-			e.waiters[key] = slices.Delete(e.waiters[key], i, i+1)
+		if i := slices.Index(s.waiters[key], ch); i >= 0 {
+			s.waiters[key] = slices.Delete(s.waiters[key], i, i+1)
 		}
-		if len(e.waiters[key]) == 0 {
-			delete(e.waiters, key)
+		if len(s.waiters[key]) == 0 {
+			delete(s.waiters, key)
 		}
 	})
 }
 
 // Jobs lists jobs, newest first.
-func (e *engine) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error) {
+func (b *backend) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error) {
 	var views []ipc.Job
 	all := make(chan struct{})
 	var denied error
-	if err := e.do(ctx, func() {
-		if denied = e.allow(query{Verb: server.VerbRead, Peer: by}); denied != nil {
+	if err := b.do(ctx, func(s *state) {
+		if denied = s.allow(query{Verb: server.VerbRead, Peer: by}); denied != nil {
 			close(all)
 			return
 		}
-		list := e.book.List(f)
+		list := s.book.List(f)
 		views = make([]ipc.Job, len(list))
 		left := len(list)
 		if left == 0 {
 			close(all)
 		}
 		for i, job := range list {
-			e.whenDecided(queue.ID(job.ID), func() {
-				views[i] = e.view(e.told(job))
+			s.whenDecided(queue.ID(job.ID), func() {
+				views[i] = s.view(s.told(job))
 				if left--; left == 0 {
 					close(all)
 				}
@@ -143,28 +151,26 @@ func (e *engine) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.
 	}); err != nil {
 		return nil, err
 	}
-	select {
-	case <-all:
-		return views, denied
-	case <-e.done:
-		return nil, errStopping()
+	if _, err := await(b.host, all); err != nil {
+		return nil, err
 	}
+	return views, denied
 }
 
 // Log reads a job's output from a byte on, following it while the job runs.
-func (e *engine) Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error) {
+func (b *backend) Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error) {
 	var keep int64
 	ended := make(chan struct{})
 	var key [16]byte
-	view, err := e.find(ctx, server.VerbOutput, by, id, func(job *store.Job) {
+	view, err := b.find(ctx, server.VerbOutput, by, id, func(s *state, job *store.Job) {
 		key, keep = job.ID, dispatchers.DefaultMaxOutput
-		if spec := e.specOf(job.Dispatcher); spec != nil {
+		if spec := s.specOf(job.Dispatcher); spec != nil {
 			keep = spec.MaxOutput
 		}
 		if job.State.Final() || !follow {
 			close(ended)
 		} else {
-			e.waiters[queue.ID(job.ID)] = append(e.waiters[queue.ID(job.ID)], ended)
+			s.waiters[queue.ID(job.ID)] = append(s.waiters[queue.ID(job.ID)], ended)
 		}
 	})
 	if err != nil {
@@ -173,12 +179,12 @@ func (e *engine) Log(ctx context.Context, by ipc.Peer, id string, from int64, fo
 	if dropped := view.Output.Dropped; dropped > 0 {
 		keep = view.Output.Bytes - dropped // as it was kept, whatever the definition says now
 	}
-	log, err := e.dir.ReadLog(ctx, key, from, keep, ended)
+	log, err := b.dir.ReadLog(ctx, key, from, keep, ended)
 	if err != nil {
-		e.leave(view.ID, ended)
+		b.leave(view.ID, ended)
 		return nil, err
 	}
-	return followed{log, func() { e.leave(view.ID, ended) }}, nil
+	return followed{log, func() { b.leave(view.ID, ended) }}, nil
 }
 
 // followed is a log whose reader leaves the job's waiters when it goes away.
@@ -194,21 +200,21 @@ func (f followed) Close() error {
 }
 
 // Cancel ends a job: a queued one at once, a running one by its kill_mode.
-func (e *engine) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
-	return e.cancel(ctx, server.VerbCancel, by, id, func(*store.Job) bool { return false })
+func (b *backend) Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return b.cancel(ctx, server.VerbCancel, by, id, func(*store.Job) bool { return false })
 }
 
 // CancelIfAbandoned ends a job whose holder went away. One that others have
 // joined is theirs too, and goes on; so does one that has ended.
-func (e *engine) CancelIfAbandoned(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
-	return e.cancel(ctx, server.VerbHold, by, id, func(job *store.Job) bool { return job.State.Final() || job.Coalesced > 0 })
+func (b *backend) CancelIfAbandoned(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
+	return b.cancel(ctx, server.VerbHold, by, id, func(job *store.Job) bool { return job.State.Final() || job.Coalesced > 0 })
 }
 
 // cancel ends a job that is not to be spared. Whether it is, is decided in the
 // step that ends it: nobody can join or end it in between.
-func (e *engine) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id string, spared func(*store.Job) bool) (ipc.Job, error) {
+func (b *backend) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id string, spared func(*store.Job) bool) (ipc.Job, error) {
 	var refuse error
-	view, err := e.find(ctx, verb, by, id, func(job *store.Job) {
+	view, err := b.find(ctx, verb, by, id, func(s *state, job *store.Job) {
 		if spared(job) {
 			return
 		}
@@ -218,24 +224,24 @@ func (e *engine) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id s
 			refuse = p
 			return
 		}
-		if r := e.runs[queue.ID(job.ID)]; r != nil && r.spec.KillMode.Never() {
+		if r := s.runs[queue.ID(job.ID)]; r != nil && r.spec.KillMode.Never() {
 			p := ipc.Errorf(ipc.KindStateConflict, "job %s runs, and the kill_mode of %s is none: it must not be killed", job.ID, job.Dispatcher)
 			p.Job, p.Suggestion = job.ID.String(), "wait for its end"
 			refuse = p
 			return
 		}
-		e.log.Info("cancel", "job", job.ID.String(), "dispatcher", job.Dispatcher, "uid", by.UID, "pid", by.PID)
-		e.decide(e.core.Cancel(e.now(), queue.ID(job.ID)))
+		b.log.Info("cancel", "job", job.ID.String(), "dispatcher", job.Dispatcher, "uid", by.UID, "pid", by.PID)
+		s.decide(s.core.Cancel(b.now(), queue.ID(job.ID)))
 	})
 	if err != nil || refuse != nil {
 		return view, orElse(err, refuse)
 	}
-	return e.find(ctx, verb, by, view.ID, nil)
+	return b.find(ctx, verb, by, view.ID, nil)
 }
 
 // Retry asks for a new job with the dispatcher and arguments of an ended one.
-func (e *engine) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.Notified, error) {
-	view, err := e.find(ctx, server.VerbRetry, by, id, nil)
+func (b *backend) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.Notified, error) {
+	view, err := b.find(ctx, server.VerbRetry, by, id, nil)
 	if err != nil {
 		return ipc.Notified{}, err
 	}
@@ -244,15 +250,15 @@ func (e *engine) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.No
 		p.Job, p.Suggestion = view.ID, "wait for its end, or notify "+view.Dispatcher+" once more"
 		return ipc.Notified{}, p
 	}
-	return e.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: view.Dispatcher, Arguments: view.Arguments, IdempotencyKey: key})
+	return b.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: view.Dispatcher, Arguments: view.Arguments, IdempotencyKey: key})
 }
 
 // Dispatchers lists all dispatchers, disabled ones too, by name.
-func (e *engine) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatcher, error) {
+func (b *backend) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatcher, error) {
 	list := []ipc.Dispatcher{}
-	err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func() {
-		for _, name := range e.catalog.Load().Names() {
-			d := e.dispatcher(name)
+	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
+		for _, name := range s.catalog.Load().Names() {
+			d := s.dispatcher(name)
 			d.Definition = nil
 			list = append(list, d)
 		}
@@ -261,22 +267,22 @@ func (e *engine) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatcher
 }
 
 // Dispatcher gives one dispatcher with its whole definition.
-func (e *engine) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc.Dispatcher, error) {
+func (b *backend) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc.Dispatcher, error) {
 	var d ipc.Dispatcher
-	spec, err := e.lookup(name)
+	spec, err := b.lookup(name)
 	if err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
 		return d, err
 	}
-	if denied := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func() { d = e.dispatcher(name) }); denied != nil || spec == nil {
+	if denied := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func(s *state) { d = s.dispatcher(name) }); denied != nil || spec == nil {
 		return d, denied
 	}
-	d.Problems = e.build.Problems(ctx, spec)
+	d.Problems = b.build.Problems(ctx, spec)
 	return d, nil
 }
 
 // Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.
-func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
-	spec, err := e.lookup(name)
+func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
+	spec, err := b.lookup(name)
 	if err != nil {
 		return ipc.Dispatcher{}, err
 	}
@@ -286,110 +292,99 @@ func (e *engine) Pause(ctx context.Context, by ipc.Peer, name string, paused boo
 	}
 	durable := make(chan error, 1)
 	var d ipc.Dispatcher
-	err = e.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func() {
-		e.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
-		if _, err := e.book.Apply(rec); err != nil {
+	err = b.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func(s *state) {
+		s.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
+		if _, err := s.book.Apply(rec); err != nil {
 			durable <- err
 			return
 		}
-		e.journal.Append(rec, e.settings.Durability, true, func(err error) { durable <- err })
-		e.perform(e.core.Pause(e.now(), name, paused))
-		d = e.dispatcher(name)
+		s.journal.Append(rec, s.settings.Durability, true, func(err error) { durable <- err })
+		s.perform(s.core.Pause(s.now(), name, paused))
+		d = s.dispatcher(name)
 	})
 	if err != nil {
 		return d, err
 	}
 	if err := <-durable; err != nil {
-		return d, e.unavailable(err)
+		return d, b.unavailable(err)
 	}
 	return d, nil
 }
 
 // Locks lists every lock that is held or waited for.
-func (e *engine) Locks(ctx context.Context, by ipc.Peer) ([]ipc.Lock, error) {
+func (b *backend) Locks(ctx context.Context, by ipc.Peer) ([]ipc.Lock, error) {
 	list := []ipc.Lock{}
-	err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func() {
-		for _, l := range e.core.Locks(e.now()) {
-			list = append(list, e.lockView(l))
+	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
+		for _, l := range s.core.Locks(s.now()) {
+			list = append(list, s.lockView(l))
 		}
 	})
 	return list, err
 }
 
 // Status is the daemon at a glance.
-func (e *engine) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
-	s := ipc.Status{
-		Version: e.cfg.Version, PID: os.Getpid(), StartedAt: e.epoch.UTC(), Root: e.cfg.Paths.Root,
-		Directories: e.cfg.Paths,
-		Durability:  string(e.settings.Durability), Volatile: e.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
+func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
+	v := ipc.Status{
+		Version: b.cfg.Version, PID: os.Getpid(), StartedAt: b.epoch.UTC(), Root: b.cfg.Paths.Root,
+		Directories: b.cfg.Paths,
+		Durability:  string(b.settings.Durability), Volatile: b.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
 	}
-	err := e.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func() {
-		c := e.catalog.Load()
-		s.Draining, s.History, s.Counters = e.draining, e.book.History(), e.total
-		s.Queued, s.Running = e.core.Counts()
-		s.Dispatchers = len(c.Specs)
-		s.Disabled = append(s.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
-		s.Paused = append(s.Paused, e.book.Paused()...)
-		s.Warnings = append([]string{}, e.warnings...)
+	err := b.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func(s *state) {
+		c := s.catalog.Load()
+		v.Draining, v.History, v.Counters = s.draining, s.book.History(), s.total
+		v.Queued, v.Running = s.core.Counts()
+		v.Dispatchers = len(c.Specs)
+		v.Disabled = append(v.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
+		v.Paused = append(v.Paused, s.book.Paused()...)
+		v.Warnings = append([]string{}, s.warnings...)
 		for _, f := range c.Unlisted {
-			s.Warnings = append(s.Warnings, "definitions that cannot be read: "+f.Error())
+			v.Warnings = append(v.Warnings, "definitions that cannot be read: "+f.Error())
 		}
-		if e.journalErr != nil {
-			s.Journal = e.journalErr.Error()
+		if s.journalErr != nil {
+			v.Journal = s.journalErr.Error()
 		}
 	})
 	if err != nil {
 		return ipc.Status{}, err
 	}
-	return s, nil
+	return v, nil
 }
 
 // Health says ok when the loop answers and the journal can be written.
-func (e *engine) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
+func (b *backend) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
 	var h ipc.Health
-	err := e.permitted(ctx, query{Verb: server.VerbHealth, Peer: by}, func() {
+	err := b.permitted(ctx, query{Verb: server.VerbHealth, Peer: by}, func(s *state) {
 		h = ipc.Health{Status: "ok"}
-		if e.journalErr != nil {
-			h = ipc.Health{Status: "degraded", Detail: "journal: " + e.journalErr.Error()}
+		if s.journalErr != nil {
+			h = ipc.Health{Status: "degraded", Detail: "journal: " + s.journalErr.Error()}
 		}
 	})
 	return h, err
 }
 
 // Drain refuses new jobs while on; those accepted run to their end.
-func (e *engine) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {
+func (b *backend) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {
 	verb := server.VerbUndrain
 	if on {
 		verb = server.VerbDrain
 	}
-	err := e.permitted(ctx, query{Verb: verb, Peer: by}, func() {
-		e.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
-		e.draining = on
-		e.core.Drain(on)
+	err := b.permitted(ctx, query{Verb: verb, Peer: by}, func(s *state) {
+		s.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
+		s.draining = on
+		s.core.Drain(on)
 	})
 	if err != nil {
 		return ipc.Status{}, err
 	}
-	return e.Status(ctx, by)
+	return b.Status(ctx, by)
 }
 
 // AwaitIdle returns when no job is queued or running, or when ctx is done.
-func (e *engine) AwaitIdle(ctx context.Context, by ipc.Peer) error {
-	if err := e.allow(query{Verb: server.VerbDrain, Peer: by}); err != nil {
+func (b *backend) AwaitIdle(ctx context.Context, by ipc.Peer) error {
+	if err := b.allow(query{Verb: server.VerbDrain, Peer: by}); err != nil {
 		return err
 	}
-	idle, err := e.until(ctx, e.idle)
-	if err != nil {
-		return err
-	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-e.done:
-		return errStopping()
-	}
+	return b.until(ctx, (*state).idle)
 }
 
 // isKind reports whether err is an ipc.Error of a kind.

@@ -34,34 +34,34 @@ type failing struct {
 
 // openCaches opens the directory of cache files. What is left there by attempts
 // that nobody follows any more is removed.
-func (e *engine) openCaches() error {
-	caches, err := store.NewCaches(e.cfg.Paths.Cache, func(attempt string) bool {
+func (h *host) openCaches(book *store.Book) error {
+	caches, err := store.NewCaches(h.cfg.Paths.Cache, func(attempt string) bool {
 		id, err := ulid.ParseStrict(strings.SplitN(attempt, "-", 2)[0])
 		if err != nil {
 			return false
 		}
-		job, ok := e.book.Job(id)
+		job, ok := book.Job(id)
 		return ok && !job.State.Final()
 	})
-	e.caches = caches
+	h.caches = caches
 	if err != nil {
 		return err
 	}
-	return ownedDir(e.cfg.Paths.Cache)
+	return ownedDir(h.cfg.Paths.Cache)
 }
 
 // partOf is where a run writes its cache's data to, "" when it has none.
-func (e *engine) partOf(spec *dispatchers.Spec, marks proc.AttemptFiles) string {
+func (h *host) partOf(spec *dispatchers.Spec, marks proc.AttemptFiles) string {
 	if spec.Cache == nil {
 		return ""
 	}
-	return e.caches.Part(spec.Name, filepath.Base(string(marks)))
+	return h.caches.Part(spec.Name, filepath.Base(string(marks)))
 }
 
 // keepData puts what a successful run printed in its cache's place before
 // anybody is told of its end. A run whose output is no data has failed.
-func (e *engine) keepData(r *run, exit proc.Exit) proc.Exit {
-	part := e.partOf(r.spec, r.marks)
+func (h *host) keepData(r *run, exit proc.Exit) proc.Exit {
+	part := h.partOf(r.spec, r.marks)
 	if part == "" {
 		return exit
 	}
@@ -70,7 +70,7 @@ func (e *engine) keepData(r *run, exit proc.Exit) proc.Exit {
 		return exit
 	}
 	c := r.spec.Cache
-	err := e.caches.Replace(r.spec.Name, c.Format, part, c.MaxSize, exit.Started)
+	err := h.caches.Replace(r.spec.Name, c.Format, part, c.MaxSize, exit.Started)
 	if _, typed := errors.AsType[*ipc.Error](err); err != nil && !typed {
 		err = ipc.Errorf(ipc.KindInternal, "%v", err)
 	}
@@ -79,24 +79,24 @@ func (e *engine) keepData(r *run, exit proc.Exit) proc.Exit {
 }
 
 // refreshed notes how a refresh of a cache ended.
-func (e *engine) refreshed(job *store.Job, state ipc.State, out *store.Run) {
+func (s *state) refreshed(job *store.Job, state ipc.State, out *store.Run) {
 	name := job.Dispatcher
-	spec := e.specOf(name)
+	spec := s.specOf(name)
 	if spec == nil || spec.Cache == nil {
 		return
 	}
 	if state == ipc.Succeeded {
-		delete(e.failings, name)
+		delete(s.failings, name)
 		return
 	}
-	f := e.failings[name]
+	f := s.failings[name]
 	if f == nil {
 		f = &failing{}
-		e.failings[name] = f
+		s.failings[name] = f
 	}
 	pause := min(refreshPause<<min(f.times, 10), refreshPauseMax)
 	f.times++
-	f.until = e.now() + pause
+	f.until = s.now() + pause
 	f.err = ipc.CacheError{Kind: ipc.KindInternal, Message: string(state), Job: job.ID.String(), At: time.Unix(0, out.EndedAt).UTC()}
 	if out.Error != nil {
 		f.err.Kind, f.err.Message = out.Error.Kind, out.Error.Message
@@ -104,24 +104,24 @@ func (e *engine) refreshed(job *store.Job, state ipc.State, out *store.Run) {
 }
 
 // recallFailures finds the caches whose last refresh failed before this daemon.
-func (e *engine) recallFailures() {
-	for name, spec := range e.catalog.Load().Specs {
+func (s *state) recallFailures() {
+	for name, spec := range s.catalog.Load().Specs {
 		if spec.Cache == nil {
 			continue
 		}
-		for _, job := range e.book.List(ipc.JobFilter{Dispatcher: name, Limit: 1}) {
+		for _, job := range s.book.List(ipc.JobFilter{Dispatcher: name, Limit: 1}) {
 			if job.State.Final() && job.State != ipc.Succeeded && job.Run != nil {
-				e.refreshed(job, job.State, job.Run)
+				s.refreshed(job, job.State, job.Run)
 			}
 		}
 	}
 }
 
 // cacheView is how a cache stands; data is what it holds, nil = nothing.
-func (e *engine) cacheView(spec *dispatchers.Spec, data *store.Cached) ipc.Cache {
+func (h *host) cacheView(spec *dispatchers.Spec, data *store.Cached) ipc.Cache {
 	v := ipc.Cache{
 		Name: spec.Name, Description: spec.Description, Format: spec.Cache.Format,
-		Path: e.caches.Path(spec.Name, spec.Cache.Format), MaxAge: int64(spec.Cache.MaxAge / time.Second),
+		Path: h.caches.Path(spec.Name, spec.Cache.Format), MaxAge: int64(spec.Cache.MaxAge / time.Second),
 	}
 	if data != nil {
 		at, age := data.At.UTC(), ageOf(data)
@@ -136,8 +136,8 @@ func (e *engine) cacheView(spec *dispatchers.Spec, data *store.Cached) ipc.Cache
 func ageOf(data *store.Cached) time.Duration { return max(0, time.Since(data.At)) }
 
 // openCache opens a cache's data; nil when it is empty.
-func (e *engine) openCache(spec *dispatchers.Spec) (*store.Cached, error) {
-	data, err := e.caches.Open(spec.Name, spec.Cache.Format)
+func (h *host) openCache(spec *dispatchers.Spec) (*store.Cached, error) {
+	data, err := h.caches.Open(spec.Name, spec.Cache.Format)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -146,48 +146,48 @@ func (e *engine) openCache(spec *dispatchers.Spec) (*store.Cached, error) {
 
 // addLive adds what only the loop knows: the refresh under way, and the failure
 // of the last one.
-func (e *engine) addLive(ctx context.Context, v *ipc.Cache) error {
-	return e.do(ctx, func() {
-		v.Refreshing = e.refreshing(v.Name)
-		if f := e.failings[v.Name]; f != nil {
+func (b *backend) addLive(ctx context.Context, v *ipc.Cache) error {
+	return b.do(ctx, func(s *state) {
+		v.Refreshing = s.refreshing(v.Name)
+		if f := s.failings[v.Name]; f != nil {
 			failed := f.err
-			failed.RetryAfter = int(max(0, f.until-e.now()+time.Second-1) / time.Second)
+			failed.RetryAfter = int(max(0, f.until-s.now()+time.Second-1) / time.Second)
 			v.Error = &failed
 		}
 	})
 }
 
 // refreshing is the job that refreshes a cache now, or is about to; "" = none.
-func (e *engine) refreshing(name string) string {
-	for _, r := range e.runs {
+func (s *state) refreshing(name string) string {
+	for _, r := range s.runs {
 		if r.spec.Name == name {
 			return r.job.ID.String()
 		}
 	}
-	if id, _, ok := e.core.Head(name); ok {
+	if id, _, ok := s.core.Head(name); ok {
 		return ulid.ULID(id).String()
 	}
 	return ""
 }
 
 // Caches lists all caches.
-func (e *engine) Caches(ctx context.Context, by ipc.Peer) ([]ipc.Cache, error) {
-	if err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func() {}); err != nil {
+func (b *backend) Caches(ctx context.Context, by ipc.Peer) ([]ipc.Cache, error) {
+	if err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {}); err != nil {
 		return nil, err
 	}
 	list := []ipc.Cache{}
-	c := e.catalog.Load()
+	c := b.catalog.Load()
 	for _, name := range c.Names() {
 		spec := c.Specs[name]
 		if spec == nil || spec.Cache == nil {
 			continue
 		}
-		data, broken := e.openCache(spec)
-		v := e.cacheView(spec, data)
+		data, broken := b.openCache(spec)
+		v := b.cacheView(spec, data)
 		if data != nil {
 			_ = data.Close()
 		}
-		if err := e.addLive(ctx, &v); err != nil {
+		if err := b.addLive(ctx, &v); err != nil {
 			return nil, err
 		}
 		if broken != nil { // the others can be read
@@ -199,12 +199,12 @@ func (e *engine) Caches(ctx context.Context, by ipc.Peer) ([]ipc.Cache, error) {
 }
 
 // Cache gives a cache's data, as fresh as it is asked for.
-func (e *engine) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.CacheQuery) (ipc.CacheData, error) {
-	spec, err := e.lookup(name)
+func (b *backend) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.CacheQuery) (ipc.CacheData, error) {
+	spec, err := b.lookup(name)
 	if err != nil {
 		return ipc.CacheData{}, err
 	}
-	if err := e.allow(query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}); err != nil {
+	if err := b.allow(query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}); err != nil {
 		return ipc.CacheData{}, err // a fresh file is read without the loop
 	}
 	if spec.Cache == nil {
@@ -212,11 +212,11 @@ func (e *engine) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.Cach
 		p.Dispatcher, p.Suggestion = name, "its file has no [cache]; list those that have one with: dispatchctl cache list"
 		return ipc.CacheData{}, p
 	}
-	data, err := e.openCache(spec)
+	data, err := b.openCache(spec)
 	if err != nil {
 		return ipc.CacheData{}, err
 	}
-	r := reading{e: e, spec: spec, by: by, q: q, data: data, v: e.cacheView(spec, data)}
+	r := reading{b: b, spec: spec, by: by, q: q, data: data, v: b.cacheView(spec, data)}
 	if r.good() {
 		return r.give(), nil
 	}
@@ -225,7 +225,7 @@ func (e *engine) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.Cach
 
 // reading is a reader's request for a cache's data.
 type reading struct {
-	e    *engine
+	b    *backend
 	spec *dispatchers.Spec
 	by   ipc.Peer
 	q    ipc.CacheQuery
@@ -265,20 +265,20 @@ func tagsIn(header string) []string {
 // renew has the cache refreshed, once for all readers, and gives what comes of
 // it, what there is meanwhile, or the reason why there is nothing.
 func (r *reading) renew(ctx context.Context) (ipc.CacheData, error) {
-	f, refused := r.e.refresh(ctx, r.by, r.spec, r.data)
+	f, refused := r.b.refresh(ctx, r.by, r.spec, r.data)
 	if r.q.Wait > 0 && f.job != "" {
 		f.newer = r.await(ctx, f.job)
 	}
 	var err error
 	if f.newer {
 		r.close()
-		if r.data, err = r.e.openCache(r.spec); err == nil && r.data != nil {
-			r.v = r.e.cacheView(r.spec, r.data)
+		if r.data, err = r.b.openCache(r.spec); err == nil && r.data != nil {
+			r.v = r.b.cacheView(r.spec, r.data)
 			return r.give(), nil
 		}
 	}
 	if err == nil {
-		err = r.e.addLive(ctx, &r.v)
+		err = r.b.addLive(ctx, &r.v)
 	}
 	if err == nil && r.data != nil && r.staleOK() {
 		r.v.Fresh = false
@@ -295,7 +295,7 @@ func (r *reading) renew(ctx context.Context) (ipc.CacheData, error) {
 func (r *reading) await(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(ctx, r.q.Wait)
 	defer cancel()
-	job, err := r.e.Await(ctx, r.by, id)
+	job, err := r.b.Await(ctx, r.by, id)
 	return err == nil && job.State == ipc.Succeeded
 }
 
@@ -349,26 +349,26 @@ type flight struct {
 // under way, or else a new one. There is none when the last refresh has failed
 // and is not to be tried yet, and when the data that the reader saw has been
 // replaced meanwhile.
-func (e *engine) refresh(ctx context.Context, by ipc.Peer, spec *dispatchers.Spec, seen *store.Cached) (flight, error) {
-	got, err, _ := e.flights.Do(spec.Name, func() (any, error) {
+func (b *backend) refresh(ctx context.Context, by ipc.Peer, spec *dispatchers.Spec, seen *store.Cached) (flight, error) {
+	got, err, _ := b.refreshes.Do(spec.Name, func() (any, error) {
 		// Who joins must not depend on whether the first one goes away.
 		ctx := context.WithoutCancel(ctx)
 		var f flight
 		hold := false
-		if err := e.do(ctx, func() {
-			f.job = e.refreshing(spec.Name)
-			failed := e.failings[spec.Name]
-			hold = failed != nil && e.now() < failed.until
+		if err := b.do(ctx, func(s *state) {
+			f.job = s.refreshing(spec.Name)
+			failed := s.failings[spec.Name]
+			hold = failed != nil && s.now() < failed.until
 		}); err != nil || f.job != "" || hold {
 			return f, err
 		}
-		if data, err := e.openCache(spec); err == nil && data != nil {
+		if data, err := b.openCache(spec); err == nil && data != nil {
 			_ = data.Close()
 			if seen == nil || data.At.After(seen.At) {
 				return flight{newer: true}, nil
 			}
 		}
-		n, err := e.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: spec.Name, Origin: ipc.OriginCache})
+		n, err := b.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: spec.Name, Origin: ipc.OriginCache})
 		return flight{job: n.ID}, err
 	})
 	f, _ := got.(flight)

@@ -16,25 +16,24 @@ import (
 	"dispatchd/ipc"
 )
 
-// box is an engine with real children.
+// box is a daemon with real children.
 type box struct {
-	*engine
+	*Daemon
 	t *testing.T
 }
 
 // boxed starts one. Its children are its own, without shims.
 func boxed(t *testing.T, root string, files map[string]string) *box {
 	t.Helper()
-	e := built(t, root, files, nil)
-	go e.loop()
-	return &box{engine: e, t: t}
+	d, first := built(t, root, files, nil)
+	d.start(first)
+	return &box{Daemon: d, t: t}
 }
 
-// close ends the engine.
+// close ends the daemon.
 func (b *box) close() {
 	b.stopRuns()
-	close(b.done)
-	<-b.ended
+	b.loop.Stop()
 	if err := errors.Join(b.journal.Close(), b.dir.Close()); err != nil {
 		b.t.Error(err)
 	}
@@ -89,18 +88,15 @@ func TestOneRefreshForAllReaders(t *testing.T) {
 		}
 		close(door)
 		// The child goes on when all readers wait for it.
-		waiting, err := b.until(t.Context(), func() bool {
+		if err := b.until(t.Context(), func(s *state) bool {
 			n := 0
-			for _, list := range b.waiters {
+			for _, list := range s.waiters {
 				n += len(list)
 			}
 			return n == 1000
-		})
-		if err != nil {
+		}); err != nil {
 			t.Fatal(err)
 		}
-		b.post(func() {})
-		<-waiting
 		if n := b.runs(); n != round {
 			t.Fatalf("round %d: %d runs", round, n)
 		}
@@ -258,16 +254,14 @@ func TestPartOfInterruptedRefresh(t *testing.T) {
 	if _, err := b.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"}); err != nil {
 		t.Fatal(err)
 	}
-	running, err := b.until(t.Context(), func() bool {
-		for _, r := range b.engine.runs {
+	if err := b.until(t.Context(), func(s *state) bool {
+		for _, r := range s.runs {
 			return r.process != nil
 		}
 		return false
-	})
-	if err != nil {
+	}); err != nil {
 		t.Fatal(err)
 	}
-	<-running
 	b.close() // it is stopped, and is to run again
 	b = boxed(t, root, files)
 	defer b.close()

@@ -13,13 +13,12 @@ import (
 	"time"
 
 	"dispatchd/daemon/internal/launch"
+	"dispatchd/daemon/internal/loop"
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
-	"dispatchd/scheduler"
 )
 
 // Config says what a daemon is made of. Only Paths is required.
@@ -56,7 +55,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if len(faults) > 0 {
 		return ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
 	}
-	given, err := takeHandover()
+	handed, err := readInherited()
 	if err != nil {
 		return err
 	}
@@ -69,76 +68,60 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
 		return err
 	}
-	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log, Bridge: given.bridge()})
+	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log, Bridge: handed.lock()})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = dir.Close() }()
-	e, err := newEngine(cfg, settings, dir, given)
+	d, first, err := newDaemon(cfg, settings, dir, handed)
 	if err != nil {
 		return err
 	}
-	return e.serve(ctx, socket)
+	return d.serve(ctx, socket, first)
 }
 
-// newEngine opens the journal, loads the definitions and restores the jobs.
-func newEngine(cfg Config, settings dispatchers.Settings, dir *store.Dir, given *handover) (*engine, error) {
-	book := store.NewBook(store.Retention{
-		Count: settings.HistoryCount, Age: time.Duration(settings.HistoryAge), Bytes: settings.HistoryBytes,
-	})
-	e := &engine{
-		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, book: book, given: given, upgrades: make(chan struct{}, 1),
-		core:     queue.New(queue.Limits{MaxRunning: settings.MaxRunning, MaxOutstanding: settings.MaxOutstanding}),
-		calls:    make(chan func(), 256),
-		looks:    make(chan func()),
-		poked:    make(chan struct{}, 1),
-		done:     make(chan struct{}),
-		ended:    make(chan struct{}),
-		epoch:    time.Now(),
-		wall:     cfg.wall,
-		owed:     map[string]scheduler.Tick{},
-		failings: map[string]*failing{},
-		runs:     map[queue.ID]*run{},
-		inflight: map[queue.ID][]func(error){},
-		waiters:  map[queue.ID][]chan struct{}{},
-		ending:   map[queue.ID]*ending{},
-		joining:  map[store.Key][]func(error){},
-		tallies:  map[string]*tally{},
-		outputs:  store.NewQuota(settings.LogBytes),
+// Daemon wires the rooms together and leads them through their life. Its API is
+// backend's; what it decides on is the loop's (state).
+type Daemon struct {
+	*backend
+	journal         *store.Journal
+	handed          *inherited // by the last image of the program, nil = none
+	socketActivated bool       // the socket is the service manager's
+}
+
+// newDaemon opens the journal, loads the definitions and makes the loop. Jobs are
+// restored when it runs.
+func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed *inherited) (*Daemon, func(*state), error) {
+	h := &host{
+		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, epoch: time.Now(), wallClock: cfg.wall,
 	}
-	if e.wall == nil {
-		e.wall = time.Now
+	if h.wallClock == nil {
+		h.wallClock = time.Now
 	}
-	if e.cfg.allow == nil {
-		e.cfg.allow = allow
+	if h.cfg.allow == nil {
+		h.cfg.allow = allow
 	}
-	if managed() {
-		e.stirred = make(chan struct{}, 1)
+	h.starter = h.startProcess
+	d := &Daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}, handed: handed}
+	h.manager = newServiceManager(h)
+	if err := h.openEpoch(); err != nil {
+		return nil, nil, err
 	}
-	if err := e.openEpoch(); err != nil {
-		return nil, err
-	}
-	e.build = newBuilder(cfg, settings, e.bootID)
-	e.starter = e.startProcess
-	journal, report, err := dir.OpenJournal(settings.Durability, book)
+	h.build = newBuilder(cfg, settings, h.bootID)
+	s := newState(h, handed)
+	h.loop = loop.New(s, loop.Driver[state]{Due: (*state).due, Next: (*state).next, After: (*state).after})
+	journal, report, err := dir.OpenJournal(settings.Durability, s.book)
 	if err != nil {
-		return nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
+		return nil, nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}
-	e.journal = journal
-	journal.SetOnFail(func(err error) { e.post(func() { e.journalFailed(err) }) })
-	journal.SetOnFull(func(err error) { e.post(func() { e.journalFull(err) }) })
-	e.sayReport(report)
-	if err := e.openCaches(); err != nil {
-		return nil, errors.Join(err, journal.Close())
+	d.journal, s.journal = journal, journal
+	journal.SetOnFail(func(err error) { h.post(func(s *state) { s.journalFailed(err) }) })
+	journal.SetOnFull(func(err error) { h.post(func(s *state) { s.journalFull(err) }) })
+	s.logReport(report)
+	if err := s.openCaches(s.book); err != nil {
+		return nil, nil, errors.Join(err, journal.Close())
 	}
-	e.load()
-	e.recallFailures()
-	e.restore(report.Suspects)
-	if given != nil {
-		e.draining, e.total = given.Draining, given.Counters
-		e.core.Drain(e.draining)
-	}
-	return e, nil
+	return d, func(s *state) { s.recover(report.Suspects) }, nil
 }
 
 // newBuilder makes the builder of launches.
@@ -149,67 +132,73 @@ func newBuilder(cfg Config, settings dispatchers.Settings, bootID string) *launc
 	}
 }
 
+// start runs the loop, and returns when the jobs of the journal are restored.
+func (d *Daemon) start(first func(*state)) {
+	go d.loop.Run(first)
+	_ = d.view(context.Background(), func(*state) {}) // it has not been stopped
+}
+
 // serve answers on the socket until ctx is done, then stops in reverse order.
-func (e *engine) serve(ctx context.Context, socket *net.UnixListener) error {
-	l, err := e.listen(socket)
+func (d *Daemon) serve(ctx context.Context, socket *net.UnixListener, first func(*state)) error {
+	l, err := d.listen(socket)
 	if err != nil {
-		return errors.Join(err, e.journal.Close())
+		return errors.Join(err, d.journal.Close())
 	}
-	go e.loop()
-	if e.given == nil {
-		e.notifyAtStart()
+	d.start(first)
+	if d.handed == nil {
+		d.notifyAtStart()
 	}
-	srv, failed := e.answer(l)
-	e.log.Info("ready", "socket", e.cfg.Paths.Socket(), "dispatchers", len(e.catalog.Load().Specs), "pid", os.Getpid())
-	if e.cfg.Ready != nil {
-		e.cfg.Ready()
+	srv, failed := d.answer(l)
+	d.log.Info("ready", "socket", d.cfg.Paths.Socket(), "dispatchers", len(d.catalog.Load().Specs), "pid", os.Getpid())
+	if d.cfg.Ready != nil {
+		d.cfg.Ready()
 	}
-	e.tellReady()
+	d.manager.ready(d.loop.Stopping())
 	for {
 		select {
 		case <-ctx.Done():
-			return e.stop(srv, l)
+			return d.stop(srv, l)
 		case err := <-failed:
-			return errors.Join(err, e.stop(srv, l))
-		case <-e.cfg.ReloadOn:
-			if _, err := e.Reload(ctx, self(), false); err != nil {
-				e.log.Error("reload", "error", err)
+			return errors.Join(err, d.stop(srv, l))
+		case <-d.cfg.ReloadOn:
+			if _, err := d.Reload(ctx, self(), false); err != nil {
+				d.log.Error("reload", "error", err)
 			}
-		case <-e.cfg.UpgradeOn:
-			if _, err := e.Upgrade(ctx, self()); err != nil {
-				e.log.Error("upgrade", "error", err)
+		case <-d.cfg.UpgradeOn:
+			if _, err := d.Upgrade(ctx, self()); err != nil {
+				d.log.Error("upgrade", "error", err)
 			}
-		case <-e.upgrades:
-			if err := e.upgrade(ctx, srv, l); err != nil {
+		case <-d.upgrades:
+			if err := d.upgrade(ctx, srv, l); err != nil {
 				return err
 			}
 			// It could not be done, and the old one goes on.
-			srv, failed = e.answer(l)
+			srv, failed = d.answer(l)
 		}
 	}
 }
 
 // listen opens the socket, or takes the one that the last image listened on, or
 // that the service manager opened: that one is the manager's to remove.
-func (e *engine) listen(socket *net.UnixListener) (*net.UnixListener, error) {
+func (d *Daemon) listen(socket *net.UnixListener) (*net.UnixListener, error) {
 	switch {
-	case e.given != nil:
-		e.activated = e.given.Activated
-		return e.given.listener()
+	case d.handed != nil:
+		d.socketActivated = d.handed.Activated
+		return d.handed.listener()
 	case socket != nil:
-		e.activated = true
-		if at := socket.Addr().String(); at != e.cfg.Paths.Socket() {
-			e.log.Warn("the service manager's socket is not where clients look for it", "socket", at, "expected", e.cfg.Paths.Socket())
+		d.socketActivated = true
+		if at := socket.Addr().String(); at != d.cfg.Paths.Socket() {
+			d.log.Warn("the service manager's socket is not where clients look for it", "socket", at, "expected", d.cfg.Paths.Socket())
 		}
 		return socket, nil
 	}
-	return server.Listen(e.cfg.Paths.Socket(), e.settings.SocketGroup, 0o660)
+	return server.Listen(d.cfg.Paths.Socket(), d.settings.SocketGroup, 0o660)
 }
 
 // answer serves the API on a copy of the socket, so that the socket itself
 // outlives the server. The channel gives the error that ends it.
-func (e *engine) answer(l *net.UnixListener) (*server.Server, <-chan error) {
-	srv := server.New(e, server.Options{Log: e.log, Version: e.cfg.Version, MaxConns: e.settings.MaxConnections})
+func (d *Daemon) answer(l *net.UnixListener) (*server.Server, <-chan error) {
+	srv := server.New(d.backend, server.Options{Log: d.log, Version: d.cfg.Version, MaxConns: d.settings.MaxConnections})
 	failed := make(chan error, 1)
 	go func() {
 		copied, err := duplicate(l)
@@ -223,28 +212,23 @@ func (e *engine) answer(l *net.UnixListener) (*server.Server, <-chan error) {
 	return srv, failed
 }
 
-// stop ends the daemon: no new starts, running children told to end, open
-// requests given a moment, the journal closed clean.
-func (e *engine) stop(srv *server.Server, l *net.UnixListener) error {
-	e.log.Info("stopping")
-	e.tellManager("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
-	e.stopRuns()
-	close(e.done)
-	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
-	defer cancel()
-	if err := srv.Shutdown(ctx); err != nil {
-		e.log.Warn("open requests were cut", "error", err)
-	}
+// stop ends the daemon: no new starts, running children told to end, the journal
+// closed clean, open requests given a moment for their answers.
+func (d *Daemon) stop(srv *server.Server, l *net.UnixListener) error {
+	d.log.Info("stopping")
+	d.manager.send("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
+	d.stopRuns()
+	var err error
+	d.loop.Stop(closeJournal(&err)...)
+	d.shutdown(context.Background(), srv)
 	_ = l.Close()
-	if !e.activated {
-		_ = os.Remove(e.cfg.Paths.Socket())
+	if !d.socketActivated {
+		_ = os.Remove(d.cfg.Paths.Socket())
 	}
-	<-e.ended
-	if err := e.putDown(); err != nil {
-		return err
+	if err == nil {
+		d.log.Info("stopped")
 	}
-	e.log.Info("stopped")
-	return nil
+	return err
 }
 
 // makeRunDir makes the directories of socket and locks, ours and 0755, so that
@@ -310,19 +294,19 @@ func ownedDir(path string) error {
 	return nil
 }
 
-// sayReport tells loudly what the journal's replay found.
-func (e *engine) sayReport(r store.Report) {
+// logReport tells loudly what the journal's replay found.
+func (s *state) logReport(r store.Report) {
 	if r.Torn > 0 {
-		e.log.Warn("journal: an unfinished last write was cut; nobody was answered for it", "bytes", r.Torn)
+		s.log.Warn("journal: an unfinished last write was cut; nobody was answered for it", "bytes", r.Torn)
 	}
 	if r.Damaged {
-		e.log.Error("journal: DAMAGED; everything readable was kept", "damaged_file", r.KeptAs)
+		s.log.Error("journal: DAMAGED; everything readable was kept", "damaged_file", r.KeptAs)
 	}
 	for _, m := range r.Lost {
-		e.log.Error("journal: " + m)
-		e.warnings = append(e.warnings, "journal: "+m)
+		s.log.Error("journal: " + m)
+		s.warnings = append(s.warnings, "journal: "+m)
 	}
-	if e.dir.Volatile() {
-		e.warnings = append(e.warnings, "the state directory is in memory: jobs do not outlive a reboot")
+	if s.dir.Volatile() {
+		s.warnings = append(s.warnings, "the state directory is in memory: jobs do not outlive a reboot")
 	}
 }

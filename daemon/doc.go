@@ -4,9 +4,9 @@
 //
 // # How it is built
 //
-// One goroutine, the loop, owns the queue (daemon/internal/queue), the book of
+// One goroutine, the loop (daemon/internal/loop), owns the queue (daemon/internal/queue), the book of
 // jobs (store.Book) and the table of active runs. Everybody else sends it
-// closures by do and post. The queue decides and returns effects; perform is
+// functions by do and post. The queue decides and returns effects; perform is
 // the only place where a decision becomes a deed, and its order is always:
 // locks on disk, journal, then the process.
 //

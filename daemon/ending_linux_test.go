@@ -131,9 +131,8 @@ func TestStopOnAFullDisk(t *testing.T) {
 			}
 			start := time.Now()
 			s.stopRuns()
-			close(s.done)
-			<-s.ended
-			err := s.putDown()
+			var err error
+			s.loop.Stop(closeJournal(&err)...)
 			if took := time.Since(start); took > time.Second {
 				t.Errorf("it took %s", took)
 			}

@@ -64,9 +64,9 @@ func play(a act) *played {
 	return p
 }
 
-// stage is an engine whose children are played.
+// stage is a daemon whose children are played.
 type stage struct {
-	*engine
+	*Daemon
 	t      *testing.T
 	from   time.Time
 	starts []time.Duration // when, since the stage was set
@@ -76,8 +76,8 @@ type stage struct {
 	mu     sync.Mutex
 }
 
-// built makes an engine with these definitions, whose wall clock is wall.
-func built(t *testing.T, root string, files map[string]string, wall func() time.Time) *engine {
+// built makes a daemon with these definitions, whose wall clock is wall.
+func built(t *testing.T, root string, files map[string]string, wall func() time.Time) (*Daemon, func(*state)) {
 	t.Helper()
 	p := ipc.RootPaths(root)
 	for name, text := range files {
@@ -96,22 +96,22 @@ func built(t *testing.T, root string, files map[string]string, wall func() time.
 		t.Fatal(err)
 	}
 	settings, _ := dispatchers.LoadSettings(p.Config)
-	e, err := newEngine(Config{Paths: p, Log: slog.New(slog.DiscardHandler), wall: wall}, settings, dir, nil)
+	d, first, err := newDaemon(Config{Paths: p, Log: slog.New(slog.DiscardHandler), wall: wall}, settings, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return e
+	return d, first
 }
 
-// set makes an engine with these definitions; acts says what each start does.
+// set makes a daemon with these definitions; acts says what each start does.
 func set(t *testing.T, root string, files map[string]string, acts func(name string, attempt int) act) *stage {
 	t.Helper()
 	s := &stage{t: t, from: time.Now()}
 	s.ahead.Store(int64(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))))
 	wall := func() time.Time { return time.Now().UTC().Add(time.Duration(s.ahead.Load())) }
-	e := built(t, root, files, wall)
-	s.engine = e
-	e.starter = func(r *run, g gear) (process, error) {
+	d, first := built(t, root, files, wall)
+	s.Daemon = d
+	d.starter = func(r *run, g gear) (process, error) {
 		g.discard()
 		s.mu.Lock()
 		s.starts = append(s.starts, time.Since(s.from))
@@ -124,15 +124,14 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 		}
 		return play(a), nil
 	}
-	go e.loop()
+	d.start(first)
 	return s
 }
 
-// strike ends the engine.
+// strike ends the daemon.
 func (s *stage) strike() {
 	s.stopRuns()
-	close(s.done)
-	<-s.ended
+	s.loop.Stop()
 	if err := s.journal.Close(); err != nil {
 		s.t.Error(err)
 	}
@@ -365,7 +364,7 @@ func TestStopIsBounded(t *testing.T) {
 // A clock that was set back does not reorder jobs, nor make a queue timeout
 // longer or shorter: the time since boot counts.
 func TestClockSetBack(t *testing.T) {
-	e := &engine{boot: "b"}
+	e := &state{host: &host{bootShort: "b"}}
 	now := proc.Uptime()
 	for _, step := range []time.Duration{-24 * time.Hour, 0, 24 * time.Hour} {
 		job := &store.Job{CreatedAt: time.Now().Add(step).UnixNano(), Up: int64(now - 5*time.Second), Boot: "b"}

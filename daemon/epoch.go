@@ -18,11 +18,11 @@ import (
 )
 
 // jobsDir is where the marks of running attempts are.
-func (e *engine) jobsDir() string { return filepath.Join(e.cfg.Paths.Run, "jobs") }
+func (h *host) jobsDir() string { return filepath.Join(h.cfg.Paths.Run, "jobs") }
 
 // marks are the files of one attempt.
-func (e *engine) marks(id ulid.ULID, attempt int) proc.AttemptFiles {
-	return proc.AttemptFiles(filepath.Join(e.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
+func (h *host) marks(id ulid.ULID, attempt int) proc.AttemptFiles {
+	return proc.AttemptFiles(filepath.Join(h.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
 }
 
 // openEpoch finds out which life of the run directory this is. The marks in it
@@ -30,30 +30,30 @@ func (e *engine) marks(id ulid.ULID, attempt int) proc.AttemptFiles {
 // absence of a mark means "never started" within an epoch, and nothing beyond
 // it. So each start is journaled with the epoch, and another boot or an emptied
 // directory begin a new one.
-func (e *engine) openEpoch() error {
-	e.bootID = proc.BootID()
-	e.boot = bootName()
-	e.boot = e.boot[:min(8, len(e.boot))]
-	path := filepath.Join(e.jobsDir(), "epoch")
+func (h *host) openEpoch() error {
+	h.bootID = proc.BootID()
+	h.bootShort = bootName()
+	h.bootShort = h.bootShort[:min(8, len(h.bootShort))]
+	path := filepath.Join(h.jobsDir(), "epoch")
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	boot, id, ok := strings.Cut(strings.TrimSpace(string(text)), " ")
 	if ok && boot == bootName() && len(id) == ulid.EncodedSize {
-		e.epochID = id
+		h.epochID = id
 		return nil
 	}
 	// What is here is of another boot: its processes are gone.
-	entries, err := os.ReadDir(e.jobsDir())
+	entries, err := os.ReadDir(h.jobsDir())
 	if err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	for _, entry := range entries {
-		_ = os.Remove(filepath.Join(e.jobsDir(), entry.Name()))
+		_ = os.Remove(filepath.Join(h.jobsDir(), entry.Name()))
 	}
-	e.epochID = ulid.Make().String()
-	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", bootName(), e.epochID), 0o600); err != nil {
+	h.epochID = ulid.Make().String()
+	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", bootName(), h.epochID), 0o600); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -64,8 +64,8 @@ func (e *engine) openEpoch() error {
 
 // waited is how long ago a job was accepted. Within one boot the wall clock may
 // have been set meanwhile, and does not count.
-func (e *engine) waited(job *store.Job) time.Duration {
-	if job.Up > 0 && job.Boot == e.boot {
+func (h *host) waited(job *store.Job) time.Duration {
+	if job.Up > 0 && job.Boot == h.bootShort {
 		return max(0, proc.Uptime()-time.Duration(job.Up))
 	}
 	return max(0, time.Since(time.Unix(0, job.CreatedAt)))
@@ -82,15 +82,15 @@ func bootName() string {
 // staleMarks lists the mark files of attempts that are over by the book. They
 // may go as soon as the journal says so, too: a start that finds a running job
 // without marks takes it for one that never began, and runs it again.
-func (e *engine) staleMarks() []string {
-	entries, err := os.ReadDir(e.jobsDir())
+func (s *state) staleMarks() []string {
+	entries, err := os.ReadDir(s.jobsDir())
 	if err != nil {
 		return nil
 	}
 	runs := map[string]bool{}
-	for _, job := range e.book.Open() {
+	for _, job := range s.book.Open() {
 		if job.State == ipc.Running {
-			runs[filepath.Base(string(e.marks(job.ID, int(job.Attempt))))] = true
+			runs[filepath.Base(string(s.marks(job.ID, int(job.Attempt))))] = true
 		}
 	}
 	var stale []string
@@ -98,7 +98,7 @@ func (e *engine) staleMarks() []string {
 		attempt, _, _ := strings.Cut(entry.Name(), ".")
 		word, _, _ := strings.Cut(attempt, "-")
 		if _, err := ulid.ParseStrict(word); err == nil && !runs[attempt] {
-			stale = append(stale, filepath.Join(e.jobsDir(), entry.Name()))
+			stale = append(stale, filepath.Join(s.jobsDir(), entry.Name()))
 		}
 	}
 	return stale

@@ -30,13 +30,13 @@ func RunOnce(ctx context.Context, cfg Config, name string, args json.RawMessage,
 	if len(faults) > 0 {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
 	}
-	e := &engine{cfg: cfg, settings: settings, build: newBuilder(cfg, settings, proc.BootID())}
-	e.catalog.Store(e.read())
-	spec, err := e.lookup(name)
+	h := &host{cfg: cfg, settings: settings, build: newBuilder(cfg, settings, proc.BootID())}
+	h.catalog.Store(h.read())
+	spec, err := h.lookup(name)
 	if err != nil {
 		return ipc.Failed, 0, err
 	}
-	s, err := e.check(ctx, spec, ipc.NotifyRequest{Dispatcher: name, Arguments: args})
+	s, err := h.check(ctx, spec, ipc.NotifyRequest{Dispatcher: name, Arguments: args})
 	if err != nil {
 		return ipc.Failed, 0, err
 	}
@@ -44,15 +44,15 @@ func RunOnce(ctx context.Context, cfg Config, name string, args json.RawMessage,
 		return ipc.Failed, 0, err
 	}
 	r := &run{spec: spec, attempt: 1, job: &store.Job{ID: ulid.Make(), Dispatcher: name, Arguments: s.args, Origin: ipc.OriginNotify}}
-	if err := e.waitLocks(ctx, r, talk); err != nil {
+	if err := h.waitLocks(ctx, r, talk); err != nil {
 		return ipc.Expired, 0, err
 	}
 	defer r.release()
-	return e.foreground(ctx, r)
+	return h.foreground(ctx, r)
 }
 
 // waitLocks takes the locks of a foreground run, once a second, all or none.
-func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
+func (h *host) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
 	if limit := time.Duration(r.spec.QueueTimeout); limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
@@ -62,7 +62,7 @@ func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
 	defer tick.Stop()
 	said := ""
 	for {
-		lock, pid, err := e.takeLocks(r, r.job)
+		lock, pid, err := h.takeLocks(r, r.job)
 		if err == nil {
 			return nil
 		}
@@ -84,8 +84,8 @@ func (e *engine) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
 }
 
 // foreground starts the child and waits for its end; Ctrl-C stops it.
-func (e *engine) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
-	l, err := e.build.Build(r.spec, launchJob(r.job, 1), e.marks(r.job.ID, 1), launch.Outputs{})
+func (h *host) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
+	l, err := h.build.Build(r.spec, launchJob(r.job, 1), h.marks(r.job.ID, 1), launch.Outputs{})
 	if err != nil {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
 	}

@@ -29,9 +29,9 @@ func launchJob(job *store.Job, attempt int) launch.Job {
 }
 
 // gearUp makes the gear of one attempt of a job.
-func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gear {
-	marks := e.marks(job.ID, attempt)
-	l, err := e.build.Build(spec, launchJob(job, attempt), marks, launch.Outputs{Log: e.dir.LogPath(job.ID), Data: e.partOf(spec, marks)})
+func (h *host) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gear {
+	marks := h.marks(job.ID, attempt)
+	l, err := h.build.Build(spec, launchJob(job, attempt), marks, launch.Outputs{Log: h.dir.LogPath(job.ID), Data: h.partOf(spec, marks)})
 	if err != nil {
 		return gear{err: err}
 	}
@@ -39,11 +39,11 @@ func (e *engine) gearUp(job *store.Job, spec *dispatchers.Spec, attempt int) gea
 		return gear{launch: l, err: err}
 	}
 	g := gear{launch: l}
-	if !l.NeedsShim() && (e.cfg.Shim == nil || !spec.SurviveRestart) {
+	if !l.NeedsShim() && (h.cfg.Shim == nil || !spec.SurviveRestart) {
 		g.kit, g.err = proc.Prepare(l)
 		return g
 	}
-	out, err := e.dir.NewLog(job.ID) // a full disk is told by us, who can put the start off
+	out, err := h.dir.NewLog(job.ID) // a full disk is told by us, who can put the start off
 	if err != nil {
 		g.err = fmt.Errorf("output file: %w", err)
 		return g

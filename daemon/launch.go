@@ -20,44 +20,44 @@ const trimEvery = 250 * time.Millisecond
 
 // launch runs one attempt to its end, in a goroutine of its own, and reports
 // the end to the loop. Nothing starts before the start is recorded.
-func (e *engine) launch(r *run) {
-	g := e.gearUp(r.job, r.spec, r.attempt)
+func (h *host) launch(r *run) {
+	g := h.gearUp(r.job, r.spec, r.attempt)
 	if g.err == nil {
-		g.err = e.build.Check(context.Background(), r.spec)
+		g.err = h.build.Check(context.Background(), r.spec)
 	}
 	if broken := <-r.recorded; broken != nil {
 		g.discard()
-		e.post(func() { e.unstart(r) })
+		h.post(func(s *state) { s.unstart(r) })
 		return
 	}
 	var p process
 	err := g.err
 	if err == nil {
-		p, err = e.starter(r, g)
+		p, err = h.starter(r, g)
 	}
 	if err != nil {
 		g.discard()
 	}
 	if proc.IsTransient(err) {
 		r.marks.Remove()
-		e.post(func() { e.putOff(r, err) })
+		h.post(func(s *state) { s.putOff(r, err) })
 		return
 	}
 	if err != nil {
 		now := time.Now()
-		e.post(func() {
-			e.begun(r)
-			e.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now})
+		h.post(func(s *state) {
+			s.begun(r)
+			s.attemptEnded(r, proc.Exit{Err: err, Started: now, Ended: now})
 		})
 		return
 	}
-	e.post(func() { e.spawned(r, p) })
-	e.follow(r, p)
+	h.post(func(s *state) { s.spawned(r, p) })
+	h.follow(r, p)
 }
 
 // follow waits for the end of a run, and reports it. A job under a shim goes on
 // when the daemon stops.
-func (e *engine) follow(r *run, p process) {
+func (h *host) follow(r *run, p process) {
 	var trim <-chan time.Time
 	remote, shimmed := p.(*proc.Remote)
 	if !shimmed { // a shim bounds its job's output itself
@@ -68,15 +68,15 @@ func (e *engine) follow(r *run, p process) {
 	for {
 		select {
 		case <-p.Done():
-			exit := e.keepData(r, p.Exit())
-			e.post(func() { e.attemptEnded(r, exit) })
+			exit := h.keepData(r, p.Exit())
+			h.post(func(s *state) { s.attemptEnded(r, exit) })
 			return
 		case <-trim:
-			_ = e.dir.TrimLog(r.job.ID, e.dir.LogSize(r.job.ID), r.spec.MaxOutput)
+			_ = h.dir.TrimLog(r.job.ID, h.dir.LogSize(r.job.ID), r.spec.MaxOutput)
 			if r.spec.Cache != nil {
-				output.Cut(e.partOf(r.spec, r.marks), r.spec.Cache.MaxSize)
+				output.Cut(h.partOf(r.spec, r.marks), r.spec.Cache.MaxSize)
 			}
-		case <-e.done:
+		case <-h.loop.Stopping():
 			if shimmed {
 				remote.Leave()
 			}
@@ -86,15 +86,15 @@ func (e *engine) follow(r *run, p process) {
 }
 
 // spawned notes that the child exists; a cancel may have come before it did.
-func (e *engine) spawned(r *run, p process) {
+func (s *state) spawned(r *run, p process) {
 	r.process = p
 	if _, shimmed := p.(*proc.Remote); shimmed {
 		r.handOver()
 	}
-	if r.canceled || e.stopping && !r.outlives() {
+	if r.canceled || s.stopping && !r.outlives() {
 		p.Stop()
 	}
-	e.begun(r)
+	s.begun(r)
 }
 
 // outlives reports whether a run goes on without the daemon.
@@ -105,8 +105,8 @@ func (r *run) outlives() bool {
 
 // startProcess starts a child of our own, or a shim with one where the job is
 // to outlive the daemon or can hide from it.
-func (e *engine) startProcess(r *run, g gear) (process, error) {
-	update := func(u proc.Update) { e.post(func() { e.progressed(r, u) }) }
+func (h *host) startProcess(r *run, g gear) (process, error) {
+	update := func(u proc.Update) { h.post(func(s *state) { s.progressed(r, u) }) }
 	l := g.launch
 	if g.kit != nil {
 		p, err := proc.StartMarked(g.kit, update)
@@ -115,14 +115,14 @@ func (e *engine) startProcess(r *run, g gear) (process, error) {
 		}
 		return p, nil
 	}
-	if e.cfg.Shim == nil {
+	if h.cfg.Shim == nil {
 		return nil, errors.New(`kill_mode "tree" and leftovers "kill" need a shim, and this program has none`)
 	}
 	var locks []*os.File
 	for _, l := range r.locks {
 		locks = append(locks, l.file)
 	}
-	p, err := proc.StartShim(e.cfg.Shim, l, locks, update)
+	p, err := proc.StartShim(h.cfg.Shim, l, locks, update)
 	if err != nil {
 		return nil, err
 	}
@@ -135,47 +135,47 @@ func (e *engine) startProcess(r *run, g gear) (process, error) {
 }
 
 // progressed keeps a running job's last word about itself.
-func (e *engine) progressed(r *run, u proc.Update) {
+func (s *state) progressed(r *run, u proc.Update) {
 	if u.Percent != nil || u.Message != "" {
 		r.progress = &ipc.Progress{Percent: u.Percent, Message: u.Message}
 	}
 	if u.Late && !r.late {
 		r.late = true
-		e.log.Warn("job runs longer than its timeout, and its kill_mode lets it", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "timeout", time.Duration(r.spec.Timeout))
+		s.log.Warn("job runs longer than its timeout, and its kill_mode lets it", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "timeout", time.Duration(r.spec.Timeout))
 	}
 }
 
 // attemptEnded frees the locks and lets the queue decide what follows.
-func (e *engine) attemptEnded(r *run, exit proc.Exit) {
-	if e.runs[r.id] != r {
+func (s *state) attemptEnded(r *run, exit proc.Exit) {
+	if s.runs[r.id] != r {
 		return
 	}
 	r.release()
 	if exit.NotStarted && !r.canceled && proc.IsTransient(exit.Err) {
 		r.marks.Remove()
-		e.putOff(r, exit.Err)
+		s.putOff(r, exit.Err)
 		return
 	}
 	if exit.NotStarted && exit.Err == nil && !r.canceled {
 		r.unborn = true
-		e.decide(e.core.Rerun(e.now(), r.id, false))
+		s.decide(s.core.Rerun(s.now(), r.id, false))
 		return
 	}
-	r.state, r.outcome = e.judge(r, exit)
+	r.state, r.outcome = s.judge(r, exit)
 	rerun := r.spec.OnInterrupt == mode.Rerun && !r.canceled
 	switch {
 	case rerun && exit.SupervisorLost:
-		e.decide(e.core.Rerun(e.now(), r.id, true))
-	case rerun && e.stopping && r.state != ipc.Succeeded:
-		e.leaveForRerun(r)
+		s.decide(s.core.Rerun(s.now(), r.id, true))
+	case rerun && s.stopping && r.state != ipc.Succeeded:
+		s.leaveForRerun(r)
 	default:
-		e.decide(e.core.Ended(e.now(), r.id, e.retryable(r, exit)))
+		s.decide(s.core.Ended(s.now(), r.id, s.retryable(r, exit)))
 	}
 }
 
 // retryable reports whether retry may try an attempt again.
-func (e *engine) retryable(r *run, exit proc.Exit) bool {
-	if r.canceled || e.stopping || (r.state != ipc.Failed && r.state != ipc.TimedOut) {
+func (s *state) retryable(r *run, exit proc.Exit) bool {
+	if r.canceled || s.stopping || (r.state != ipc.Failed && r.state != ipc.TimedOut) {
 		return false
 	}
 	if len(r.spec.Retry.ExitCodes) > 0 && r.state == ipc.Failed {
@@ -186,10 +186,10 @@ func (e *engine) retryable(r *run, exit proc.Exit) bool {
 
 // leaveForRerun puts a job that the stop interrupted back into the queue of
 // the next daemon.
-func (e *engine) leaveForRerun(r *run) {
-	delete(e.runs, r.id)
+func (s *state) leaveForRerun(r *run) {
+	delete(s.runs, r.id)
 	rec := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt), Run: r.outcome}
-	if _, err := e.book.Apply(rec); err == nil {
-		e.journal.Append(rec, e.durability(r.spec), true, e.forgetMarks(r))
+	if _, err := s.book.Apply(rec); err == nil {
+		s.journal.Append(rec, s.durability(r.spec), true, s.forgetMarks(r))
 	}
 }

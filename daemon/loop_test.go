@@ -21,9 +21,9 @@ func TestLoopNeverWaitsForItself(t *testing.T) {
 		})
 		defer s.strike()
 		gate := make(chan struct{})
-		s.post(func() { <-gate })
+		s.post(func(*state) { <-gate })
 		var clients sync.WaitGroup
-		for range 2 * cap(s.calls) {
+		for range 512 {
 			clients.Go(func() {
 				if _, err := s.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"}); err != nil {
 					t.Error(err)
@@ -60,9 +60,9 @@ func TestWaitersLeave(t *testing.T) {
 		}
 		s.notify("op") // an event
 		synctest.Wait()
-		s.look(func() {
-			if len(s.waiters)+len(s.conditions) > 0 {
-				t.Errorf("left behind: %d waiters, %d conditions", len(s.waiters), len(s.conditions))
+		_ = s.view(t.Context(), func(s *state) {
+			if len(s.waiters) > 0 {
+				t.Errorf("left behind: %d waiters", len(s.waiters))
 			}
 		})
 	})

@@ -8,32 +8,27 @@ const calm = 5 * time.Second
 
 // memory says when the daemon has come to rest, so that it gives the memory of
 // the busy time back: the runtime would keep it, and on a small box others need
-// it. It belongs to the loop.
+// it. It belongs to the loop, and its times are on the queue's clock. The zero
+// value waits for the start's own rest: the start leaves much behind.
 type memory struct {
-	timer *time.Timer
-	armed bool
-	last  time.Duration // event, by the queue's clock
+	given bool          // since the last event
+	last  time.Duration // event
 }
-
-// newMemory makes one that is armed: the start leaves much behind.
-func newMemory() *memory { return &memory{timer: time.NewTimer(calm), armed: true} }
 
 // event notes that the daemon did something.
-func (m *memory) event(now time.Duration) {
-	m.last = now
-	if !m.armed {
-		m.armed = true
-		m.timer.Reset(calm)
-	}
+func (m *memory) event(now time.Duration) { m.given, m.last = false, now }
+
+// next is how long it may still take until the daemon is at rest; false: it is,
+// and its memory has been given back.
+func (m *memory) next(now time.Duration) (time.Duration, bool) {
+	return m.last + calm - now, !m.given
 }
 
-// rests is asked when the timer is over. If it says no, the timer runs again;
-// else not before the next event.
+// rests reports, once after the last event, that the daemon has come to rest.
 func (m *memory) rests(now time.Duration) bool {
-	left := m.last + calm - now
-	m.armed = left > 0
-	if m.armed {
-		m.timer.Reset(left)
+	if m.given || now < m.last+calm {
+		return false
 	}
-	return !m.armed
+	m.given = true
+	return true
 }

@@ -40,208 +40,203 @@ type answer struct {
 
 // Notify accepts one run of a dispatcher, or joins it to a queued one. It
 // returns when the acceptance is durable.
-func (e *engine) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest) (ipc.Notified, error) {
-	spec, err := e.lookup(req.Dispatcher)
+func (b *backend) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest) (ipc.Notified, error) {
+	spec, err := b.lookup(req.Dispatcher)
 	if err != nil {
 		return ipc.Notified{}, err
 	}
 	// Before anything of the request is checked: what is wrong with it is not for
 	// everybody to hear. The loop asks again, with what is in force then.
-	if err := e.allow(query{Verb: server.VerbNotify, Peer: by, Dispatcher: spec}); err != nil {
+	if err := b.allow(query{Verb: server.VerbNotify, Peer: by, Dispatcher: spec}); err != nil {
 		return ipc.Notified{}, err
 	}
-	s, err := e.check(ctx, spec, req)
+	sub, err := b.check(ctx, spec, req)
 	if err != nil {
-		e.post(func() { e.count(spec.Name, refused) })
+		b.post(func(s *state) { s.count(spec.Name, refused) })
 		return ipc.Notified{}, err
 	}
-	s.by = ipc.Notifier{Peer: by, At: time.Now().UTC()}
+	sub.by = ipc.Notifier{Peer: by, At: time.Now().UTC()}
 	reply := make(chan answer, 1)
-	select {
-	case e.calls <- func() { e.submit(s, func(a answer) { reply <- a }) }:
-	case <-ctx.Done():
-		return ipc.Notified{}, ctx.Err()
-	case <-e.done:
-		return ipc.Notified{}, errStopping()
+	if err := b.loop.Send(ctx, func(s *state) { s.submit(sub, func(a answer) { reply <- a }) }); err != nil {
+		return ipc.Notified{}, stopped(err)
 	}
 	// From here on the job may be accepted: a client that goes away does not
 	// undo that, so only the answer or the daemon's end is waited for.
-	select {
-	case a := <-reply:
-		return a.notified, a.err
-	case <-e.ended:
-		return ipc.Notified{}, errStopping()
+	a, err := await(b.host, reply)
+	if err != nil {
+		return ipc.Notified{}, err
 	}
+	return a.notified, a.err
 }
 
 // check does everything of a notify that needs no loop.
-func (e *engine) check(ctx context.Context, spec *dispatchers.Spec, req ipc.NotifyRequest) (submission, error) {
-	s := submission{spec: spec, origin: req.Origin, key: req.IdempotencyKey}
-	if s.origin == "" {
-		s.origin = ipc.OriginNotify
+func (h *host) check(ctx context.Context, spec *dispatchers.Spec, req ipc.NotifyRequest) (submission, error) {
+	sub := submission{spec: spec, origin: req.Origin, key: req.IdempotencyKey}
+	if sub.origin == "" {
+		sub.origin = ipc.OriginNotify
 	}
 	if len(req.Arguments) > 0 {
 		args, err := spec.ValidateArguments(req.Arguments)
 		if err != nil {
-			return s, err
+			return sub, err
 		}
-		s.args = args
+		sub.args = args
 	}
-	locks, err := spec.Locks(s.args)
+	locks, err := spec.Locks(sub.args)
 	if err != nil {
-		return s, err
+		return sub, err
 	}
-	s.locks = coreLocks(locks)
+	sub.locks = coreLocks(locks)
 	if spec.Coalesce || spec.Debounce > 0 {
-		s.argKey = spec.ArgKey(s.args)
+		sub.argKey = spec.ArgKey(sub.args)
 	}
-	if s.key != "" {
-		sum := sha256.Sum256([]byte(spec.Canonical(s.args)))
-		s.hash = hex.EncodeToString(sum[:16])
+	if sub.key != "" {
+		sum := sha256.Sum256([]byte(spec.Canonical(sub.args)))
+		sub.hash = hex.EncodeToString(sum[:16])
 	}
-	return s, e.build.Check(ctx, spec)
+	return sub, h.build.Check(ctx, spec)
 }
 
 // submit is the loop's part of a notify: same key, decision, record, journal.
-func (e *engine) submit(s submission, reply func(answer)) {
-	if e.stopping {
+func (s *state) submit(sub submission, reply func(answer)) {
+	if s.stopping {
 		reply(answer{err: errStopping()})
 		return
 	}
-	if err := e.allow(query{Verb: server.VerbNotify, Peer: s.by.Peer, Dispatcher: s.spec}); err != nil {
+	if err := s.allow(query{Verb: server.VerbNotify, Peer: sub.by.Peer, Dispatcher: sub.spec}); err != nil {
 		reply(answer{err: err})
 		return
 	}
-	if s.key != "" && e.repeated(s, reply) {
+	if sub.key != "" && s.repeated(sub, reply) {
 		return
 	}
-	if e.journalErr != nil && e.durability(s.spec) != store.Memory {
-		reply(answer{err: e.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, e.journalErr.Error()))})
+	if s.journalErr != nil && s.durability(sub.spec) != store.Memory {
+		reply(answer{err: s.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, s.journalErr.Error()))})
 		return
 	}
-	at := s.by.At
-	id := e.newID(at)
-	verdict, effects, err := e.core.Submit(e.now(), queue.Submission{ID: queue.ID(id), Dispatcher: s.spec.Name, Key: s.argKey, Locks: s.locks})
+	at := sub.by.At
+	id := s.newID(at)
+	verdict, effects, err := s.core.Submit(s.now(), queue.Submission{ID: queue.ID(id), Dispatcher: sub.spec.Name, Key: sub.argKey, Locks: sub.locks})
 	if err != nil { // cannot be: the id is new
 		reply(answer{err: err})
 		return
 	}
 	if verdict.Refused != "" {
-		e.count(s.spec.Name, refused)
-		reply(answer{err: e.refusal(s.spec, verdict)})
+		s.count(sub.spec.Name, refused)
+		reply(answer{err: s.refusal(sub.spec, verdict)})
 		return
 	}
-	rec := store.Record{At: at.UnixNano(), Key: s.key, KeyUID: s.by.UID, ArgHash: s.hash, Tick: s.tick}
+	rec := store.Record{At: at.UnixNano(), Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Tick: sub.tick}
 	if verdict.Joined {
-		rec.Op, rec.ID, rec.By = store.OpJoin, [16]byte(verdict.ID), &s.by
-		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Coalesced })
+		rec.Op, rec.ID, rec.By = store.OpJoin, [16]byte(verdict.ID), &sub.by
+		s.count(sub.spec.Name, func(c *ipc.Counters) *int64 { return &c.Coalesced })
 	} else {
 		rec.Op, rec.ID = store.OpAccept, id
 		rec.Job = &store.Job{
-			ID: id, Dispatcher: s.spec.Name, State: ipc.Queued, Origin: s.origin,
-			Arguments: s.args, Notifiers: []ipc.Notifier{s.by}, CreatedAt: at.UnixNano(),
-			Up: int64(proc.Uptime()), Boot: e.boot, Volatile: e.durability(s.spec) == store.Memory,
+			ID: id, Dispatcher: sub.spec.Name, State: ipc.Queued, Origin: sub.origin,
+			Arguments: sub.args, Notifiers: []ipc.Notifier{sub.by}, CreatedAt: at.UnixNano(),
+			Up: int64(proc.Uptime()), Boot: s.bootShort, Volatile: s.durability(sub.spec) == store.Memory,
 		}
-		e.count(s.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
+		s.count(sub.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
 	}
-	e.record(s, rec, verdict, effects, reply)
+	s.record(sub, rec, verdict, effects, reply)
 }
 
 // record journals an accepted or joined notify and answers when it is durable.
 // The view is taken before the effects, so that the answer says "queued".
-func (e *engine) record(s submission, rec store.Record, v queue.Verdict, effects []queue.Effect, reply func(answer)) {
-	job, err := e.book.Apply(rec)
+func (s *state) record(sub submission, rec store.Record, v queue.Verdict, effects []queue.Effect, reply func(answer)) {
+	job, err := s.book.Apply(rec)
 	if err != nil {
 		reply(answer{err: err})
 		return
 	}
-	a := answer{notified: ipc.Notified{Job: e.view(job), Coalesced: v.Joined, Position: v.Position}}
+	a := answer{notified: ipc.Notified{Job: s.view(job), Coalesced: v.Joined, Position: v.Position}}
 	id := queue.ID(rec.ID)
 	switch {
 	case !v.Joined:
-		e.inflight[id] = nil
-	case s.key != "":
-		e.joining[s.storeKey()] = nil
+		s.inflight[id] = nil
+	case sub.key != "":
+		s.joining[sub.storeKey()] = nil
 	}
-	e.journal.Append(rec, e.durability(s.spec), true, func(err error) {
+	s.journal.Append(rec, s.durability(sub.spec), true, func(err error) {
 		if err != nil {
-			reply(answer{err: e.unavailable(err)})
+			reply(answer{err: s.unavailable(err)})
 		} else {
 			reply(a)
 		}
 		switch {
 		case !v.Joined:
-			e.post(func() { e.settled(id, err) })
-		case s.key != "":
-			e.post(func() { e.joined(s.storeKey(), err) })
+			s.post(func(s *state) { s.settled(id, err) })
+		case sub.key != "":
+			s.post(func(s *state) { s.joined(sub.storeKey(), err) })
 		}
 	})
-	e.perform(effects)
+	s.perform(effects)
 }
 
 // joined ends the time in which a join with a key was not yet durable.
-func (e *engine) joined(key store.Key, err error) {
-	for _, tell := range e.joining[key] {
+func (s *state) joined(key store.Key, err error) {
+	for _, tell := range s.joining[key] {
 		tell(err)
 	}
-	delete(e.joining, key)
+	delete(s.joining, key)
 }
 
 // settled ends the time in which an accepted job was not yet durable. One that
 // did not get there is forgotten: its client was told so.
-func (e *engine) settled(id queue.ID, err error) {
-	for _, tell := range e.inflight[id] {
+func (s *state) settled(id queue.ID, err error) {
+	for _, tell := range s.inflight[id] {
 		tell(err)
 	}
-	delete(e.inflight, id)
+	delete(s.inflight, id)
 	if err == nil {
 		return
 	}
-	effects := e.core.Withdraw(e.now(), id)
-	if r := e.runs[id]; r != nil {
+	effects := s.core.Withdraw(s.now(), id)
+	if r := s.runs[id]; r != nil {
 		r.release()
-		delete(e.runs, id)
+		delete(s.runs, id)
 	}
-	e.book.Forget([16]byte(id))
-	e.forgetEnd(id)
-	e.perform(effects)
+	s.book.Forget([16]byte(id))
+	s.forgetEnd(id)
+	s.perform(effects)
 }
 
 // repeated answers a notify whose idempotency key is known already.
-func (e *engine) repeated(s submission, reply func(answer)) bool {
-	key := s.storeKey()
-	id, hash, ok := e.book.Key(key)
+func (s *state) repeated(sub submission, reply func(answer)) bool {
+	key := sub.storeKey()
+	id, hash, ok := s.book.Key(key)
 	if !ok {
 		return false
 	}
-	if hash != s.hash {
-		p := ipc.Errorf(ipc.KindIdempotencyConflict, "idempotency key %q was used with other arguments", s.key)
-		p.Dispatcher, p.Job, p.Suggestion = s.spec.Name, id.String(), "use a new key for a new request"
+	if hash != sub.hash {
+		p := ipc.Errorf(ipc.KindIdempotencyConflict, "idempotency key %q was used with other arguments", sub.key)
+		p.Dispatcher, p.Job, p.Suggestion = sub.spec.Name, id.String(), "use a new key for a new request"
 		reply(answer{err: p})
 		return true
 	}
-	job, found := e.book.Job(id)
+	job, found := s.book.Job(id)
 	if !found {
 		// The key outlives the job when the history is short.
 		p := ipc.Errorf(ipc.KindJobUnknown, "job %s was accepted for this idempotency key and is no longer in the history", id)
-		p.Dispatcher, p.Job = s.spec.Name, id.String()
+		p.Dispatcher, p.Job = sub.spec.Name, id.String()
 		reply(answer{err: p})
 		return true
 	}
-	a := answer{notified: ipc.Notified{Job: e.view(job), Position: e.core.Position(queue.ID(id))}}
+	a := answer{notified: ipc.Notified{Job: s.view(job), Position: s.core.Position(queue.ID(id))}}
 	tell := func(err error) {
 		if err != nil {
-			a = answer{err: e.unavailable(err)}
+			a = answer{err: s.unavailable(err)}
 		}
 		reply(a)
 	}
-	if list, open := e.inflight[queue.ID(id)]; open {
-		e.inflight[queue.ID(id)] = append(list, tell)
-	} else if list, open := e.joining[key]; open {
-		e.joining[key] = append(list, tell)
+	if list, open := s.inflight[queue.ID(id)]; open {
+		s.inflight[queue.ID(id)] = append(list, tell)
+	} else if list, open := s.joining[key]; open {
+		s.joining[key] = append(list, tell)
 	} else {
-		e.whenDecided(queue.ID(id), func() {
-			a.notified.Job = e.view(e.told(job))
+		s.whenDecided(queue.ID(id), func() {
+			a.notified.Job = s.view(s.told(job))
 			tell(nil)
 		})
 	}
@@ -249,13 +244,13 @@ func (e *engine) repeated(s submission, reply func(answer)) bool {
 }
 
 // storeKey is a notify's idempotency key.
-func (s submission) storeKey() store.Key {
-	return store.Key{UID: s.by.UID, Dispatcher: s.spec.Name, Key: s.key}
+func (sub submission) storeKey() store.Key {
+	return store.Key{UID: sub.by.UID, Dispatcher: sub.spec.Name, Key: sub.key}
 }
 
 // lookup finds a dispatcher that takes jobs.
-func (e *engine) lookup(name string) (*dispatchers.Spec, error) {
-	c := e.catalog.Load()
+func (h *host) lookup(name string) (*dispatchers.Spec, error) {
+	c := h.catalog.Load()
 	if spec := c.Specs[name]; spec != nil {
 		return spec, nil
 	}
@@ -284,7 +279,7 @@ func (e *engine) lookup(name string) (*dispatchers.Spec, error) {
 const drainRetry = 10
 
 // refusal words the queue's no.
-func (e *engine) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
+func (s *state) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 	var p *ipc.Error
 	switch v.Refused {
 	case queue.RefusedDraining:
@@ -292,10 +287,10 @@ func (e *engine) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 		p.Suggestion = "ask again later, or run: dispatchctl undrain"
 		p.RetryAfter = drainRetry
 	case queue.RefusedFull:
-		q, r := e.core.DispatcherCounts(spec.Name)
+		q, r := s.core.DispatcherCounts(spec.Name)
 		p = ipc.Errorf(ipc.KindQueueFull, "dispatcher %s has %d jobs outstanding (%d running, %d queued), its max_queue is %d", spec.Name, q+r, r, q, spec.MaxQueue)
 	case queue.RefusedAll:
-		p = ipc.Errorf(ipc.KindQueueFull, "the daemon holds as many jobs as max_outstanding allows (%d)", e.settings.MaxOutstanding)
+		p = ipc.Errorf(ipc.KindQueueFull, "the daemon holds as many jobs as max_outstanding allows (%d)", s.settings.MaxOutstanding)
 	default:
 		p = ipc.Errorf(ipc.KindDispatcherUnknown, "no dispatcher is named %q", spec.Name)
 	}
@@ -307,8 +302,8 @@ func (e *engine) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 }
 
 // unavailable says that nothing can be promised now.
-func (e *engine) unavailable(cause error) *ipc.Error {
-	p := ipc.Errorf(ipc.KindJournalUnavailable, "journal in %s: %v", e.cfg.Paths.State, cause)
+func (h *host) unavailable(cause error) *ipc.Error {
+	p := ipc.Errorf(ipc.KindJournalUnavailable, "journal in %s: %v", h.cfg.Paths.State, cause)
 	p.RetryAfter = 5
 	p.Suggestion = "free space on that disk; jobs are accepted again by themselves"
 	if errors.Is(cause, store.ErrInDoubt) {
@@ -319,11 +314,11 @@ func (e *engine) unavailable(cause error) *ipc.Error {
 }
 
 // durability is the level that holds for a dispatcher's jobs.
-func (e *engine) durability(spec *dispatchers.Spec) store.Durability {
+func (h *host) durability(spec *dispatchers.Spec) store.Durability {
 	if spec != nil && spec.Durability != "" {
 		return spec.Durability
 	}
-	return e.settings.Durability
+	return h.settings.Durability
 }
 
 // refused picks the counter of refused notifies.

@@ -79,48 +79,48 @@ func release(locks []held) {
 }
 
 // decide performs what the queue decided about an event.
-func (e *engine) decide(effects []queue.Effect, err error) {
-	e.inTurn(err)
-	e.perform(effects)
+func (s *state) decide(effects []queue.Effect, err error) {
+	s.inTurn(err)
+	s.perform(effects)
 }
 
 // inTurn logs an event that did not fit the state of its job: the queue left
 // all as it was, and the fault is the daemon's.
-func (e *engine) inTurn(err error) {
+func (s *state) inTurn(err error) {
 	if err != nil {
-		e.log.Error("an event came out of turn", "error", err)
+		s.log.Error("an event came out of turn", "error", err)
 	}
 }
 
 // perform makes deeds of the queue's decisions, in their order. The queue hears
 // of starts that could not be when all are done.
-func (e *engine) perform(effects []queue.Effect) {
+func (s *state) perform(effects []queue.Effect) {
 	var answers []func()
 	for _, effect := range effects {
 		switch ef := effect.(type) {
 		case queue.Start:
-			if missing, ok := e.start(ef.ID, ef.Attempt); !ok {
-				answers = append(answers, func() { e.decide(e.core.Busy(e.now(), ef.ID, missing)) })
+			if missing, ok := s.start(ef.ID, ef.Attempt); !ok {
+				answers = append(answers, func() { s.decide(s.core.Busy(s.now(), ef.ID, missing)) })
 			}
 		case queue.Stop:
-			e.stopRun(ef.ID)
+			s.stopRun(ef.ID)
 		case queue.Expire:
-			e.endQueued(ef.ID, ipc.Expired, ipc.KindExpired, "waited longer than its queue_timeout")
+			s.endQueued(ef.ID, ipc.Expired, ipc.KindExpired, "waited longer than its queue_timeout")
 		case queue.Drop:
-			e.endQueued(ef.ID, ipc.Canceled, ipc.KindCanceled, "canceled while it was queued")
+			s.endQueued(ef.ID, ipc.Canceled, ipc.KindCanceled, "canceled while it was queued")
 		case queue.Requeue:
-			e.requeue(ef)
+			s.requeue(ef)
 		case queue.Finish:
-			e.finish(ef.ID)
+			s.finish(ef.ID)
 		}
 	}
 	for _, answer := range answers {
 		answer()
 	}
-	if e.journal.CompactDue() && e.journalErr == nil {
-		e.journal.Rewrite(e.book.Snapshot(), func(err error) {
+	if s.journal.CompactDue() && s.journalErr == nil {
+		s.journal.Rewrite(s.book.Snapshot(), func(err error) {
 			if err != nil {
-				e.log.Warn("journal: compaction", "error", err)
+				s.log.Warn("journal: compaction", "error", err)
 			}
 		})
 	}
@@ -129,81 +129,81 @@ func (e *engine) perform(effects []queue.Effect) {
 // start takes the job's locks on disk, journals the attempt, and has it
 // launched; the launch waits until that record is durable. False: the job cannot
 // start now, for want of what it says.
-func (e *engine) start(id queue.ID, attempt int) (missing queue.Reason, ok bool) {
-	job, known := e.book.Job([16]byte(id))
+func (s *state) start(id queue.ID, attempt int) (missing queue.Reason, ok bool) {
+	job, known := s.book.Job([16]byte(id))
 	var spec *dispatchers.Spec
 	if known {
-		spec = e.specOf(job.Dispatcher)
+		spec = s.specOf(job.Dispatcher)
 	}
 	if spec == nil { // cannot be while a job is open; paused by restore
-		e.log.Error("a job without a definition is to start", "job", ulid.ULID(id).String())
+		s.log.Error("a job without a definition is to start", "job", ulid.ULID(id).String())
 		return queue.Reason{Kind: queue.Condition}, false
 	}
-	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: e.marks(job.ID, attempt)}
-	if lock, pid, err := e.takeLocks(r, job); err != nil {
-		e.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
+	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: s.marks(job.ID, attempt)}
+	if lock, pid, err := s.takeLocks(r, job); err != nil {
+		s.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
 		if proc.IsTransient(err) {
-			e.shortage = err.Error()
+			s.startBlockedBy = err.Error()
 			return queue.Reason{Kind: queue.NoResources}, false
 		}
 		return queue.Reason{Lock: lock, PID: pid}, false
 	}
-	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt), Epoch: e.epochID}
-	applied, err := e.book.Apply(rec)
+	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt), Epoch: s.epochID}
+	applied, err := s.book.Apply(rec)
 	if err != nil {
-		e.log.Error("book: start", "job", job.ID.String(), "error", err)
+		s.log.Error("book: start", "job", job.ID.String(), "error", err)
 		r.release()
 		return queue.Reason{Kind: queue.NoJournal}, false
 	}
 	r.job = applied
-	e.runs[id] = r
-	dur := spec.OnInterrupt.StartDurability(e.durability(spec))
+	s.runs[id] = r
+	dur := spec.OnInterrupt.StartDurability(s.durability(spec))
 	r.recorded = make(chan error, 1)
-	e.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
-	go e.launch(r)
+	s.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
+	go s.launch(r)
 	return queue.Reason{}, true
 }
 
 // begun answers a run's Start: it has its locks, its start is durable, and it
 // runs or is about to fail. What the queue decides then is performed.
-func (e *engine) begun(r *run) {
-	if e.runs[r.id] == r && !r.answered {
+func (s *state) begun(r *run) {
+	if s.runs[r.id] == r && !r.answered {
 		r.answered = true
-		e.decide(e.core.Started(e.now(), r.id))
+		s.decide(s.core.Started(s.now(), r.id))
 	}
 }
 
 // unstart puts a run back whose start could not be journaled. The queue tries
 // it again as soon as the journal works.
-func (e *engine) unstart(r *run) {
-	if e.runs[r.id] != r {
+func (s *state) unstart(r *run) {
+	if s.runs[r.id] != r {
 		return
 	}
 	r.release()
-	delete(e.runs, r.id)
-	if _, err := e.book.Apply(notStarted(r)); err != nil {
-		e.log.Error("book: unstart", "job", r.job.ID.String(), "error", err)
+	delete(s.runs, r.id)
+	if _, err := s.book.Apply(notStarted(r)); err != nil {
+		s.log.Error("book: unstart", "job", r.job.ID.String(), "error", err)
 	}
-	e.decide(e.core.Busy(e.now(), r.id, queue.Reason{Kind: queue.NoJournal}))
+	s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoJournal}))
 }
 
 // putOff puts a run back that the system is too short of something to start.
 // The queue tries it again after a second.
-func (e *engine) putOff(r *run, cause error) {
-	if e.runs[r.id] != r {
+func (s *state) putOff(r *run, cause error) {
+	if s.runs[r.id] != r {
 		return
 	}
-	e.log.Warn("a job cannot be started now", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "error", cause)
-	e.shortage = cause.Error()
+	s.log.Warn("a job cannot be started now", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "error", cause)
+	s.startBlockedBy = cause.Error()
 	r.release()
-	delete(e.runs, r.id)
+	delete(s.runs, r.id)
 	rec := notStarted(r)
-	if _, err := e.book.Apply(rec); err != nil {
-		e.log.Error("book: put off", "job", r.job.ID.String(), "error", err)
+	if _, err := s.book.Apply(rec); err != nil {
+		s.log.Error("book: put off", "job", r.job.ID.String(), "error", err)
 	} else {
-		e.journal.Append(rec, e.durability(r.spec), false, func(error) {})
+		s.journal.Append(rec, s.durability(r.spec), false, func(error) {})
 	}
-	e.decide(e.core.Busy(e.now(), r.id, queue.Reason{Kind: queue.NoResources}))
+	s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoResources}))
 }
 
 // notStarted is the record of a start that did not come to be.
@@ -218,10 +218,10 @@ func holderOf(job *store.Job) lockfile.Holder {
 
 // takeLocks takes the dispatcher's own lock file and the named ones, all or
 // none, without waiting. It says which one is held by whom.
-func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
+func (h *host) takeLocks(r *run, job *store.Job) (string, int, error) {
 	holder := holderOf(job)
 	shared := r.spec.Concurrency != 1
-	if name, pid, err := e.take(r, e.cfg.Paths.DispatcherLocks(), r.spec.Name, shared, holder, "dispatcher:"+r.spec.Name); err != nil {
+	if name, pid, err := h.take(r, h.cfg.Paths.DispatcherLocks(), r.spec.Name, shared, holder, "dispatcher:"+r.spec.Name); err != nil {
 		return name, pid, err
 	}
 	locks, err := r.spec.Locks(job.Arguments)
@@ -230,7 +230,7 @@ func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
 	}
 	slices.SortFunc(locks, func(a, b dispatchers.Lock) int { return strings.Compare(a.Name, b.Name) })
 	for _, l := range locks {
-		if name, pid, err := e.take(r, e.cfg.Paths.Locks(), l.Name, l.Shared, holder, l.Name); err != nil {
+		if name, pid, err := h.take(r, h.cfg.Paths.Locks(), l.Name, l.Shared, holder, l.Name); err != nil {
 			return name, pid, err
 		}
 	}
@@ -238,8 +238,8 @@ func (e *engine) takeLocks(r *run, job *store.Job) (string, int, error) {
 }
 
 // take adds one lock to the run, or gives all of them back.
-func (e *engine) take(r *run, dir, name string, shared bool, h lockfile.Holder, label string) (string, int, error) {
-	f, err := lockfile.Try(dir, name, shared, h)
+func (h *host) take(r *run, dir, name string, shared bool, holder lockfile.Holder, label string) (string, int, error) {
+	f, err := lockfile.Try(dir, name, shared, holder)
 	if err == nil {
 		r.locks = append(r.locks, held{file: f, shared: shared})
 		return "", 0, nil
@@ -252,8 +252,8 @@ func (e *engine) take(r *run, dir, name string, shared bool, h lockfile.Holder, 
 }
 
 // stopRun ends a running job because somebody canceled it.
-func (e *engine) stopRun(id queue.ID) {
-	r := e.runs[id]
+func (s *state) stopRun(id queue.ID) {
+	r := s.runs[id]
 	if r == nil {
 		return
 	}
@@ -264,8 +264,8 @@ func (e *engine) stopRun(id queue.ID) {
 }
 
 // endQueued ends a job that never ran, or waited for a retry.
-func (e *engine) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why string) {
-	job, ok := e.book.Job([16]byte(id))
+func (s *state) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why string) {
+	job, ok := s.book.Job([16]byte(id))
 	if !ok {
 		return
 	}
@@ -275,22 +275,22 @@ func (e *engine) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why stri
 		last.EndedAt, out = out.EndedAt, &last
 	}
 	out.Error = &ipc.JobError{Kind: kind, Message: why}
-	e.end(job, state, out)
+	s.end(job, state, out)
 }
 
 // requeue records the end of an attempt that will be followed by another.
-func (e *engine) requeue(ef queue.Requeue) {
-	r := e.runs[ef.ID]
+func (s *state) requeue(ef queue.Requeue) {
+	r := s.runs[ef.ID]
 	if r == nil {
 		return
 	}
-	delete(e.runs, ef.ID)
+	delete(s.runs, ef.ID)
 	now := time.Now()
 	rec := store.Record{
 		Op: store.OpRequeue, ID: r.job.ID, At: now.UnixNano(), Attempt: int32(ef.Attempt),
 		NotBefore: now.Add(ef.After).UnixNano(), Run: r.outcome,
 	}
-	forget := e.forgetMarks(r)
+	forget := s.forgetMarks(r)
 	if r.unborn {
 		// It goes back to where it was: nothing of it ran. The next try has the
 		// same marks.
@@ -298,27 +298,27 @@ func (e *engine) requeue(ef queue.Requeue) {
 		r.marks.Remove()
 		forget = func(error) {}
 	}
-	if _, err := e.book.Apply(rec); err != nil {
-		e.log.Error("book: retry", "job", r.job.ID.String(), "error", err)
+	if _, err := s.book.Apply(rec); err != nil {
+		s.log.Error("book: retry", "job", r.job.ID.String(), "error", err)
 		return
 	}
-	e.journal.Append(rec, e.durability(r.spec), false, forget)
-	e.log.Warn("job will be tried again", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "attempt", ef.Attempt, "after", ef.After)
+	s.journal.Append(rec, s.durability(r.spec), false, forget)
+	s.log.Warn("job will be tried again", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "attempt", ef.Attempt, "after", ef.After)
 }
 
 // finish records the end of a job whose run has ended for good.
-func (e *engine) finish(id queue.ID) {
-	r := e.runs[id]
+func (s *state) finish(id queue.ID) {
+	r := s.runs[id]
 	if r == nil {
 		return
 	}
-	delete(e.runs, id)
-	e.endThen(r.job, r.state, r.outcome, e.forgetMarks(r))
+	delete(s.runs, id)
+	s.endThen(r.job, r.state, r.outcome, s.forgetMarks(r))
 }
 
 // forgetMarks removes a run's marks once its end is known for good elsewhere.
 // The journal's writer does not wait for that.
-func (e *engine) forgetMarks(r *run) func(error) {
+func (s *state) forgetMarks(r *run) func(error) {
 	return func(err error) {
 		if err != nil {
 			return
@@ -334,34 +334,34 @@ func (e *engine) forgetMarks(r *run) func(error) {
 // end records a job's final state and wakes who waits for it, once it is
 // durable. When the journal is broken the end is kept in the book, and written
 // and told with the next snapshot.
-func (e *engine) end(job *store.Job, state ipc.State, out *store.Run) {
-	e.endThen(job, state, out, func(error) {})
+func (s *state) end(job *store.Job, state ipc.State, out *store.Run) {
+	s.endThen(job, state, out, func(error) {})
 }
 
 // endThen is end, and then does something when the end is durable, or is not.
-func (e *engine) endThen(job *store.Job, state ipc.State, out *store.Run, then func(error)) {
-	rec := store.Record{Op: store.OpEnd, ID: job.ID, At: out.EndedAt, State: state, Run: out}
-	before, _ := e.book.Job(job.ID)
-	if _, err := e.book.Apply(rec); err != nil {
-		e.log.Error("book: end", "job", job.ID.String(), "error", err)
+func (s *state) endThen(job *store.Job, end ipc.State, out *store.Run, then func(error)) {
+	rec := store.Record{Op: store.OpEnd, ID: job.ID, At: out.EndedAt, State: end, Run: out}
+	before, _ := s.book.Job(job.ID)
+	if _, err := s.book.Apply(rec); err != nil {
+		s.log.Error("book: end", "job", job.ID.String(), "error", err)
 		return
 	}
-	e.tallyEnd(job, state)
-	e.refreshed(job, state, out)
+	s.tallyEnd(job, end)
+	s.refreshed(job, end, out)
 	id := queue.ID(job.ID)
-	e.ending[id] = &ending{before: before, state: state}
-	e.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {
+	s.ending[id] = &ending{before: before, state: end}
+	s.journal.Append(rec, s.durability(s.specOf(job.Dispatcher)), len(s.waiters[id]) > 0, func(err error) {
 		then(err)
-		e.post(func() { e.written(id, err) })
+		s.post(func(s *state) { s.written(id, err) })
 	})
-	e.logEnd(job, state)
-	e.prune(out.Output)
-	e.forgetRemoved(job.Dispatcher)
+	s.logEnd(job, end)
+	s.prune(out.Output)
+	s.forgetRemoved(job.Dispatcher)
 }
 
 // tallyEnd counts the end of a job.
-func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
-	e.count(job.Dispatcher, func(c *ipc.Counters) *int64 {
+func (s *state) tallyEnd(job *store.Job, state ipc.State) {
+	s.count(job.Dispatcher, func(c *ipc.Counters) *int64 {
 		switch state {
 		case ipc.Succeeded:
 			return &c.Succeeded
@@ -374,61 +374,61 @@ func (e *engine) tallyEnd(job *store.Job, state ipc.State) {
 }
 
 // logEnd logs the end of a job.
-func (e *engine) logEnd(job *store.Job, state ipc.State) {
-	level := e.log.Info
+func (s *state) logEnd(job *store.Job, state ipc.State) {
+	level := s.log.Info
 	if state != ipc.Succeeded {
-		level = e.log.Warn
+		level = s.log.Warn
 	}
 	level("job ended", "dispatcher", job.Dispatcher, "job", job.ID.String(), "state", string(state))
 }
 
 // prune keeps history and logs within their bounds after a job that left an
 // output. The book does nothing unless a bound is passed.
-func (e *engine) prune(out ipc.Output) {
-	if gone := e.book.Prune(time.Now()); len(gone) > 0 {
-		go e.dir.RemoveLogs(gone)
+func (s *state) prune(out ipc.Output) {
+	if gone := s.book.Prune(time.Now()); len(gone) > 0 {
+		go s.dir.RemoveLogs(gone)
 	}
-	if !e.outputs.Add(out.Bytes - out.Dropped) {
+	if !s.outputs.Add(out.Bytes - out.Dropped) {
 		return
 	}
 	open := map[ulid.ULID]bool{}
-	for id := range e.runs {
+	for id := range s.runs {
 		open[ulid.ULID(id)] = true
 	}
 	go func() {
-		left := e.dir.EnforceLogs(e.settings.LogBytes, func(id ulid.ULID) bool { return open[id] })
-		e.post(func() { e.outputs.Counted(left) })
+		left := s.dir.EnforceLogs(s.settings.LogBytes, func(id ulid.ULID) bool { return open[id] })
+		s.post(func(s *state) { s.outputs.Counted(left) })
 	}()
 }
 
 // journalFailed is told once when a write or sync failed: nothing more is
 // accepted, and a new journal is written as soon as the disk takes it.
-func (e *engine) journalFailed(err error) {
-	e.log.Error("journal: cannot be written; nothing is accepted until it can", "error", err)
-	e.journalErr = err
-	e.core.Freeze(true)
-	e.heal()
+func (s *state) journalFailed(err error) {
+	s.log.Error("journal: cannot be written; nothing is accepted until it can", "error", err)
+	s.journalErr = err
+	s.core.Freeze(true)
+	s.heal()
 }
 
 // journalFull is told when the disk has no space for new jobs, and with nil when
 // it has again. What was accepted starts and ends meanwhile.
-func (e *engine) journalFull(err error) {
+func (s *state) journalFull(err error) {
 	if err != nil {
-		e.log.Error("journal: no space; nothing is accepted until there is", "error", err)
-		e.journalErr = err
+		s.log.Error("journal: no space; nothing is accepted until there is", "error", err)
+		s.journalErr = err
 		return
 	}
-	e.log.Info("journal: there is space again; jobs are accepted again")
-	e.journalWorks()
+	s.log.Info("journal: there is space again; jobs are accepted again")
+	s.journalWorks()
 }
 
 // journalWorks resumes acceptance and starts.
-func (e *engine) journalWorks() {
-	e.journalErr = nil
-	if !e.stopping && !e.leaving {
-		e.core.Freeze(false)
+func (s *state) journalWorks() {
+	s.journalErr = nil
+	if !s.stopping && !s.handingOver {
+		s.core.Freeze(false)
 	}
-	e.perform(e.core.Tick(e.now()))
+	s.perform(s.core.Tick(s.now()))
 }
 
 // healEvery is how often a broken journal is tried again.
@@ -436,25 +436,25 @@ const healEvery = 500 * time.Millisecond
 
 // heal writes a new journal from the book. By the time it runs, every accept
 // that failed has been withdrawn.
-func (e *engine) heal() {
+func (s *state) heal() {
 	time.AfterFunc(healEvery, func() {
-		e.post(func() {
-			stale, ends := e.staleMarks(), e.ends()
-			e.journal.Rewrite(e.book.Snapshot(), func(err error) { e.post(func() { e.healed(err, stale, ends) }) })
+		s.post(func(s *state) {
+			stale, ends := s.staleMarks(), s.ends()
+			s.journal.Rewrite(s.book.Snapshot(), func(err error) { s.post(func(s *state) { s.healed(err, stale, ends) }) })
 		})
 	})
 }
 
 // healed resumes acceptance, or tries again. What was over when the snapshot was
 // taken needs no marks then, and may be told.
-func (e *engine) healed(err error, stale []string, ends []queue.ID) {
+func (s *state) healed(err error, stale []string, ends []queue.ID) {
 	if err != nil {
-		e.journalErr = err
-		e.heal()
+		s.journalErr = err
+		s.heal()
 		return
 	}
-	e.log.Info("journal: written anew; jobs are accepted again")
+	s.log.Info("journal: written anew; jobs are accepted again")
 	removeAll(stale)
-	e.allCertain(ends)
-	e.journalWorks()
+	s.allCertain(ends)
+	s.journalWorks()
 }

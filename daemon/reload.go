@@ -18,34 +18,34 @@ import (
 )
 
 // read loads all definitions from disk.
-func (e *engine) read() *dispatchers.Catalog {
+func (h *host) read() *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{
-		Dirs:      []string{e.cfg.Paths.Packages, e.cfg.Paths.Dispatchers},
-		Functions: e.cfg.Functions, TrustUID: os.Geteuid(), MayRunAs: func(user, group string) string { return launch.RunAsFault(e.build.Users, user, group) },
+		Dirs:      []string{h.cfg.Paths.Packages, h.cfg.Paths.Dispatchers},
+		Functions: h.cfg.Functions, TrustUID: os.Geteuid(), MayRunAs: func(user, group string) string { return launch.RunAsFault(h.build.Users, user, group) },
 	})
 }
 
 // load reads the definitions at the start.
-func (e *engine) load() {
-	c := e.read()
-	e.catalog.Store(c)
-	e.gone = map[string]*dispatchers.Spec{}
+func (s *state) load() {
+	c := s.read()
+	s.catalog.Store(c)
+	s.gone = map[string]*dispatchers.Spec{}
 	for _, name := range c.Names() {
 		if spec := c.Specs[name]; spec != nil {
-			e.core.Define(e.now(), rules(spec))
+			s.core.Define(s.now(), rules(spec))
 		}
 	}
-	e.sayFaults(c)
-	e.plan(c)
+	s.sayFaults(c)
+	s.plan(c)
 }
 
 // sayFaults logs each bad file, in words that say where to mend it.
-func (e *engine) sayFaults(c *dispatchers.Catalog) {
+func (h *host) sayFaults(c *dispatchers.Catalog) {
 	for _, name := range slices.Sorted(maps.Keys(c.Disabled)) {
-		e.log.Error("dispatcher disabled", "dispatcher", name, "reason", reason(c.Disabled[name]))
+		h.log.Error("dispatcher disabled", "dispatcher", name, "reason", reason(c.Disabled[name]))
 	}
 	for _, f := range c.Unlisted {
-		e.log.Error("a directory of definitions cannot be read, and what is in it is not known", "directory", f.File, "reason", f.Message)
+		h.log.Error("a directory of definitions cannot be read, and what is in it is not known", "directory", f.File, "reason", f.Message)
 	}
 }
 
@@ -53,22 +53,22 @@ func (e *engine) sayFaults(c *dispatchers.Catalog) {
 // dispatcher keeps its last good definition. Queued and running jobs are kept;
 // those of a removed dispatcher run to their end. A dry run only says what
 // would change.
-func (e *engine) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error) {
-	if err := e.allow(query{Verb: server.VerbReload, Peer: by}); err != nil {
+func (b *backend) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload, error) {
+	if err := b.allow(query{Verb: server.VerbReload, Peer: by}); err != nil {
 		return ipc.Reload{}, err // before anything is read
 	}
 	if !dry {
-		defer e.reloading()()
+		defer b.manager.reloading()()
 	}
-	next := e.read()
-	settings, faults := dispatchers.LoadSettings(e.cfg.Paths.Config)
+	next := b.read()
+	settings, faults := dispatchers.LoadSettings(b.cfg.Paths.Config)
 	var report ipc.Reload
-	err := e.do(ctx, func() {
-		old := e.catalog.Load()
+	err := b.do(ctx, func(s *state) {
+		old := s.catalog.Load()
 		next.KeepGood(old)
 		report = compare(old, next)
 		if !dry {
-			e.putInForce(old, next, report)
+			s.putInForce(old, next, report)
 		}
 	})
 	if err != nil {
@@ -78,15 +78,15 @@ func (e *engine) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload,
 		report.Faults = append(report.Faults, f.Error())
 	}
 	if len(faults) == 0 {
-		report.Restart = append(report.Restart, e.settings.Differing(settings)...)
+		report.Restart = append(report.Restart, b.settings.Differing(settings)...)
 	}
 	if dry {
 		return report, nil
 	}
-	e.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed),
+	b.log.Info("reloaded", "uid", by.UID, "added", len(report.Added), "changed", len(report.Changed),
 		"removed", len(report.Removed), "faults", len(report.Faults))
 	if len(report.Restart) > 0 {
-		e.log.Warn("dispatchd.toml has other values, which count from the next start or upgrade on", "keys", strings.Join(report.Restart, ", "))
+		b.log.Warn("dispatchd.toml has other values, which count from the next start or upgrade on", "keys", strings.Join(report.Restart, ", "))
 	}
 	return report, nil
 }
@@ -119,67 +119,67 @@ func compare(old, next *dispatchers.Catalog) ipc.Reload {
 }
 
 // putInForce makes a new catalog the one that counts.
-func (e *engine) putInForce(old, next *dispatchers.Catalog, report ipc.Reload) {
+func (s *state) putInForce(old, next *dispatchers.Catalog, report ipc.Reload) {
 	for _, name := range report.Removed {
-		e.gone[name] = old.Specs[name]
+		s.gone[name] = old.Specs[name]
 	}
-	e.catalog.Store(next)
-	e.redefine(next, report)
-	e.plan(next)
-	e.sayFaults(next)
+	s.catalog.Store(next)
+	s.redefine(next, report)
+	s.plan(next)
+	s.sayFaults(next)
 }
 
 // redefine tells the queue what changed, and resolves the locks of queued jobs
 // by their new definition.
-func (e *engine) redefine(next *dispatchers.Catalog, report ipc.Reload) {
+func (s *state) redefine(next *dispatchers.Catalog, report ipc.Reload) {
 	for _, name := range slices.Concat(report.Added, report.Changed) {
-		delete(e.gone, name)
-		e.perform(e.core.Define(e.now(), rules(next.Specs[name])))
+		delete(s.gone, name)
+		s.perform(s.core.Define(s.now(), rules(next.Specs[name])))
 		// One that was disabled at the start was held; the admin's pause stays.
-		e.perform(e.core.Pause(e.now(), name, slices.Contains(e.book.Paused(), name)))
+		s.perform(s.core.Pause(s.now(), name, slices.Contains(s.book.Paused(), name)))
 	}
 	for _, name := range report.Removed {
-		e.core.Remove(e.now(), name)
-		e.forgetRemoved(name)
+		s.core.Remove(s.now(), name)
+		s.forgetRemoved(name)
 	}
 	if len(report.Changed) > 0 {
-		for _, job := range e.book.Open() {
+		for _, job := range s.book.Open() {
 			if job.State != ipc.Queued || !slices.Contains(report.Changed, job.Dispatcher) {
 				continue
 			}
 			if locks, err := next.Specs[job.Dispatcher].Locks(job.Arguments); err == nil {
-				e.inTurn(e.core.Relock(e.now(), queue.ID(job.ID), coreLocks(locks)))
+				s.inTurn(s.core.Relock(s.now(), queue.ID(job.ID), coreLocks(locks)))
 			}
 		}
 	}
-	e.perform(e.core.Tick(e.now()))
+	s.perform(s.core.Tick(s.now()))
 }
 
 // specOf is the definition in force for a job, also of a removed dispatcher
 // whose jobs are not all done.
-func (e *engine) specOf(name string) *dispatchers.Spec {
-	if spec := e.catalog.Load().Specs[name]; spec != nil {
+func (s *state) specOf(name string) *dispatchers.Spec {
+	if spec := s.catalog.Load().Specs[name]; spec != nil {
 		return spec
 	}
-	return e.gone[name]
+	return s.gone[name]
 }
 
 // forgetRemoved drops the definition of a removed dispatcher with its last job.
-func (e *engine) forgetRemoved(name string) {
-	if e.gone[name] == nil {
+func (s *state) forgetRemoved(name string) {
+	if s.gone[name] == nil {
 		return
 	}
-	if q, r := e.core.DispatcherCounts(name); q+r == 0 {
-		delete(e.gone, name)
+	if q, r := s.core.DispatcherCounts(name); q+r == 0 {
+		delete(s.gone, name)
 	}
 }
 
 // placeholder defines a held dispatcher for restored jobs of a disabled one:
 // they wait until the file is mended, or expire.
-func (e *engine) placeholder(name string) *dispatchers.Spec {
+func (s *state) placeholder(name string) *dispatchers.Spec {
 	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
-	e.core.Define(e.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
-	e.core.Pause(e.now(), name, true)
+	s.core.Define(s.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
+	s.core.Pause(s.now(), name, true)
 	return spec
 }
 

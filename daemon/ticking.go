@@ -20,11 +20,8 @@ import (
 // stands is in the same record of the journal as the job that it led to, so no
 // crash loses one or doubles it.
 
-// clock reads both clocks for the agenda.
-func (e *engine) clock() scheduler.Now { return scheduler.Now{Wall: e.wall(), Mono: e.now()} }
-
 // plan puts the schedules of a catalog in force.
-func (e *engine) plan(c *dispatchers.Catalog) {
+func (s *state) plan(c *dispatchers.Catalog) {
 	host, _ := os.Hostname()
 	var entries []scheduler.Entry
 	for name, spec := range c.Specs {
@@ -33,19 +30,19 @@ func (e *engine) plan(c *dispatchers.Catalog) {
 		}
 		times, err := spec.Times()
 		if err != nil {
-			e.log.Error("schedule is not in force", "dispatcher", name, "error", err)
+			s.log.Error("schedule is not in force", "dispatcher", name, "error", err)
 			continue
 		}
 		entry := scheduler.Entry{
 			Name: name, Times: times, Offset: scheduler.Offset(spec.Jitter, host, name),
 			CatchUp: scheduler.CatchUp(spec.CatchUp), Max: spec.MaxQueue,
 		}
-		if last, ok := e.book.Tick(name); ok && last.Plan == planOf(spec) {
+		if last, ok := s.book.Tick(name); ok && last.Plan == planOf(spec) {
 			entry.Last = time.Unix(0, last.Due)
 		}
 		entries = append(entries, entry)
 	}
-	e.agenda.Set(e.clock(), entries)
+	s.agenda.Set(s.clock(), entries)
 }
 
 // planOf names a schedule: what was due by another one means nothing to it.
@@ -53,13 +50,13 @@ func planOf(spec *dispatchers.Spec) string {
 	return strings.TrimSpace(strings.Join(spec.Schedule, ", ") + " " + spec.Timezone)
 }
 
-// tick sees to what is due, and to what could not be journaled when it was. It
+// submitDue sees to what is due, and to what could not be journaled when it was. It
 // reports whether there was anything.
-func (e *engine) tick() bool {
-	due := e.agenda.Due(e.clock())
-	if e.journalErr == nil {
-		for name, t := range e.owed {
-			delete(e.owed, name)
+func (s *state) submitDue() bool {
+	due := s.agenda.Due(s.clock())
+	if s.journalErr == nil {
+		for name, t := range s.owed {
+			delete(s.owed, name)
 			due = append([]scheduler.Tick{t}, due...)
 		}
 	}
@@ -75,14 +72,14 @@ func (e *engine) tick() bool {
 		ticks[t.Name] = append(ticks[t.Name], t)
 	}
 	for _, name := range names {
-		spec := e.catalog.Load().Specs[name]
+		spec := s.catalog.Load().Specs[name]
 		switch {
 		case spec == nil:
 		case slices.ContainsFunc(ticks[name], isRun):
-			go e.fire(spec, ticks[name])
+			go s.fire(spec, ticks[name])
 		default: // only to be noted
 			for _, t := range ticks[name] {
-				e.deal(submission{spec: spec}, t, nil)
+				s.deal(submission{spec: spec}, t, nil)
 			}
 		}
 	}
@@ -95,52 +92,52 @@ func isRun(t scheduler.Tick) bool {
 }
 
 // fire does what of ticks needs no loop: packages are looked for.
-func (e *engine) fire(spec *dispatchers.Spec, ticks []scheduler.Tick) {
-	s, err := e.check(context.Background(), spec, ipc.NotifyRequest{Dispatcher: spec.Name})
-	e.post(func() {
+func (h *host) fire(spec *dispatchers.Spec, ticks []scheduler.Tick) {
+	sub, err := h.check(context.Background(), spec, ipc.NotifyRequest{Dispatcher: spec.Name})
+	h.post(func(s *state) {
 		for _, t := range ticks {
-			e.deal(s, t, err)
+			s.deal(sub, t, err)
 		}
 	})
 }
 
 // deal makes a job of a tick, or notes why there is none.
-func (e *engine) deal(s submission, t scheduler.Tick, unfit error) {
-	name := s.spec.Name
-	if e.stopping || e.leaving {
+func (s *state) deal(sub submission, t scheduler.Tick, unfit error) {
+	name := sub.spec.Name
+	if s.stopping || s.handingOver {
 		return // the next daemon catches it up
 	}
-	s.tick = e.stand(s.spec, t)
-	if s.tick == nil {
+	sub.tick = s.stand(sub.spec, t)
+	if sub.tick == nil {
 		return
 	}
-	_, running := e.core.DispatcherCounts(name)
+	_, running := s.core.DispatcherCounts(name)
 	switch {
 	case t.Kind == scheduler.Skipped:
-		s.tick.Why = "passed while the daemon was down or the machine asleep, and catch_up is none"
-		e.noteTick(s)
+		sub.tick.Why = "passed while the daemon was down or the machine asleep, and catch_up is none"
+		s.noteTick(sub)
 	case !isRun(t):
-		e.noteTick(s)
+		s.noteTick(sub)
 	case unfit != nil:
-		e.count(name, refused)
-		e.refuseTick(s, unfit)
-	case s.spec.Overlap == mode.OverlapSkip && running > 0:
-		s.tick.Why = "a run was active, and overlap is skip"
-		e.noteTick(s)
+		s.count(name, refused)
+		s.refuseTick(sub, unfit)
+	case sub.spec.Overlap == mode.OverlapSkip && running > 0:
+		sub.tick.Why = "a run was active, and overlap is skip"
+		s.noteTick(sub)
 	default:
-		s.origin = ipc.OriginSchedule
+		sub.origin = ipc.OriginSchedule
 		if t.Kind == scheduler.CaughtUp {
-			s.origin = ipc.OriginCatchUp
+			sub.origin = ipc.OriginCatchUp
 		}
-		e.submitTick(s, t)
+		s.submitTick(sub, t)
 	}
 }
 
 // stand is where a schedule stands after a tick; nil when it stands further
 // already.
-func (e *engine) stand(spec *dispatchers.Spec, t scheduler.Tick) *store.Tick {
-	next := &store.Tick{Due: t.Last.UnixNano(), Plan: planOf(spec), At: e.wall().UnixNano(), Missed: int64(t.Missed)}
-	last, ok := e.book.Tick(spec.Name)
+func (s *state) stand(spec *dispatchers.Spec, t scheduler.Tick) *store.Tick {
+	next := &store.Tick{Due: t.Last.UnixNano(), Plan: planOf(spec), At: s.wallClock().UnixNano(), Missed: int64(t.Missed)}
+	last, ok := s.book.Tick(spec.Name)
 	if !ok || last.Plan != next.Plan {
 		return next
 	}
@@ -153,67 +150,67 @@ func (e *engine) stand(spec *dispatchers.Spec, t scheduler.Tick) *store.Tick {
 }
 
 // submitTick asks for the run of a tick.
-func (e *engine) submitTick(s submission, t scheduler.Tick) {
-	before, had := e.book.Tick(s.spec.Name)
-	s.by = ipc.Notifier{Peer: self(), At: e.wall().UTC()}
-	if e.durability(s.spec) == store.Memory { // its job is written nowhere
-		defer e.noteTick(s)
+func (s *state) submitTick(sub submission, t scheduler.Tick) {
+	before, had := s.book.Tick(sub.spec.Name)
+	sub.by = ipc.Notifier{Peer: self(), At: s.wallClock().UTC()}
+	if s.durability(sub.spec) == store.Memory { // its job is written nowhere
+		defer s.noteTick(sub)
 	}
-	e.submit(s, func(a answer) {
+	s.submit(sub, func(a answer) {
 		if a.err == nil {
 			return
 		}
-		e.post(func() {
+		s.post(func(s *state) {
 			if p, ok := errors.AsType[*ipc.Error](a.err); !ok || p.Kind != ipc.KindJournalUnavailable {
-				e.refuseTick(s, a.err)
+				s.refuseTick(sub, a.err)
 				return
 			}
 			// Nothing says that it was dealt with: it is done when it can be.
 			if had {
-				_, _ = e.book.Apply(store.Record{Op: store.OpTick, Dispatcher: s.spec.Name, Tick: &before})
+				_, _ = s.book.Apply(store.Record{Op: store.OpTick, Dispatcher: sub.spec.Name, Tick: &before})
 			}
 			t.Kind = scheduler.CaughtUp
-			e.owed[t.Name] = t
-			e.log.Warn("a due run waits for the journal", "dispatcher", t.Name, "due", t.Due, "error", a.err)
+			s.owed[t.Name] = t
+			s.log.Warn("a due run waits for the journal", "dispatcher", t.Name, "due", t.Due, "error", a.err)
 		})
 	})
 }
 
 // refuseTick records, logs and counts a tick that was not accepted.
-func (e *engine) refuseTick(s submission, err error) {
-	if p, ok := errors.AsType[*ipc.Error](err); ok && p.Kind == ipc.KindDraining && e.stopping {
+func (s *state) refuseTick(sub submission, err error) {
+	if p, ok := errors.AsType[*ipc.Error](err); ok && p.Kind == ipc.KindDraining && s.stopping {
 		return
 	}
-	next := *s.tick // the journal may still write the other
+	next := *sub.tick // the journal may still write the other
 	next.Refused++
 	next.Why = err.Error()
-	s.tick = &next
-	e.noteTick(s)
-	e.log.Warn("a due run was refused", "dispatcher", s.spec.Name, "due", time.Unix(0, s.tick.Due), "error", err)
+	sub.tick = &next
+	s.noteTick(sub)
+	s.log.Warn("a due run was refused", "dispatcher", sub.spec.Name, "due", time.Unix(0, sub.tick.Due), "error", err)
 }
 
 // noteTick records where a schedule stands when no job does.
-func (e *engine) noteTick(s submission) {
-	rec := store.Record{Op: store.OpTick, Dispatcher: s.spec.Name, At: s.tick.At, Tick: s.tick}
-	if _, err := e.book.Apply(rec); err == nil {
-		e.journal.Append(rec, store.Relaxed, false, func(error) {})
+func (s *state) noteTick(sub submission) {
+	rec := store.Record{Op: store.OpTick, Dispatcher: sub.spec.Name, At: sub.tick.At, Tick: sub.tick}
+	if _, err := s.book.Apply(rec); err == nil {
+		s.journal.Append(rec, store.Relaxed, false, func(error) {})
 	}
 }
 
 // notifyAtStart asks for a run of what is to run whenever the daemon starts.
-func (e *engine) notifyAtStart() {
-	for _, spec := range e.catalog.Load().Specs {
+func (d *Daemon) notifyAtStart() {
+	for _, spec := range d.catalog.Load().Specs {
 		if spec.OnStart {
-			go e.notifyBySelf(spec, ipc.OriginStart)
+			go d.notifyBySelf(spec, ipc.OriginStart)
 		}
 	}
 }
 
 // notifyBySelf asks for a run that nobody waits for.
-func (e *engine) notifyBySelf(spec *dispatchers.Spec, origin ipc.Origin) {
-	_, err := e.Notify(context.Background(), self(), ipc.NotifyRequest{Dispatcher: spec.Name, Origin: origin})
+func (b *backend) notifyBySelf(spec *dispatchers.Spec, origin ipc.Origin) {
+	_, err := b.Notify(context.Background(), self(), ipc.NotifyRequest{Dispatcher: spec.Name, Origin: origin})
 	if err != nil {
-		e.log.Warn("a run was refused", "dispatcher", spec.Name, "origin", string(origin), "error", err)
+		b.log.Warn("a run was refused", "dispatcher", spec.Name, "origin", string(origin), "error", err)
 	}
 }
 
@@ -221,44 +218,44 @@ func (e *engine) notifyBySelf(spec *dispatchers.Spec, origin ipc.Origin) {
 func self() ipc.Peer { return ipc.Peer{UID: os.Geteuid(), GID: os.Getegid(), PID: os.Getpid()} }
 
 // Schedule lists when dispatchers are due: those that have a schedule.
-func (e *engine) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+func (b *backend) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
 	var only *dispatchers.Spec
 	if q.Dispatcher != "" {
 		var err error
-		if only, err = e.lookup(q.Dispatcher); err != nil {
+		if only, err = b.lookup(q.Dispatcher); err != nil {
 			return nil, err
 		}
 	}
 	list := []ipc.Schedule{}
-	err := e.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: only}, func() {
-		c := e.catalog.Load()
+	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: only}, func(s *state) {
+		c := s.catalog.Load()
 		for _, name := range c.Names() {
 			spec := c.Specs[name]
 			if spec == nil || len(spec.Schedule) == 0 || q.Dispatcher != "" && q.Dispatcher != name {
 				continue
 			}
-			list = append(list, e.scheduleView(spec, q.Next))
+			list = append(list, s.scheduleView(spec, q.Next))
 		}
 	})
 	return list, err
 }
 
 // scheduleView is how a dispatcher's schedule stands.
-func (e *engine) scheduleView(spec *dispatchers.Spec, next int) ipc.Schedule {
+func (s *state) scheduleView(spec *dispatchers.Spec, next int) ipc.Schedule {
 	host, _ := os.Hostname()
 	v := ipc.Schedule{
 		Dispatcher: spec.Name, Schedule: spec.Schedule, Timezone: spec.Timezone,
 		Jitter:  scheduler.Offset(spec.Jitter, host, spec.Name).String(),
 		CatchUp: string(spec.CatchUp), Overlap: string(spec.Overlap),
-		Paused: slices.Contains(e.book.Paused(), spec.Name), Next: []time.Time{},
+		Paused: slices.Contains(s.book.Paused(), spec.Name), Next: []time.Time{},
 	}
-	if s, ok := e.agenda.Of(spec.Name, next); ok {
+	if s, ok := s.agenda.Of(spec.Name, next); ok {
 		v.Next = append(v.Next, s.Next...)
 		if !s.Last.IsZero() {
 			v.Last = new(s.Last)
 		}
 	}
-	if t, ok := e.book.Tick(spec.Name); ok && t.Plan == planOf(spec) {
+	if t, ok := s.book.Tick(spec.Name); ok && t.Plan == planOf(spec) {
 		v.Why, v.Missed, v.Refused = t.Why, t.Missed, t.Refused
 	}
 	return v

@@ -37,31 +37,31 @@ func Check(cfg Config) error {
 // Upgrade has the daemon replaced by the program that its path leads to now, in
 // place: same process, same socket, all jobs kept. It is answered before it is
 // done. A program that could not start changes nothing.
-func (e *engine) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error) {
-	if err := e.allow(query{Verb: server.VerbUpgrade, Peer: by}); err != nil {
+func (b *backend) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error) {
+	if err := b.allow(query{Verb: server.VerbUpgrade, Peer: by}); err != nil {
 		return ipc.Upgrade{}, err // before the new program is tried
 	}
-	u := ipc.Upgrade{From: e.cfg.Version, StartedAt: e.epoch.UTC()}
-	if len(e.cfg.Upgrade) == 0 {
+	u := ipc.Upgrade{From: b.cfg.Version, StartedAt: b.epoch.UTC()}
+	if len(b.cfg.Upgrade) == 0 {
 		return u, ipc.Errorf(ipc.KindStateConflict, "this daemon cannot be upgraded in place; restart it")
 	}
 	var broken error
-	if err := e.do(ctx, func() { broken = e.journalErr }); err != nil {
+	if err := b.do(ctx, func(s *state) { broken = s.journalErr }); err != nil {
 		return u, err
 	}
 	if broken != nil {
-		return u, e.unavailable(broken)
+		return u, b.unavailable(broken)
 	}
-	version, err := command.TryProgram(ctx, append(slices.Clone(e.cfg.Upgrade), CheckFlag)...)
+	version, err := command.TryProgram(ctx, append(slices.Clone(b.cfg.Upgrade), CheckFlag)...)
 	if err != nil {
-		p := ipc.Errorf(ipc.KindUpgradeFailed, "%s cannot start: %v", e.cfg.Upgrade[0], err)
+		p := ipc.Errorf(ipc.KindUpgradeFailed, "%s cannot start: %v", b.cfg.Upgrade[0], err)
 		p.Suggestion = "the old daemon goes on; mend the new one and ask again"
 		return u, p
 	}
 	u.To = version
-	e.log.Info("upgrade", "from", u.From, "to", u.To, "uid", by.UID, "pid", by.PID)
+	b.log.Info("upgrade", "from", u.From, "to", u.To, "uid", by.UID, "pid", by.PID)
 	select {
-	case e.upgrades <- struct{}{}:
+	case b.upgrades <- struct{}{}:
 	default: // one is under way
 	}
 	return u, nil
@@ -69,104 +69,114 @@ func (e *engine) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error) 
 
 // upgrade makes way for the next image. It returns nil where the old one is to
 // go on, and an error only where it cannot.
-func (e *engine) upgrade(ctx context.Context, srv *server.Server, l *net.UnixListener) error {
-	if err := e.quiesce(ctx); err != nil {
-		e.log.Error("upgrade: put off", "error", err)
-		return e.goOn(srv)
+func (d *Daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixListener) error {
+	if err := d.quiesce(ctx); err != nil {
+		d.log.Error("upgrade: postponed", "error", err)
+		return d.resumeServing(srv)
 	}
 	socket, err := l.File()
 	if err != nil {
-		e.log.Error("upgrade: put off", "error", err)
-		return e.goOn(srv)
+		d.log.Error("upgrade: postponed", "error", err)
+		return d.resumeServing(srv)
 	}
 	// From here on there is no way back, and a stop has to wait.
 	ctx = context.WithoutCancel(ctx)
-	shutdown(ctx, srv, e)
-	h := handover{Listener: int(socket.Fd()), Activated: e.activated}
+	d.shutdown(ctx, srv)
+	h := inherited{Listener: int(socket.Fd()), Activated: d.socketActivated}
 	keep := []*os.File{socket}
-	runs, files, err := e.handDirect(ctx)
+	runs, files, err := d.handDirect(ctx)
 	if err == nil {
 		h.Runs, keep = runs, append(keep, files...)
-		err = e.do(ctx, func() { h.Draining, h.Counters = e.draining, e.total })
+		err = d.do(ctx, func(s *state) { h.Draining, h.Counters = s.draining, s.total })
 	}
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	e.saveAll(ctx)
-	close(e.done)
-	<-e.ended
-	if err := e.journal.Close(); err != nil {
+	d.saveAll(ctx)
+	d.loop.Stop()
+	if err := d.journal.Close(); err != nil {
 		// What was acknowledged is on disk; ends are found again by their marks.
-		e.log.Error("journal close", "error", err)
+		d.log.Error("journal close", "error", err)
 	}
-	return e.become(&h, keep)
+	return d.become(&h, keep)
 }
 
 // shutdown gives open requests a moment, and cuts them then.
-func shutdown(ctx context.Context, srv *server.Server, e *engine) {
+func (d *Daemon) shutdown(ctx context.Context, srv *server.Server) {
 	ctx, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
-		e.log.Warn("open requests were cut", "error", err)
+		d.log.Warn("open requests were cut", "error", err)
 	}
 }
 
 // quiesce stops new starts, and waits for those that are under way.
-func (e *engine) quiesce(ctx context.Context) error {
-	if err := e.do(ctx, func() { e.leaving = true; e.core.Freeze(true) }); err != nil {
+func (d *Daemon) quiesce(ctx context.Context) error {
+	if err := d.do(ctx, func(s *state) { s.handingOver = true; s.core.Freeze(true) }); err != nil {
 		return err
 	}
-	launched, err := e.until(ctx, func() bool {
-		for _, r := range e.runs {
-			if r.process == nil {
-				return false
-			}
-		}
-		return true
-	})
-	if err != nil {
-		return err
+	bounded, cancel := context.WithTimeout(ctx, launchWait)
+	defer cancel()
+	err := d.until(bounded, (*state).launched)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%s has not started within %s", d.notLaunched(ctx), launchWait)
 	}
-	select {
-	case <-launched:
-		return nil
-	case <-time.After(launchWait):
-		return errors.New("a job is being started and does not get on")
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return err
 }
 
-// goOn takes a quiesce back.
-func (e *engine) goOn(srv *server.Server) error {
-	e.post(func() {
-		e.leaving = false
-		e.core.Freeze(e.journalErr != nil)
-		e.perform(e.core.Tick(e.now()))
+// launched reports that no start is under way.
+func (s *state) launched() bool {
+	for _, r := range s.runs {
+		if r.process == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// notLaunched names a job whose start is under way.
+func (d *Daemon) notLaunched(ctx context.Context) string {
+	name := "a job"
+	_ = d.do(ctx, func(s *state) {
+		for _, r := range s.runs {
+			if r.process == nil {
+				name = "job " + r.job.ID.String()
+			}
+		}
 	})
-	shutdown(context.Background(), srv, e) // serve opens another
+	return name
+}
+
+// resumeServing takes a quiesce back.
+func (d *Daemon) resumeServing(srv *server.Server) error {
+	d.post(func(s *state) {
+		s.handingOver = false
+		s.core.Freeze(s.journalErr != nil)
+		s.perform(s.core.Tick(s.now()))
+	})
+	d.shutdown(context.Background(), srv) // serve opens another
 	return nil
 }
 
 // saveAll writes the whole book: jobs of durability "memory" are nowhere else.
-func (e *engine) saveAll(ctx context.Context) {
+func (d *Daemon) saveAll(ctx context.Context) {
 	saved := make(chan error, 1)
-	if e.do(ctx, func() { e.journal.Rewrite(e.book.Whole(), func(err error) { saved <- err }) }) != nil {
+	if d.do(ctx, func(s *state) { s.journal.Rewrite(s.book.Whole(), func(err error) { saved <- err }) }) != nil {
 		return
 	}
 	if err := <-saved; err != nil {
-		e.log.Error("journal: snapshot before the upgrade", "error", err)
+		d.log.Error("journal: snapshot before the upgrade", "error", err)
 	}
 }
 
 // become executes the next image, and the present one again if that fails.
-func (e *engine) become(h *handover, keep []*os.File) error {
-	bridge, err := e.dir.Bridge()
+func (d *Daemon) become(h *inherited, keep []*os.File) error {
+	bridge, err := d.dir.Bridge()
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
 	h.Bridge = int(bridge.Fd())
-	f, err := os.CreateTemp(e.cfg.Paths.Run, "handover-")
+	f, err := os.CreateTemp(d.cfg.Paths.Run, "handover-")
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
@@ -176,8 +186,8 @@ func (e *engine) become(h *handover, keep []*os.File) error {
 	}
 	keep = append(keep, bridge, f)
 	env := environment(int(f.Fd()))
-	err = proc.Exec(e.cfg.Upgrade, env, keep)
-	e.log.Error("upgrade: the new program cannot be executed; the old one starts again", "program", e.cfg.Upgrade[0], "error", err)
-	again := append([]string{"/proc/self/exe"}, e.cfg.Upgrade[1:]...)
+	err = proc.Exec(d.cfg.Upgrade, env, keep)
+	d.log.Error("upgrade: the new program cannot be executed; the old one starts again", "program", d.cfg.Upgrade[0], "error", err)
+	again := append([]string{"/proc/self/exe"}, d.cfg.Upgrade[1:]...)
 	return fmt.Errorf("upgrade: the old program: %w", proc.Exec(again, env, keep))
 }

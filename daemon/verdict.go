@@ -14,20 +14,20 @@ import (
 )
 
 // judge turns the end of a child into the job's state and outcome.
-func (e *engine) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
+func (s *state) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
 	out := &store.Run{
 		StartedAt: exit.Started.UnixNano(), EndedAt: exit.Ended.UnixNano(),
 		Result: exit.Result, Progress: exit.Progress, Signal: exit.Signal,
 	}
-	size := e.dir.LogSize(r.job.ID)
+	size := s.dir.LogSize(r.job.ID)
 	out.Output = ipc.Output{Bytes: size, Dropped: max(0, size-r.spec.MaxOutput)}
 	if out.Output.Dropped > 0 {
-		_ = e.dir.TrimLog(r.job.ID, size, r.spec.MaxOutput)
+		_ = s.dir.TrimLog(r.job.ID, size, r.spec.MaxOutput)
 	}
 	if exit.Exited() {
 		out.ExitCode = new(exit.Code)
 	}
-	state, why := verdict(r, exit, e.stopping)
+	state, why := verdict(r, exit, s.stopping)
 	out.Error = why
 	return state, out
 }

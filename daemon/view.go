@@ -11,26 +11,26 @@ import (
 )
 
 // view is a job as everybody sees it, with what only the loop knows.
-func (e *engine) view(job *store.Job) ipc.Job {
+func (s *state) view(job *store.Job) ipc.Job {
 	v := job.View()
 	id := queue.ID(job.ID)
 	switch v.State {
 	case ipc.Queued:
-		v.WaitingFor = e.waiting(id)
-		if e.ending[id] != nil { // it is over, and that cannot be written
+		v.WaitingFor = s.waiting(id)
+		if s.ending[id] != nil { // it is over, and that cannot be written
 			v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock}
-			e.missing(queue.NoJournal, v.WaitingFor)
+			s.missing(queue.NoJournal, v.WaitingFor)
 		}
-		if faults, bad := e.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
+		if faults, bad := s.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
 			v.WaitingFor.Detail = "disabled: " + reason(faults)
 		}
 	case ipc.Running:
-		if r := e.runs[id]; r != nil {
+		if r := s.runs[id]; r != nil {
 			v.Progress = r.progress
 			if r.late {
 				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + time.Duration(r.spec.Timeout).String() + "; its kill_mode lets it run on"}
 			}
-			v.Output.Bytes = e.dir.LogSize(job.ID)
+			v.Output.Bytes = s.dir.LogSize(job.ID)
 		}
 	case ipc.Succeeded, ipc.Failed, ipc.TimedOut, ipc.Canceled, ipc.Expired, ipc.Interrupted: // the journal knows all
 	}
@@ -38,8 +38,8 @@ func (e *engine) view(job *store.Job) ipc.Job {
 }
 
 // waiting says why a queued job does not run yet.
-func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
-	w, ok := e.core.Waiting(e.now(), id)
+func (s *state) waiting(id queue.ID) *ipc.WaitingFor {
+	w, ok := s.core.Waiting(s.now(), id)
 	if !ok {
 		return nil
 	}
@@ -48,31 +48,31 @@ func (e *engine) waiting(id queue.ID) *ipc.WaitingFor {
 		v.Job = ulid.ULID(w.Job).String()
 	}
 	if w.Until > 0 {
-		v.Until = new(e.epoch.Add(w.Until).UTC())
+		v.Until = new(s.epoch.Add(w.Until).UTC())
 	}
-	e.missing(w.Missing, v)
+	s.missing(w.Missing, v)
 	v.EstimateSeconds = w.Estimate.Seconds()
 	return v
 }
 
 // missing words what a start was missing that is no lock. The wire has it as one.
-func (e *engine) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
+func (s *state) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 	switch kind {
 	case queue.NoJournal:
 		v.Lock, v.Detail = "journal", "the journal cannot be written"
 	case queue.NoResources:
-		v.Lock, v.Detail = "resources", "it cannot be started now: "+e.shortage
+		v.Lock, v.Detail = "resources", "it cannot be started now: "+s.startBlockedBy
 	}
 }
 
 // dispatcher is the view of one dispatcher.
-func (e *engine) dispatcher(name string) ipc.Dispatcher {
-	c := e.catalog.Load()
+func (s *state) dispatcher(name string) ipc.Dispatcher {
+	c := s.catalog.Load()
 	d := ipc.Dispatcher{Name: name, State: ipc.DispatcherReady}
 	if spec := c.Specs[name]; spec != nil {
 		d.Description, d.Origin, d.Definition = spec.Description, spec.Origin, spec.Definition()
 	}
-	for _, paused := range e.book.Paused() {
+	for _, paused := range s.book.Paused() {
 		if paused == name {
 			d.State = ipc.DispatcherPaused
 		}
@@ -85,19 +85,19 @@ func (e *engine) dispatcher(name string) ipc.Dispatcher {
 			d.Reason = "its last good definition is in force: " + d.Reason
 		}
 	}
-	d.Queued, d.Running = e.core.DispatcherCounts(name)
-	if t := e.tallies[name]; t != nil {
+	d.Queued, d.Running = s.core.DispatcherCounts(name)
+	if t := s.tallies[name]; t != nil {
 		d.Counters, d.LastJob, d.LastState = t.counters, t.lastJob, t.lastState
 	}
 	return d
 }
 
 // lockView is the view of one lock.
-func (e *engine) lockView(l queue.LockState) ipc.Lock {
+func (s *state) lockView(l queue.LockState) ipc.Lock {
 	v := ipc.Lock{Name: l.Name, Holders: []ipc.LockHolder{}, Waiters: []string{}}
 	for _, h := range l.Holders {
-		holder := ipc.LockHolder{PID: h.PID, Shared: h.Shared, Since: e.epoch.Add(h.Since).UTC()}
-		if r := e.runs[h.Job]; r != nil {
+		holder := ipc.LockHolder{PID: h.PID, Shared: h.Shared, Since: s.epoch.Add(h.Since).UTC()}
+		if r := s.runs[h.Job]; r != nil {
 			holder.Job, holder.Dispatcher = r.job.ID.String(), r.spec.Name
 		}
 		v.Holders = append(v.Holders, holder)

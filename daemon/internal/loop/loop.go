@@ -152,18 +152,18 @@ func (l *Loop[S]) afterEvent() {
 // fn has not run and never will.
 func (l *Loop[S]) Do(ctx context.Context, fn func(*S)) error { return l.send(ctx, l.requests, fn) }
 
+// Send is Do without the waiting: it returns when fn has been handed over. Where
+// the loop ends before fn's turn comes, fn never runs; Done tells of that.
+func (l *Loop[S]) Send(ctx context.Context, fn func(*S)) error { return l.hand(ctx, l.requests, fn) }
+
 // View is Do for a function that only reads: it does not count as activity.
 func (l *Loop[S]) View(ctx context.Context, fn func(*S)) error { return l.send(ctx, l.views, fn) }
 
 // send hands fn to the loop and waits for its end.
 func (l *Loop[S]) send(ctx context.Context, to chan func(*S), fn func(*S)) error {
 	ran := make(chan struct{})
-	select {
-	case to <- func(s *S) { fn(s); close(ran) }:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-l.stopping:
-		return ErrClosed
+	if err := l.hand(ctx, to, func(s *S) { fn(s); close(ran) }); err != nil {
+		return err
 	}
 	select {
 	case <-ran:
@@ -175,6 +175,18 @@ func (l *Loop[S]) send(ctx context.Context, to chan func(*S), fn func(*S)) error
 	case <-ran:
 		return nil
 	default:
+		return ErrClosed
+	}
+}
+
+// hand puts fn before the loop.
+func (l *Loop[S]) hand(ctx context.Context, to chan func(*S), fn func(*S)) error {
+	select {
+	case to <- fn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-l.stopping:
 		return ErrClosed
 	}
 }

@@ -18,7 +18,7 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 
 	b := boxed(t, t.TempDir(), map[string]string{"op": "script = 'true'\n"})
 	defer b.close()
-	b.tellReady()
+	b.manager.ready(b.loop.Stopping())
 	buf := make([]byte, 4096)
 	hear := func(patience time.Duration) (string, error) {
 		_ = conn.SetReadDeadline(time.Now().Add(patience))
@@ -40,7 +40,7 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 	until("READY=1\nSTATUS=idle; 1 dispatcher")
 	until("WATCHDOG=1")
 	gate, hung := make(chan struct{}), make(chan struct{})
-	b.post(func() { close(hung); <-gate })
+	b.post(func(*state) { close(hung); <-gate })
 	<-hung
 	for beats := 0; ; beats++ { // one may have been on its way
 		got, err := hear(time.Second)
@@ -55,20 +55,29 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 	until("WATCHDOG=1")
 }
 
+// text is the status text.
+func text(s *stage) (text string) {
+	s.t.Helper()
+	if err := s.view(s.t.Context(), func(s *state) { text = s.statusText() }); err != nil {
+		s.t.Fatal(err)
+	}
+	return text
+}
+
 // What the daemon says of itself, in words.
-func TestDoing(t *testing.T) {
+func TestStatusText(t *testing.T) {
 	bubble(t, func(t *testing.T, root string) {
 		s := set(t, root, map[string]string{
 			"a": "script = 'x'\n", "b": "script = 'x'\n", "c": "script = 'x'\n", "d": "script = 'x'\n", "bad": "scrpt = 1\n",
 		}, func(string, int) act { return act{lasts: time.Minute} })
 		defer s.strike()
-		if got, want := s.lookDoing(), "idle; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
+		if got, want := text(s), "idle; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		for _, name := range []string{"b", "a", "a"} {
 			s.notify(name)
 		}
-		if got, want := s.lookDoing(), "running a, b; 1 queued; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
+		if got, want := text(s), "running a, b; 1 queued; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 		s.notify("c")
@@ -76,7 +85,7 @@ func TestDoing(t *testing.T) {
 		if _, err := s.Drain(context.Background(), ipc.Peer{}, true); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := s.lookDoing(), "draining; running a, b, c and 1 more; 1 queued; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
+		if got, want := text(s), "draining; running a, b, c and 1 more; 1 queued; 4 dispatchers; 1 faulty: run dispatchctl doctor"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})

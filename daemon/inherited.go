@@ -23,7 +23,7 @@ const handoverEnv = "DISPATCHD_HANDOVER"
 // handover is what one image of the program gives the next, beside the journal
 // and the marks: the socket, the lock of the state directory, and the children
 // that have no shim. Descriptors are named by their numbers.
-type handover struct {
+type inherited struct {
 	Listener  int          `json:"listener"`
 	Activated bool         `json:"activated"`
 	Bridge    int          `json:"bridge"`
@@ -46,8 +46,8 @@ type handedLock struct {
 	Shared bool `json:"shared"`
 }
 
-// takeHandover reads what the last image left, nil where there was none.
-func takeHandover() (*handover, error) {
+// readInherited reads what the last image left, nil where there was none.
+func readInherited() (*inherited, error) {
 	word := os.Getenv(handoverEnv)
 	if word == "" {
 		return nil, nil
@@ -62,15 +62,15 @@ func takeHandover() (*handover, error) {
 	if _, err := f.Seek(0, 0); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	var h handover
+	var h inherited
 	if err := json.NewDecoder(f).Decode(&h); err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
 	return &h, nil
 }
 
-// bridge is the lock that keeps others out between two images.
-func (h *handover) bridge() *os.File {
+// lock is the lock that keeps others out between two images.
+func (h *inherited) lock() *os.File {
 	if h == nil {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (h *handover) bridge() *os.File {
 }
 
 // listener is the socket, with all who wait to be let in.
-func (h *handover) listener() (*net.UnixListener, error) {
+func (h *inherited) listener() (*net.UnixListener, error) {
 	f := os.NewFile(uintptr(h.Listener), "listener")
 	defer func() { _ = f.Close() }()
 	l, err := server.Inherited(f)
@@ -103,18 +103,18 @@ func duplicate(l *net.UnixListener) (net.Listener, error) {
 }
 
 // resume takes over a run whose child the last image handed us.
-func (e *engine) resume(r *run) bool {
-	if e.given == nil {
+func (s *state) resume(r *run) bool {
+	if s.inherited == nil {
 		return false
 	}
-	i := slices.IndexFunc(e.given.Runs, func(h handedRun) bool { return h.Job == r.job.ID.String() && h.Attempt == r.attempt })
+	i := slices.IndexFunc(s.inherited.Runs, func(h handedRun) bool { return h.Job == r.job.ID.String() && h.Attempt == r.attempt })
 	if i < 0 {
 		return false
 	}
-	h := e.given.Runs[i]
-	p, err := proc.Resume(h.Child, func(u proc.Update) { e.post(func() { e.progressed(r, u) }) })
+	h := s.inherited.Runs[i]
+	p, err := proc.Resume(h.Child, func(u proc.Update) { s.post(func(s *state) { s.progressed(r, u) }) })
 	if err != nil {
-		e.log.Error("a handed child cannot be watched", "job", h.Job, "error", err)
+		s.log.Error("a handed child cannot be watched", "job", h.Job, "error", err)
 		return false
 	}
 	for _, l := range h.Locks {
@@ -124,55 +124,46 @@ func (e *engine) resume(r *run) bool {
 	if h.Child.Percent != nil || h.Child.Message != "" {
 		r.progress = &ipc.Progress{Percent: h.Child.Percent, Message: h.Child.Message}
 	}
-	e.occupy(r)
-	go e.follow(r, p)
+	s.occupy(r)
+	go s.follow(r, p)
 	return true
 }
 
 // handDirect ends our watch over the children without a shim, and gives what
 // the next image needs of them. Those that have ended meanwhile are waited for.
-func (e *engine) handDirect(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
-	direct := map[queue.ID]*run{}
-	if err := e.do(ctx, func() {
-		for id, r := range e.runs {
-			if _, ok := r.process.(*proc.Process); ok {
-				direct[id] = r
+func (d *Daemon) handDirect(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
+	ended := map[queue.ID]bool{}
+	if err := d.do(ctx, func(s *state) {
+		for id, r := range s.runs {
+			p, direct := r.process.(*proc.Process)
+			if !direct {
+				continue
 			}
+			child, files, ok := p.Detach()
+			if !ok {
+				ended[id] = true
+				continue
+			}
+			h := handedRun{Job: r.job.ID.String(), Attempt: r.attempt, Child: child}
+			for _, l := range r.locks {
+				h.Locks = append(h.Locks, handedLock{int(l.file.Fd()), l.shared})
+				keep = append(keep, l.file)
+			}
+			runs, keep = append(runs, h), append(keep, files...)
 		}
 	}); err != nil {
 		return nil, nil, err
 	}
-	for id, r := range direct {
-		p, ok := r.process.(*proc.Process)
-		if !ok {
-			continue
-		}
-		child, files, ok := p.Detach()
-		if !ok {
-			continue
-		}
-		h := handedRun{Job: r.job.ID.String(), Attempt: r.attempt, Child: child}
-		for _, l := range r.locks {
-			h.Locks = append(h.Locks, handedLock{int(l.file.Fd()), l.shared})
-			keep = append(keep, l.file)
-		}
-		delete(direct, id)
-		runs, keep = append(runs, h), append(keep, files...)
-	}
-	// What is left in direct has ended: its end must reach the book.
-	recorded, err := e.until(ctx, func() bool {
-		for id := range direct {
-			if e.runs[id] != nil {
+	// The end of those that are not handed must reach the book.
+	err = d.until(ctx, func(s *state) bool {
+		for id := range ended {
+			if s.runs[id] != nil {
 				return false
 			}
 		}
 		return true
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	<-recorded
-	return runs, keep, nil
+	return runs, keep, err
 }
 
 // environment is ours, for the next image.

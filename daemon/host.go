@@ -1,0 +1,93 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"dispatchd/daemon/internal/launch"
+	"dispatchd/daemon/internal/loop"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+	"dispatchd/scheduler"
+)
+
+// host is what does not change while the daemon lives, and the door to the loop.
+// Every goroutine may use it.
+type host struct {
+	cfg       Config
+	log       *slog.Logger
+	settings  dispatchers.Settings
+	dir       *store.Dir
+	loop      *loop.Loop[state]
+	epoch     time.Time        // of the queue's clock: the daemon's start
+	wallClock func() time.Time // time.Now; another in tests of clock steps
+	catalog   atomic.Pointer[dispatchers.Catalog]
+	build     *launch.Builder
+	starter   func(*run, gear) (process, error) // startProcess; another in tests of time
+	caches    *store.Caches
+	manager   *serviceManager // nil = none listens
+	bootID    string          // of the machine
+	bootShort string          // the same, short
+	epochID   string          // of the run directory
+}
+
+// now is the queue's clock: monotonic, since the daemon's start.
+func (h *host) now() time.Duration { return time.Since(h.epoch) }
+
+// clock reads both clocks for the schedules.
+func (h *host) clock() scheduler.Now { return scheduler.Now{Wall: h.wallClock(), Mono: h.now()} }
+
+// do runs fn on the loop as an event and waits for it.
+func (h *host) do(ctx context.Context, fn func(*state)) error {
+	return stopped(h.loop.Do(ctx, fn))
+}
+
+// view runs fn on the loop, and waits for it; to be looked at is no event.
+func (h *host) view(ctx context.Context, fn func(*state)) error {
+	return stopped(h.loop.View(ctx, fn))
+}
+
+// post sends fn to the loop and never waits.
+func (h *host) post(fn func(*state)) { h.loop.Post(fn) }
+
+// until waits until a condition holds on the loop.
+func (h *host) until(ctx context.Context, holds func(*state) bool) error {
+	return stopped(h.loop.Until(ctx, holds))
+}
+
+// await waits for what the loop has promised to send, or for the loop's end. What
+// was sent before that end counts: it is never answered as refused.
+func await[T any](h *host, ch <-chan T) (T, error) {
+	select {
+	case v := <-ch:
+		return v, nil
+	case <-h.loop.Done():
+	}
+	select {
+	case v := <-ch:
+		return v, nil
+	default:
+		var none T
+		return none, errStopping()
+	}
+}
+
+// stopped words the loop's end for clients.
+func stopped(err error) error {
+	if errors.Is(err, loop.ErrClosed) {
+		return errStopping()
+	}
+	return err
+}
+
+// errStopping is the answer to a client that comes while the daemon goes down.
+func errStopping() *ipc.Error {
+	err := ipc.Errorf(ipc.KindDraining, "the daemon is stopping")
+	err.RetryAfter = 5
+	err.Suggestion = "ask again when it has started; use the same Idempotency-Key if you are not sure it was accepted"
+	return err
+}
