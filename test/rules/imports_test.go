@@ -29,7 +29,7 @@ func layers() map[string][]string {
 		"daemon/internal/launch":       {"daemon/internal/proc", "daemon/internal/proc/command", "dispatchers", "ipc"},
 		"daemon/internal/durable":      {"daemon/internal/store", "dispatchers/mode"},
 		"daemon": {
-			"daemon/internal/launch", "daemon/internal/output", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/store",
+			"daemon/internal/launch", "daemon/internal/loop", "daemon/internal/output", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/store",
 			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
 		},
 
