@@ -57,7 +57,7 @@ type rewrite struct {
 }
 
 // Journal is the append-only log. Append may be called from any goroutine; the
-// file belongs to one writer at a time.
+// file belongs to the writer's.
 type Journal struct {
 	dir  *Dir
 	disk disk
@@ -78,8 +78,7 @@ type Journal struct {
 	base      int64              // size of the last snapshot
 	compactAt time.Time          // not before
 
-	// What belongs to who writes.
-	desk      sync.Mutex
+	// The writer's own; Close has them once it has ended.
 	f         file
 	ahead     int64 // bytes allocated at once
 	damaged   bool  // what is called "journal" must be kept before it is replaced
@@ -257,41 +256,15 @@ func (j *Journal) SetOnFull(fn func(error)) {
 // is not. What is not urgent may wait up to 100 ms for a sync, and so for its
 // done; Hurry ends that.
 func (j *Journal) Append(rec Record, dur Durability, urgent bool, done func(error)) {
-	j.Queue(rec, dur, urgent, done)
-	j.poke()
-}
-
-// Queue is Append for who goes on to call Flush: it wakes nobody.
-func (j *Journal) Queue(rec Record, dur Durability, urgent bool, done func(error)) {
 	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.closing {
+		j.mu.Unlock()
 		go done(ErrUnavailable)
 		return
 	}
 	j.pending = append(j.pending, entry{rec, j.level(rec, dur), urgent, done})
-}
-
-// Flush writes what is queued at once, on the goroutine of who waits for it,
-// unless the writer is at work: then the writer does.
-func (j *Journal) Flush() {
-	if !j.desk.TryLock() {
-		j.poke()
-		return
-	}
-	defer j.desk.Unlock()
-	batch, ok := j.takeNow()
-	if !ok {
-		j.poke()
-	}
-	if len(batch) == 0 {
-		return
-	}
-	before := [2]time.Time{j.syncAt, j.probeAt}
-	j.commit(batch)
-	if before != [2]time.Time{j.syncAt, j.probeAt} {
-		j.poke() // the writer has another time to keep
-	}
+	j.mu.Unlock()
+	j.poke()
 }
 
 // level is the durability that holds for a record. A job stays in memory, or
@@ -370,8 +343,6 @@ func (j *Journal) Close() error {
 	j.mu.Unlock()
 	j.poke()
 	<-j.ended
-	j.desk.Lock()
-	defer j.desk.Unlock()
 	if j.f == nil {
 		return j.failed
 	}

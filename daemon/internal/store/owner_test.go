@@ -222,7 +222,7 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 		o.bad = err
 		return
 	}
-	o.j.Queue(rec, level(job.Dispatcher), true, func(err error) {
+	o.j.Append(rec, level(job.Dispatcher), true, func(err error) {
 		if err != nil {
 			o.post(func() { o.unstart(id) })
 			return
@@ -236,7 +236,6 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 		})
 		o.post(func() { o.started(id) })
 	})
-	go o.j.Flush()
 }
 
 // started answers the queue: the child runs.

@@ -25,8 +25,6 @@ func (j *Journal) write() {
 // waits for that, and tells everybody. Else it does what is due, and says when
 // the next thing is.
 func (j *Journal) turn() (due time.Time, worked, closing bool) {
-	j.desk.Lock()
-	defer j.desk.Unlock()
 	batch, rw, closing := j.take()
 	if len(batch) > 0 {
 		j.commit(batch)
@@ -52,19 +50,6 @@ func (j *Journal) take() ([]entry, *rewrite, bool) {
 		batch, j.pending = batch[:rw.behind], batch[rw.behind:]
 	}
 	return batch, rw, j.closing
-}
-
-// takeNow is take for Flush. False: a rewrite has its place among what is
-// queued, and is the writer's.
-func (j *Journal) takeNow() ([]entry, bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.rewriting != nil {
-		return nil, false
-	}
-	batch := j.pending
-	j.pending = nil
-	return batch, true
 }
 
 // rest waits for work, or for the time when something is due.

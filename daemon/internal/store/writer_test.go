@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -375,58 +374,9 @@ func TestSyncedLater(t *testing.T) {
 	}
 }
 
-// Flush writes at once what nobody was woken for, keeps the order, and leaves
-// the sync that can wait, and what waits for it, to the writer.
-func TestFlush(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d, b := newMemDisk(), NewBook(Retention{})
-		j, _ := opened(t, d, b)
-		synctest.Wait()
-		var syncs atomic.Int64
-		d.asked = func(op string) error {
-			if op == "sync" {
-				syncs.Add(1)
-			}
-			return nil
-		}
-		var told []int
-		for i, dur := range []Durability{Relaxed, Relaxed, Disk, Memory} {
-			j.Queue(accept(ulid.Make()), dur, false, func(err error) {
-				if err != nil {
-					t.Errorf("%d: %v", i, err)
-				}
-				told = append(told, i)
-			})
-		}
-		synctest.Wait()
-		if told != nil {
-			t.Fatalf("told %v, and nobody was woken", told)
-		}
-		written := j.Size()
-		j.Flush()
-		if !slices.Equal(told, []int{0, 1, 3}) || j.Size() == written || syncs.Load() != 0 {
-			t.Fatalf("told %v, %d bytes, %d syncs", told, j.Size()-written, syncs.Load())
-		}
-		time.Sleep(lazySync)
-		synctest.Wait()
-		if !slices.Equal(told, []int{0, 1, 3, 2}) || syncs.Load() != 1 {
-			t.Errorf("told %v, %d syncs after the time that a sync can wait", told, syncs.Load())
-		}
-		j.Queue(accept(ulid.Make()), Disk, true, func(error) { told = append(told, 4) })
-		j.Flush()
-		if len(told) != 5 || syncs.Load() != 2 {
-			t.Errorf("told %v after %d syncs", told, syncs.Load())
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-		j.Flush() // has nothing to do, and does not hurt
-	})
-}
-
-// While a rewrite has its place among what is queued, or the writer is at work,
-// Flush leaves all to the writer.
-func TestFlushDuringRewrite(t *testing.T) {
+// What is appended while a rewrite has its place in the queue is in the snapshot
+// or in the new file: nothing is lost between them.
+func TestAppendDuringRewrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, b := newMemDisk(), NewBook(Retention{})
 		j, _ := opened(t, d, b)
@@ -435,7 +385,7 @@ func TestFlushDuringRewrite(t *testing.T) {
 			id := ulid.Make()
 			ids = append(ids, id)
 			_, _ = b.Apply(accept(id))
-			j.Queue(accept(id), Disk, true, func(err error) {
+			j.Append(accept(id), Disk, true, func(err error) {
 				if err != nil {
 					t.Errorf("%v", err)
 				}
@@ -443,9 +393,7 @@ func TestFlushDuringRewrite(t *testing.T) {
 			if len(ids)%10 == 5 {
 				j.Rewrite(b.Snapshot(), func(error) {})
 			}
-			go j.Flush()
 		}
-		synctest.Wait()
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
