@@ -27,7 +27,7 @@ type state struct {
 	joining        map[store.Key][]func(error) // joined, not yet durable: who asked again
 	failings       map[string]*failing         // caches whose last refresh failed
 	agenda         scheduler.Agenda
-	owed           map[string]scheduler.Tick // due times that could not be journaled
+	owed           map[string]scheduler.Occurrence // due times that could not be journaled
 	tallies        map[string]*tally
 	total          ipc.Counters
 	gone           map[string]*dispatchers.Spec // removed by a reload, jobs still open
@@ -51,7 +51,7 @@ func newState(h *host, handed *inherited) *state {
 		book: store.NewBook(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
 		}),
-		owed:     map[string]scheduler.Tick{},
+		owed:     map[string]scheduler.Occurrence{},
 		failings: map[string]*failing{},
 		runs:     map[queue.ID]*run{},
 		inflight: map[queue.ID][]func(error){},

@@ -57,14 +57,14 @@ func (s *state) submitDue() bool {
 	if s.journalErr == nil {
 		for name, t := range s.owed {
 			delete(s.owed, name)
-			due = append([]scheduler.Tick{t}, due...)
+			due = append([]scheduler.Occurrence{t}, due...)
 		}
 	}
 	if len(due) == 0 {
 		return false // a nap is over
 	}
 	var names []string
-	ticks := map[string][]scheduler.Tick{}
+	ticks := map[string][]scheduler.Occurrence{}
 	for _, t := range due {
 		if ticks[t.Name] == nil {
 			names = append(names, t.Name)
@@ -87,12 +87,12 @@ func (s *state) submitDue() bool {
 }
 
 // isRun reports whether a tick asks for a run.
-func isRun(t scheduler.Tick) bool {
+func isRun(t scheduler.Occurrence) bool {
 	return t.Kind == scheduler.Run || t.Kind == scheduler.CaughtUp
 }
 
 // fire does what of ticks needs no loop: packages are looked for.
-func (h *host) fire(spec *dispatchers.Spec, ticks []scheduler.Tick) {
+func (h *host) fire(spec *dispatchers.Spec, ticks []scheduler.Occurrence) {
 	sub, err := h.check(context.Background(), spec, ipc.NotifyRequest{Dispatcher: spec.Name})
 	h.post(func(s *state) {
 		for _, t := range ticks {
@@ -102,7 +102,7 @@ func (h *host) fire(spec *dispatchers.Spec, ticks []scheduler.Tick) {
 }
 
 // deal makes a job of a tick, or notes why there is none.
-func (s *state) deal(sub submission, t scheduler.Tick, unfit error) {
+func (s *state) deal(sub submission, t scheduler.Occurrence, unfit error) {
 	name := sub.spec.Name
 	if s.stopping || s.handingOver {
 		return // the next daemon catches it up
@@ -135,7 +135,7 @@ func (s *state) deal(sub submission, t scheduler.Tick, unfit error) {
 
 // stand is where a schedule stands after a tick; nil when it stands further
 // already.
-func (s *state) stand(spec *dispatchers.Spec, t scheduler.Tick) *store.Tick {
+func (s *state) stand(spec *dispatchers.Spec, t scheduler.Occurrence) *store.Tick {
 	next := &store.Tick{Due: t.Last.UnixNano(), Plan: planOf(spec), At: s.wallClock().UnixNano(), Missed: int64(t.Missed)}
 	last, ok := s.book.Tick(spec.Name)
 	if !ok || last.Plan != next.Plan {
@@ -150,7 +150,7 @@ func (s *state) stand(spec *dispatchers.Spec, t scheduler.Tick) *store.Tick {
 }
 
 // submitTick asks for the run of a tick.
-func (s *state) submitTick(sub submission, t scheduler.Tick) {
+func (s *state) submitTick(sub submission, t scheduler.Occurrence) {
 	before, had := s.book.Tick(sub.spec.Name)
 	sub.by = ipc.Notifier{Peer: self(), At: s.wallClock().UTC()}
 	if s.durability(sub.spec) == store.Memory { // its job is written nowhere

@@ -12,11 +12,11 @@ type Now struct {
 	Mono time.Duration // since boot, standing still while the machine sleeps
 }
 
-// Kind says what a Tick means.
+// Kind says what an Occurrence means.
 type Kind string
 
-// The kinds of a Tick. The first two are runs; the others are only to be kept
-// and logged.
+// The kinds of an Occurrence. The first two ask for a run; the others are only
+// to be kept and logged.
 const (
 	Run      Kind = "run"      // due, on time
 	CaughtUp Kind = "catch_up" // due while nobody looked
@@ -25,13 +25,13 @@ const (
 	Reset    Kind = "reset"    // the clock went back by hours: only what is due after Due counts
 )
 
-// Tick is one thing to do or to note about a dispatcher.
-type Tick struct {
+// Occurrence is one thing to do or to note about a dispatcher.
+type Occurrence struct {
 	Name   string
 	Kind   Kind
 	Due    time.Time // the due time, without the entry's Offset
-	Missed int       // due times before Due that are left out with this tick; of Skipped, Due as well
-	Last   time.Time // to be kept as the entry's Last once this tick is dealt with
+	Missed int       // due times before Due that are left out with it; of Skipped, Due as well
+	Last   time.Time // to be kept as the entry's Last once this one is dealt with
 }
 
 // Status is how a dispatcher stands.
@@ -45,13 +45,13 @@ type Status struct {
 // outside: after each call of Set, and then each time that Next has passed, Due
 // is asked. Use it from one goroutine.
 type Agenda struct {
-	now     Now
-	started bool              // now is a reading
-	held    bool              // the wall clock is not believed
-	left    Now               // the last reading before the clock went back by hours
-	entries map[string]*entry // by name
-	queue   []*entry          // a heap, the first to fire on top
-	pending []Tick            // found by Set, for the next Due
+	now           Now
+	started       bool              // now is a reading
+	clockDoubtful bool              // the wall clock is not plausible
+	left          Now               // the last reading before the clock went back by hours
+	entries       map[string]*entry // by name
+	queue         []*entry          // a heap, the first to fire on top
+	pending       []Occurrence      // found by Set, for the next Due
 }
 
 // Set replaces the entries, at the start and at a reload. An entry that is
@@ -75,19 +75,19 @@ func (a *Agenda) Set(now Now, entries []Entry) {
 				given.Last = time.Time{}
 			}
 			e = newEntry(given)
-			a.pending = append(a.pending, a.enter(e)...)
+			a.pending = append(a.pending, a.add(e)...)
 		}
-		e.settle()
+		e.computeNext()
 		a.entries[e.Name] = e
 		a.queue = append(a.queue, e)
 	}
 	a.heapify()
 }
 
-// enter starts a new entry, as far as the clock lets it.
-func (a *Agenda) enter(e *entry) []Tick {
-	if a.held {
-		e.hold(a.now.Wall)
+// add starts a new entry, as far as the clock lets it.
+func (a *Agenda) add(e *entry) []Occurrence {
+	if a.clockDoubtful {
+		e.suspend(a.now.Wall)
 		return nil
 	}
 	return e.start(a.now.Wall)
@@ -95,16 +95,16 @@ func (a *Agenda) enter(e *entry) []Tick {
 
 // Due is what is due now: first what begins anew, then in the order of due
 // times and names. It costs nothing worth naming when nothing is.
-func (a *Agenda) Due(now Now) []Tick {
+func (a *Agenda) Due(now Now) []Occurrence {
 	now.Wall = now.Wall.Round(0)
-	ticks := append(a.pending, a.advance(now)...)
+	found := append(a.pending, a.advance(now)...)
 	a.pending = nil
-	slices.SortStableFunc(ticks, Tick.compare)
-	return ticks
+	slices.SortStableFunc(found, Occurrence.compare)
+	return found
 }
 
-// compare orders ticks: where counting begins anew comes first.
-func (t Tick) compare(o Tick) int {
+// compare orders occurrences: where counting begins anew comes first.
+func (t Occurrence) compare(o Occurrence) int {
 	rank := func(k Kind) int {
 		if k == Begun || k == Reset {
 			return 0
@@ -144,74 +144,74 @@ func (a *Agenda) Of(name string, n int) (Status, bool) {
 			break
 		}
 		s.Next = append(s.Next, due.Add(e.Offset))
-		pass(slots, due)
+		skipTo(slots, due)
 	}
 	return s, true
 }
 
 // advance moves to a new reading of the clocks and finds what became due.
-func (a *Agenda) advance(now Now) []Tick {
-	prev, first, held := a.now, !a.started, a.held
-	a.now, a.started, a.held = now, true, !believed(now.Wall)
+func (a *Agenda) advance(now Now) []Occurrence {
+	prev, first, doubtful := a.now, !a.started, a.clockDoubtful
+	a.now, a.started, a.clockDoubtful = now, true, !plausible(now.Wall)
 	if first {
 		return nil
 	}
-	change := judge(prev, now)
+	change := classifyJump(prev, now)
 	switch {
-	case a.held && !held:
-		a.each(func(e *entry) []Tick { e.shift(prev, now); e.hold(now.Wall); return nil })
-	case !a.held && held:
-		return append(a.each(func(e *entry) []Tick { e.shift(prev, now); return e.start(now.Wall) }), a.fire(steady)...)
-	case a.held && change != steady:
-		a.each(func(e *entry) []Tick { e.shift(prev, now); return nil })
+	case a.clockDoubtful && !doubtful:
+		a.each(func(e *entry) []Occurrence { e.shift(prev, now); e.suspend(now.Wall); return nil })
+	case !a.clockDoubtful && doubtful:
+		return append(a.each(func(e *entry) []Occurrence { e.shift(prev, now); return e.start(now.Wall) }), a.fire(steady)...)
+	case a.clockDoubtful && change != steady:
+		a.each(func(e *entry) []Occurrence { e.shift(prev, now); return nil })
 	case change == back:
-		a.each(func(e *entry) []Tick { e.rewind(prev, now); return nil })
+		a.each(func(e *entry) []Occurrence { e.rewind(prev, now); return nil })
 	case change == reset:
 		a.left = prev
-		return append(a.each(func(e *entry) []Tick { return e.reset(prev, now) }), a.fire(steady)...)
-	case change != steady && returned(a.left, now):
+		return append(a.each(func(e *entry) []Occurrence { return e.reset(prev, now) }), a.fire(steady)...)
+	case change != steady && clockRestored(a.left, now):
 		done := a.left.Wall
 		a.left = Now{}
-		a.each(func(e *entry) []Tick { e.skip(done); return nil })
+		a.each(func(e *entry) []Occurrence { e.skip(done); return nil })
 	}
 	return a.fire(change)
 }
 
 // fire takes what is due from the top of the heap.
-func (a *Agenda) fire(change change) []Tick {
-	var ticks []Tick
+func (a *Agenda) fire(change change) []Occurrence {
+	var found []Occurrence
 	for len(a.queue) > 0 {
 		e := a.queue[0]
 		if e.at.IsZero() || e.at.After(a.now.Wall) {
 			break
 		}
-		ticks = append(ticks, e.take(a.now.Wall, change, a.held)...)
-		e.settle()
-		a.sink(0)
+		found = append(found, e.dueOccurrences(a.now.Wall, change, a.clockDoubtful)...)
+		e.computeNext()
+		a.siftDown(0)
 	}
-	return ticks
+	return found
 }
 
 // each does something with all entries, after which the order is another.
-func (a *Agenda) each(do func(*entry) []Tick) []Tick {
-	var ticks []Tick
+func (a *Agenda) each(do func(*entry) []Occurrence) []Occurrence {
+	var found []Occurrence
 	for _, e := range a.queue {
-		ticks = append(ticks, do(e)...)
-		e.settle()
+		found = append(found, do(e)...)
+		e.computeNext()
 	}
 	a.heapify()
-	return ticks
+	return found
 }
 
 // heapify orders the heap.
 func (a *Agenda) heapify() {
 	for i := len(a.queue)/2 - 1; i >= 0; i-- {
-		a.sink(i)
+		a.siftDown(i)
 	}
 }
 
-// sink moves an entry down the heap to where it belongs.
-func (a *Agenda) sink(i int) {
+// siftDown moves an entry down the heap to where it belongs.
+func (a *Agenda) siftDown(i int) {
 	q := a.queue
 	for {
 		child := 2*i + 1

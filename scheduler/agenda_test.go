@@ -19,9 +19,9 @@ func ExampleAgenda() {
 	var agenda Agenda
 	agenda.Set(now, []Entry{{Name: "backup", Times: []Schedule{daily}, CatchUp: Latest, Last: kept}})
 	for range 2 {
-		for _, tick := range agenda.Due(now) {
-			fmt.Println(tick.Name, tick.Kind, tick.Due.Format(time.DateTime), "missed", tick.Missed)
-			kept = tick.Last
+		for _, occurrence := range agenda.Due(now) {
+			fmt.Println(occurrence.Name, occurrence.Kind, occurrence.Due.Format(time.DateTime), "missed", occurrence.Missed)
+			kept = occurrence.Last
 		}
 		nap, _ := agenda.Next(now)
 		fmt.Println("nap", nap)
@@ -80,10 +80,10 @@ func TestStrangeEntries(t *testing.T) {
 		t.Errorf("never: %+v", s)
 	}
 	if nap, any := a.Next(now); !any || nap != minNap {
-		t.Errorf("there are ticks to fetch, but nap %s, %v", nap, any)
+		t.Errorf("there are occurrences to fetch, but nap %s, %v", nap, any)
 	}
-	if ticks := a.Due(now); len(ticks) != 2 {
-		t.Errorf("ticks: %+v", ticks)
+	if occurrences := a.Due(now); len(occurrences) != 2 {
+		t.Errorf("occurrences: %+v", occurrences)
 	}
 	a.Set(now, []Entry{{Name: "never", Times: make([]Schedule, 2)}})
 	if nap, any := a.Next(now); !any || nap != maxNap {
@@ -105,8 +105,8 @@ func TestMuchMissed(t *testing.T) {
 	minutes := parsed(t, "* * * * *", time.UTC)
 	var a Agenda
 	a.Set(now, []Entry{{Name: "m", Times: []Schedule{minutes}, CatchUp: All, Max: 5000, Last: now.Wall.AddDate(0, 0, -7)}})
-	ticks := a.Due(now)
-	if len(ticks) != maxMissed || !ticks[maxMissed-1].Due.Equal(now.Wall) || !ticks[0].Due.Equal(now.Wall.Add(-(maxMissed-1)*time.Minute)) {
-		t.Errorf("%d ticks, from %v to %v", len(ticks), ticks[0].Due, ticks[len(ticks)-1].Due)
+	occurrences := a.Due(now)
+	if len(occurrences) != maxMissed || !occurrences[maxMissed-1].Due.Equal(now.Wall) || !occurrences[0].Due.Equal(now.Wall.Add(-(maxMissed-1)*time.Minute)) {
+		t.Errorf("%d occurrences, from %v to %v", len(occurrences), occurrences[0].Due, occurrences[len(occurrences)-1].Due)
 	}
 }

@@ -18,8 +18,8 @@ const (
 	lastYear  = 2150
 )
 
-// believed says whether a wall clock can be right.
-func believed(wall time.Time) bool {
+// plausible says whether a wall clock can be right.
+func plausible(wall time.Time) bool {
 	year := wall.UTC().Year()
 	return year >= firstYear && year <= lastYear
 }
@@ -35,10 +35,10 @@ const (
 	reset                // back by more
 )
 
-// judge compares two readings of the clocks. Forward it does not matter why
+// classifyJump compares two readings of the clocks. Forward it does not matter why
 // nobody looked: a stepped clock, a machine that slept and a process that was
 // stopped are one; so it counts what the wall clock ran beyond one nap.
-func judge(prev, now Now) change {
+func classifyJump(prev, now Now) change {
 	passed := max(now.Mono-prev.Mono, 0)
 	step := now.Wall.Sub(prev.Wall.Add(passed))
 	unseen := now.Wall.Sub(prev.Wall.Add(min(passed, maxNap)))
@@ -55,18 +55,18 @@ func judge(prev, now Now) change {
 	return steady
 }
 
-// returned says whether the clock is back on the line that it left when it
+// clockRestored says whether the clock is back on the line that it left when it
 // went back by hours: that step was the mistake, and is undone.
-func returned(left, now Now) bool {
+func clockRestored(left, now Now) bool {
 	if left.Wall.IsZero() || now.Mono < left.Mono {
 		return false
 	}
 	return now.Wall.Sub(left.Wall.Add(now.Mono-left.Mono)).Abs() <= replay
 }
 
-// moved is where a moment on the wall lies once the clock was stepped between
+// acrossStep is where a moment on the wall lies once the clock was stepped between
 // two readings: as far from now as it really is.
-func moved(t time.Time, prev, now Now) time.Time {
+func acrossStep(t time.Time, prev, now Now) time.Time {
 	return now.Wall.Add(t.Sub(prev.Wall) - max(now.Mono-prev.Mono, 0))
 }
 

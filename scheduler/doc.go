@@ -21,13 +21,13 @@
 // # The daemon was down
 //
 // Last is the due time that was dealt with last: run, refused or left out. It
-// is kept with each Tick, and given back at the start. What was due after it
-// and should have fired by now was missed: None leaves it out (a tick Skipped
-// says so), Latest runs once, All the latest Max of them in order. A tick
-// fires Offset after it is due, so a restart in between misses nothing. @every
-// goes on from Last with its phase; in a list with others, from the last run of
-// any of them. An entry without Last begins now, with a tick Begun. So does
-// one whose Times are changed by a reload.
+// is kept with each Occurrence, and given back at the start. What was due after
+// it and should have fired by now was missed: None leaves it out (an Occurrence
+// of kind Skipped says so), Latest runs once, All the latest Max of them in
+// order. An occurrence fires Offset after it is due, so a restart in between
+// misses nothing. @every goes on from Last with its phase; in a list with
+// others, from the last run of any of them. An entry without Last begins now,
+// with a Begun. So does one whose Times are changed by a reload.
 //
 // # The clock is stepped, or the machine sleeps
 //
@@ -48,11 +48,11 @@
 //     intervals. The due times of intervals may so be repeated; Last stays at
 //     the highest.
 //   - Back more: the clock was wrong before, or is now. Where Last lies ahead
-//     of now it becomes now (a tick Reset), and all counts from there; @every
+//     of now it becomes now (a Reset), and all counts from there; @every
 //     keeps its interval. Is this step undone later, what had run before it is
 //     not caught up again.
 //   - A Last more than 3 hours ahead at the start was written by a wrong clock:
-//     the entry begins now, with a tick Reset.
+//     the entry begins now, with a Reset.
 //
 // A wall clock outside of the years 2020 to 2150 is not believed: a box without
 // a clock of its own starts in 1970. Only @every runs then, in real time, and

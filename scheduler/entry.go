@@ -18,14 +18,14 @@ const (
 )
 
 // Entry is one dispatcher with its schedules. Those that are due at the same
-// instant give one tick.
+// instant give one occurrence.
 type Entry struct {
 	Name    string
 	Times   []Schedule
-	Offset  time.Duration // not negative: a tick fires that long after it is due
+	Offset  time.Duration // not negative: an occurrence fires that long after it is due
 	CatchUp CatchUp
 	Max     int       // of All; 0 is 100, and no more than 1,000 are ever caught up
-	Last    time.Time // the last due time dealt with, from an earlier Tick; zero is never
+	Last    time.Time // the last due time dealt with, from an earlier Occurrence; zero is never
 }
 
 // Offset spreads dispatchers and hosts evenly over jitter, in whole seconds:
@@ -106,8 +106,8 @@ func earliest(slots []slot) time.Time {
 	return first
 }
 
-// pass moves the slots beyond t.
-func pass(slots []slot, t time.Time) {
+// skipTo moves the slots beyond t.
+func skipTo(slots []slot, t time.Time) {
 	for i := range slots {
 		if s := &slots[i]; !s.next.IsZero() && !s.next.After(t) {
 			s.next = s.after(t)
@@ -115,8 +115,8 @@ func pass(slots []slot, t time.Time) {
 	}
 }
 
-// settle notes when the entry fires next.
-func (e *entry) settle() {
+// computeNext notes when the entry fires next.
+func (e *entry) computeNext() {
 	e.at = earliest(e.slots)
 	if !e.at.IsZero() {
 		e.at = e.at.Add(e.Offset)
@@ -133,16 +133,16 @@ func (e *entry) before(o *entry) bool {
 
 // start begins with what was missed since Last; without one, or with one that
 // only a wrong clock can have left, it begins now.
-func (e *entry) start(now time.Time) []Tick {
+func (e *entry) start(now time.Time) []Occurrence {
 	ahead := e.Last.Sub(now) > far
-	if ahead || !believed(e.Last) {
+	if ahead || !plausible(e.Last) {
 		kind := Begun
 		if ahead {
 			kind = Reset
 		}
 		e.Last = now
 		e.place(now)
-		return []Tick{{Name: e.Name, Kind: kind, Due: now, Last: now}}
+		return []Occurrence{{Name: e.Name, Kind: kind, Due: now, Last: now}}
 	}
 	e.place(now)
 	if at := earliest(e.slots); at.IsZero() || at.Add(e.Offset).After(now) {
@@ -171,8 +171,8 @@ func (e *entry) place(now time.Time) {
 	e.ran = false
 }
 
-// hold leaves only @every running, as long as the clock is not believed.
-func (e *entry) hold(now time.Time) {
+// suspend leaves only @every running, as long as the clock is not believed.
+func (e *entry) suspend(now time.Time) {
 	for i := range e.slots {
 		switch s := &e.slots[i]; {
 		case s.every == 0:
@@ -188,7 +188,7 @@ func (e *entry) hold(now time.Time) {
 func (e *entry) shift(prev, now Now) {
 	for i := range e.slots {
 		if s := &e.slots[i]; s.every > 0 && !s.next.IsZero() {
-			s.next = moved(s.next, prev, now)
+			s.next = acrossStep(s.next, prev, now)
 			s.next = s.next.Add(max(now.Wall.Sub(s.next), 0).Truncate(s.every))
 		}
 	}
@@ -206,7 +206,7 @@ func (e *entry) rewind(prev, now Now) {
 		if s.every > 0 || !s.anyHour {
 			continue
 		}
-		s.next = moved(s.next, prev, now)
+		s.next = acrossStep(s.next, prev, now)
 		if s.next.After(horizon) {
 			s.next = s.Next(later(s.next.Add(-near), horizon))
 		}
@@ -215,7 +215,7 @@ func (e *entry) rewind(prev, now Now) {
 
 // reset is for a clock that went back by hours: it was wrong before, or is
 // now. Nothing waits for the old time to come again.
-func (e *entry) reset(prev, now Now) []Tick {
+func (e *entry) reset(prev, now Now) []Occurrence {
 	ahead := e.Last.After(now.Wall)
 	if ahead {
 		e.Last = now.Wall
@@ -229,12 +229,12 @@ func (e *entry) reset(prev, now Now) []Tick {
 	if !ahead {
 		return nil
 	}
-	return []Tick{{Name: e.Name, Kind: Reset, Due: now.Wall, Last: now.Wall}}
+	return []Occurrence{{Name: e.Name, Kind: Reset, Due: now.Wall, Last: now.Wall}}
 }
 
 // skip passes over what was dealt with before a wrong step back.
 func (e *entry) skip(done time.Time) {
 	done = done.Add(-e.Offset)
-	pass(e.slots, done)
+	skipTo(e.slots, done)
 	e.Last = later(e.Last, done)
 }

@@ -118,29 +118,29 @@ func (w *world) reload(arg byte) {
 // look asks what is due and judges it. normal: the clocks ran as they should.
 func (w *world) look(normal bool) {
 	before := w.agenda.now
-	if judge(before, w.now) == back || judge(before, w.now) == reset || !believed(w.now.Wall) {
+	if classifyJump(before, w.now) == back || classifyJump(before, w.now) == reset || !plausible(w.now.Wall) {
 		w.rewound = true
 	}
 	var expect []string
-	if normal && believed(before.Wall) && believed(w.now.Wall) {
+	if normal && plausible(before.Wall) && plausible(w.now.Wall) {
 		expect = w.expected(before.Wall)
 	}
-	ticks := w.agenda.Due(w.now)
-	for i, tick := range ticks {
-		if begins := tick.Kind == Begun || tick.Kind == Reset; i > 0 && !begins && tick.Due.Before(ticks[i-1].Due) && ticks[i-1].Kind != Begun && ticks[i-1].Kind != Reset {
-			w.t.Fatalf("not in order: %v", ticks)
+	occurrences := w.agenda.Due(w.now)
+	for i, occurrence := range occurrences {
+		if begins := occurrence.Kind == Begun || occurrence.Kind == Reset; i > 0 && !begins && occurrence.Due.Before(occurrences[i-1].Due) && occurrences[i-1].Kind != Begun && occurrences[i-1].Kind != Reset {
+			w.t.Fatalf("not in order: %v", occurrences)
 		}
 	}
 	var got []string
-	for _, tick := range ticks {
-		w.judge(tick)
-		if tick.Kind == Run && !slices.ContainsFunc(got, func(s string) bool { return s == id(tick.Name, tick.Due) }) {
-			got = append(got, id(tick.Name, tick.Due))
+	for _, occurrence := range occurrences {
+		w.judge(occurrence)
+		if occurrence.Kind == Run && !slices.ContainsFunc(got, func(s string) bool { return s == id(occurrence.Name, occurrence.Due) }) {
+			got = append(got, id(occurrence.Name, occurrence.Due))
 		}
 	}
 	for _, one := range expect {
 		if !slices.Contains(got, one) {
-			w.t.Fatalf("at %s, after %s: %s is lost; there is %v", w.now.Wall, before.Wall, one, ticks)
+			w.t.Fatalf("at %s, after %s: %s is lost; there is %v", w.now.Wall, before.Wall, one, occurrences)
 		}
 	}
 	if again := w.agenda.Due(w.now); len(again) > 0 {
@@ -148,7 +148,7 @@ func (w *world) look(normal bool) {
 	}
 }
 
-// id names a tick.
+// id names an occurrence.
 func id(name string, due time.Time) string { return fmt.Sprint(name, " ", due.Unix()) }
 
 // expected are the due times between two moments of a clock that runs as it
@@ -172,42 +172,42 @@ func (w *world) expected(from time.Time) []string {
 	return list
 }
 
-// judge looks at one tick.
-func (w *world) judge(tick Tick) {
+// judge looks at one occurrence.
+func (w *world) judge(occurrence Occurrence) {
 	var e Entry
 	for _, one := range w.entries {
-		if one.Name == tick.Name {
+		if one.Name == occurrence.Name {
 			e = one
 		}
 	}
 	fixed := !slices.ContainsFunc(e.Times, func(s Schedule) bool { return !s.fixed() })
-	kept, ran := w.last[tick.Name], w.due[tick.Name]
-	if !believed(w.now.Wall) && tick.Last.IsZero() {
-		kept = tick.Last // its schedules changed in a time that is not known
+	kept, ran := w.last[occurrence.Name], w.due[occurrence.Name]
+	if !plausible(w.now.Wall) && occurrence.Last.IsZero() {
+		kept = occurrence.Last // its schedules changed in a time that is not known
 	}
-	switch tick.Kind {
+	switch occurrence.Kind {
 	case Begun, Reset:
-		if !tick.Last.Equal(w.now.Wall) {
-			w.t.Fatalf("begins at another time: %+v", tick)
+		if !occurrence.Last.Equal(w.now.Wall) {
+			w.t.Fatalf("begins at another time: %+v", occurrence)
 		}
-		delete(w.due, tick.Name)
-		w.last[tick.Name] = tick.Last
+		delete(w.due, occurrence.Name)
+		w.last[occurrence.Name] = occurrence.Last
 		return
 	case Run, CaughtUp:
-		if tick.Due.Add(e.Offset).After(w.now.Wall) {
-			w.t.Fatalf("too soon: %+v at %s", tick, w.now.Wall)
+		if occurrence.Due.Add(e.Offset).After(w.now.Wall) {
+			w.t.Fatalf("too soon: %+v at %s", occurrence, w.now.Wall)
 		}
-		if !tick.Due.After(ran) && (fixed || !w.rewound) {
-			w.t.Fatalf("%s ran already: %+v", ran, tick)
+		if !occurrence.Due.After(ran) && (fixed || !w.rewound) {
+			w.t.Fatalf("%s ran already: %+v", ran, occurrence)
 		}
-		w.due[tick.Name] = tick.Due
+		w.due[occurrence.Name] = occurrence.Due
 	case Skipped:
-		if tick.Missed < 1 {
-			w.t.Fatalf("skips nothing: %+v", tick)
+		if occurrence.Missed < 1 {
+			w.t.Fatalf("skips nothing: %+v", occurrence)
 		}
 	}
-	if tick.Last.Before(kept) || tick.Missed < 0 || tick.Missed > 2*maxMissed {
-		w.t.Fatalf("kept was %s: %+v", kept, tick)
+	if occurrence.Last.Before(kept) || occurrence.Missed < 0 || occurrence.Missed > 2*maxMissed {
+		w.t.Fatalf("kept was %s: %+v", kept, occurrence)
 	}
-	w.last[tick.Name] = tick.Last
+	w.last[occurrence.Name] = occurrence.Last
 }

@@ -11,37 +11,37 @@ const (
 	maxMissed  = 1000 // counting missed times stops here, too
 )
 
-// take deals with what is due. held: the wall clock means nothing, so Last
-// stays as it is.
-func (e *entry) take(now time.Time, how change, held bool) []Tick {
+// dueOccurrences deals with what is due. doubtful: the wall clock means nothing,
+// so Last stays as it is.
+func (e *entry) dueOccurrences(now time.Time, how change, doubtful bool) []Occurrence {
 	horizon := now.Add(-e.Offset)
 	switch {
-	case held:
+	case doubtful:
 		due := earliest(e.slots)
-		pass(e.slots, due)
+		skipTo(e.slots, due)
 		e.ran = true
-		return []Tick{{Name: e.Name, Kind: Run, Due: due, Last: e.Last}}
+		return []Occurrence{{Name: e.Name, Kind: Run, Due: due, Last: e.Last}}
 	case how == jumped:
 		return e.jumpedOver(horizon)
 	case how == away:
 		return e.caughtUp(horizon)
 	}
 	due := earliest(e.slots)
-	pass(e.slots, due)
-	return e.deal([]Tick{{Kind: Run, Due: due}})
+	skipTo(e.slots, due)
+	return e.sortAndMerge([]Occurrence{{Kind: Run, Due: due}})
 }
 
 // caughtUp deals with all due times up to the horizon as catch_up says.
-func (e *entry) caughtUp(horizon time.Time) []Tick {
+func (e *entry) caughtUp(horizon time.Time) []Occurrence {
 	list, count := missed(e.slots, horizon, e.bound())
-	pass(e.slots, horizon)
-	return e.deal(e.choose(list, count))
+	skipTo(e.slots, horizon)
+	return e.sortAndMerge(e.limitCatchUp(list, count))
 }
 
 // jumpedOver deals with a jump of up to three hours: of each schedule with
 // times of day the last one runs, the rest is as catch_up says.
-func (e *entry) jumpedOver(horizon time.Time) []Tick {
-	var ticks []Tick
+func (e *entry) jumpedOver(horizon time.Time) []Occurrence {
+	var found []Occurrence
 	var rest []slot
 	for _, s := range e.slots {
 		if !s.fixed() {
@@ -49,12 +49,12 @@ func (e *entry) jumpedOver(horizon time.Time) []Tick {
 			continue
 		}
 		if list, count := missed([]slot{s}, horizon, 1); count > 0 {
-			ticks = append(ticks, Tick{Kind: Run, Due: list[0], Missed: count - 1})
+			found = append(found, Occurrence{Kind: Run, Due: list[0], Missed: count - 1})
 		}
 	}
 	list, count := missed(rest, horizon, e.bound())
-	pass(e.slots, horizon)
-	return e.deal(append(ticks, e.choose(list, count)...))
+	skipTo(e.slots, horizon)
+	return e.sortAndMerge(append(found, e.limitCatchUp(list, count)...))
 }
 
 // bound is how many due times are caught up one by one.
@@ -68,45 +68,45 @@ func (e *entry) bound() int {
 	return min(e.Max, maxMissed)
 }
 
-// choose makes ticks of the latest due times, of which there were count.
-func (e *entry) choose(list []time.Time, count int) []Tick {
+// limitCatchUp makes occurrences of the latest due times, of which there were count.
+func (e *entry) limitCatchUp(list []time.Time, count int) []Occurrence {
 	if len(list) == 0 {
 		return nil
 	}
 	if e.CatchUp == None {
-		return []Tick{{Kind: Skipped, Due: list[len(list)-1], Missed: count}}
+		return []Occurrence{{Kind: Skipped, Due: list[len(list)-1], Missed: count}}
 	}
-	ticks := make([]Tick, len(list))
+	found := make([]Occurrence, len(list))
 	for i, due := range list {
-		ticks[i] = Tick{Kind: CaughtUp, Due: due}
+		found[i] = Occurrence{Kind: CaughtUp, Due: due}
 	}
-	ticks[0].Missed = count - len(list)
-	return ticks
+	found[0].Missed = count - len(list)
+	return found
 }
 
-// deal finishes ticks: in order, one for each instant, the first of them, and
-// with what is to be kept as Last.
-func (e *entry) deal(ticks []Tick) []Tick {
-	slices.SortStableFunc(ticks, func(x, y Tick) int { return x.Due.Compare(y.Due) })
+// sortAndMerge finishes occurrences: in order, one for each instant, the first of
+// them, and with what is to be kept as Last.
+func (e *entry) sortAndMerge(found []Occurrence) []Occurrence {
+	slices.SortStableFunc(found, func(x, y Occurrence) int { return x.Due.Compare(y.Due) })
 	n := 0
-	for _, t := range ticks {
-		if n > 0 && ticks[n-1].Due.Equal(t.Due) {
-			ticks[n-1].Missed += t.Missed
+	for _, t := range found {
+		if n > 0 && found[n-1].Due.Equal(t.Due) {
+			found[n-1].Missed += t.Missed
 			if t.Kind == Skipped {
-				ticks[n-1].Missed-- // its own due time runs
+				found[n-1].Missed-- // its own due time runs
 			}
 		} else {
-			ticks[n] = t
+			found[n] = t
 			n++
 		}
 	}
-	for i := range ticks[:n] {
-		t := &ticks[i]
+	for i := range found[:n] {
+		t := &found[i]
 		e.Last = later(e.Last, t.Due)
 		e.missed += t.Missed
 		t.Name, t.Last = e.Name, e.Last
 	}
-	return ticks[:n]
+	return found[:n]
 }
 
 // missed lists the latest due times up to the horizon, at most bound of them,
@@ -123,7 +123,7 @@ func missed(slots []slot, horizon time.Time, bound int) ([]time.Time, int) {
 	for span := time.Duration(bound) * time.Minute; ; span *= 2 {
 		start := later(horizon.Add(-span), from.Add(-time.Second))
 		late := slices.Clone(slots)
-		pass(late, start)
+		skipTo(late, start)
 		list = walk(late, horizon, 0)
 		if len(list) >= bound || start.Before(from) {
 			return list[max(len(list)-bound, 0):], count
@@ -141,7 +141,7 @@ func walk(slots []slot, horizon time.Time, limit int) []time.Time {
 			break
 		}
 		list = append(list, due)
-		pass(slots, due)
+		skipTo(slots, due)
 	}
 	return list
 }

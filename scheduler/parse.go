@@ -126,7 +126,7 @@ func splitFields(text string) ([]string, error) {
 		}
 	}
 	var err error
-	fields[4], err = sundays(fields[4])
+	fields[4], err = normalizeSunday(fields[4])
 	if err != nil {
 		return nil, fmt.Errorf("weekday field %q: %w", fields[4], err)
 	}
@@ -159,9 +159,9 @@ func checkItem(item string, rule fieldRule) error {
 	return nil
 }
 
-// sundays rewrites weekday 7, which robfig/cron does not know, and ranges that
+// normalizeSunday rewrites weekday 7, which robfig/cron does not know, and ranges that
 // end with Sunday ("5-7", "fri-sun") as lists of the days they mean.
-func sundays(field string) (string, error) {
+func normalizeSunday(field string) (string, error) {
 	items := strings.Split(field, ",")
 	for i, item := range items {
 		span, step, _ := strings.Cut(item, "/")

@@ -52,7 +52,7 @@ func (p *player) play(line string) {
 	case "set", "drop":
 		p.set(verb, rest)
 	case "run":
-		p.d.pass(p.span(rest), p.tick)
+		p.d.pass(p.span(rest), p.note)
 	case "step", "suspend":
 		p.d.now.Wall = p.d.now.Wall.Add(p.span(rest))
 	case "stop":
@@ -64,7 +64,7 @@ func (p *player) play(line string) {
 			p.entries[i].Last = p.last[p.entries[i].Name]
 		}
 		p.d.agenda.Set(p.d.now, p.entries)
-		p.d.pass(0, p.tick)
+		p.d.pass(0, p.note)
 	case "show":
 		p.show(rest)
 	default:
@@ -132,22 +132,22 @@ func (p *player) set(verb, rest string) {
 	}
 	p.entries = kept
 	p.d.agenda.Set(p.d.now, kept)
-	p.d.pass(0, p.tick)
+	p.d.pass(0, p.note)
 }
 
-// tick notes a tick.
-func (p *player) tick(now Now, tick Tick) {
-	p.last[tick.Name] = tick.Last
+// note writes down an occurrence.
+func (p *player) note(now Now, occurrence Occurrence) {
+	p.last[occurrence.Name] = occurrence.Last
 	const layout = "2006-01-02 15:04:05"
-	fmt.Fprintf(&p.out, "%s  %s %s", now.Wall.Format(layout), tick.Name, tick.Kind)
-	if !tick.Due.Equal(now.Wall) {
-		fmt.Fprintf(&p.out, ", due %s", tick.Due.UTC().Format(layout))
+	fmt.Fprintf(&p.out, "%s  %s %s", now.Wall.Format(layout), occurrence.Name, occurrence.Kind)
+	if !occurrence.Due.Equal(now.Wall) {
+		fmt.Fprintf(&p.out, ", due %s", occurrence.Due.UTC().Format(layout))
 	}
-	if !tick.Last.Equal(tick.Due) {
-		fmt.Fprintf(&p.out, ", last stays %s", tick.Last.UTC().Format(layout))
+	if !occurrence.Last.Equal(occurrence.Due) {
+		fmt.Fprintf(&p.out, ", last stays %s", occurrence.Last.UTC().Format(layout))
 	}
-	if tick.Missed > 0 {
-		fmt.Fprintf(&p.out, ", missed %d", tick.Missed)
+	if occurrence.Missed > 0 {
+		fmt.Fprintf(&p.out, ", missed %d", occurrence.Missed)
 	}
 	p.out.WriteString("\n")
 }

@@ -17,7 +17,7 @@ type daemon struct {
 }
 
 // pass lets time go by until the nap that would end beyond it.
-func (d *daemon) pass(span time.Duration, tick func(Now, Tick)) {
+func (d *daemon) pass(span time.Duration, tick func(Now, Occurrence)) {
 	end := d.now.Mono + span
 	for {
 		for _, t := range d.agenda.Due(d.now) {
@@ -136,7 +136,7 @@ func year(t *testing.T) {
 	d := &daemon{now: Now{Wall: time.Now()}, began: time.Now()}
 	d.agenda.Set(d.now, entries)
 	count, instants := map[string]int{}, map[int64]bool{}
-	d.pass(to.Sub(from), func(now Now, tick Tick) {
+	d.pass(to.Sub(from), func(now Now, tick Occurrence) {
 		n := count[tick.Name]
 		count[tick.Name]++
 		instants[now.Wall.Unix()] = true
@@ -163,7 +163,7 @@ func year(t *testing.T) {
 // TestNapsOnly: no schedules, no wake-ups; idle ones, one a minute.
 func TestNapsOnly(t *testing.T) {
 	d := &daemon{now: Now{Wall: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}}
-	fail := func(_ Now, tick Tick) { t.Errorf("ticks: %+v", tick) }
+	fail := func(_ Now, tick Occurrence) { t.Errorf("ticks: %+v", tick) }
 	d.pass(time.Hour, fail)
 	if d.wakes != 0 {
 		t.Errorf("%d wake-ups without schedules", d.wakes)
