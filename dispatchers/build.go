@@ -8,6 +8,7 @@ import (
 // they mean together.
 type builder struct {
 	*decoder
+	keys     keys[Spec]
 	trust    trust
 	spec     *Spec
 	function bool    // a Go function is registered under the name
@@ -23,8 +24,8 @@ func (b *builder) layer(src *source) {
 	}
 	doc := parseTOML(src)
 	// Values before the place where the syntax breaks are judged as well.
-	b.table(doc.root, b.keys(b.spec), keysOfTables())
-	b.take(doc)
+	b.keys.decode(b.decoder, doc.root, b.spec)
+	b.addSyntaxFaults(doc)
 	b.broken = b.broken || doc.broken
 }
 
@@ -134,5 +135,21 @@ func (b *builder) spans() {
 		}
 	} else {
 		s.Retry.MaxBackoff = s.Retry.Backoff // its default gives way
+	}
+}
+
+// timing checks what the keys of schedules and caches mean together.
+func (b *builder) timing() {
+	s := b.spec
+	for _, key := range []string{"timezone", "jitter", "catch_up", "overlap"} {
+		if v := b.seen[key]; v != nil && b.good(key) && len(s.Schedule) == 0 && b.seen["schedule"] == nil {
+			b.report(v, v.keyAt, "set schedule", "means nothing without schedule")
+		}
+	}
+	if v := b.seen["coalesce"]; v != nil && !s.Coalesce && s.Cache != nil {
+		b.bad(v, "take it out", "one refresh of a cache serves all, false contradicts it")
+	}
+	if v := b.seen["concurrency"]; v != nil && s.Concurrency > 1 && s.Cache != nil {
+		b.bad(v, "take it out", "a cache is refreshed by one run at a time")
 	}
 }

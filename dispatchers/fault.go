@@ -141,8 +141,8 @@ func nearest(word string, known []string) string {
 	return ""
 }
 
-// meant words the suggestion of nearest.
-func meant(word string, known []string) string {
+// suggest words the suggestion of nearest.
+func suggest(word string, known []string) string {
 	if k := nearest(word, known); k != "" {
 		return fmt.Sprintf("did you mean %s?", k)
 	}

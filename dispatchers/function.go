@@ -16,6 +16,7 @@ const FunctionEnv = "DISPATCHD_FUNCTION"
 // no global one; a nil Set is empty.
 type Set struct {
 	functions map[string]function
+	bare      *Spec // no key set; made once, for a child registers all functions, too
 }
 
 // function is one registered function behind one shape.
@@ -42,7 +43,11 @@ func Register[A, R any](s *Set, name string, fn func(ctx context.Context, args A
 	if _, taken := s.functions[name]; taken {
 		panic(fmt.Sprintf("dispatchers: Register(%q): name is taken", name))
 	}
-	spec := defaults(name)
+	if s.bare == nil {
+		s.bare = defaults("")
+	}
+	spec := s.bare.clone()
+	spec.Name, spec.SuccessExitCodes = name, slices.Clone(spec.SuccessExitCodes)
 	for _, opt := range opts {
 		opt(spec)
 	}
@@ -77,12 +82,7 @@ func (s *Set) Spec(name string) *Spec {
 	if !ok {
 		return nil
 	}
-	spec := *f.spec
-	spec.Environment = maps.Clone(spec.Environment)
-	if spec.Cache != nil {
-		spec.Cache = new(*spec.Cache)
-	}
-	return &spec
+	return f.spec.clone()
 }
 
 // result is the last line a child writes to its progress pipe.

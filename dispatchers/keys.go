@@ -1,240 +1,304 @@
 package dispatchers
 
 import (
-	"maps"
 	"math"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
+	"time"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"dispatchd/dispatchers/mode"
 )
 
-// keys maps every key of a dispatcher's file to what takes its value. Setting a
-// key anew replaces its value, and that is how layers are merged key by key.
-func (d *decoder) keys(s *Spec) map[string]setter {
-	keys := map[string]setter{
-		"description":        d.text(&s.Description, oneLine),
-		"command":            d.command(s),
-		"script":             d.text(&s.Script, notBlank),
-		"php_class":          d.text(&s.PHPClass, className),
-		"package_includes":   d.distinct(d.list(&s.PackageIncludes, absolutePath)),
-		"required_packages":  d.distinct(d.list(&s.RequiredPackages, packageName)),
-		"timeout":            d.duration(&s.Timeout, 0),
-		"queue_timeout":      d.duration(&s.QueueTimeout, 0),
-		"max_queue":          d.integer(&s.MaxQueue, 0, math.MaxInt32),
-		"concurrency":        d.integer(&s.Concurrency, 1, 10_000),
-		"coalesce":           d.boolean(&s.Coalesce),
-		"coalesce_key":       d.notEmpty(d.distinct(d.list(&s.CoalesceKey, notBlank))),
-		"debounce":           d.duration(&s.Debounce, 0),
-		"debounce_max":       d.duration(&s.DebounceMax, 0),
-		"locks":              d.locks(s),
-		"cache":              d.cache(s),
-		"retry":              d.retry(&s.Retry),
-		"success_exit_codes": d.codes(&s.SuccessExitCodes),
-		"kill_grace":         d.duration(&s.KillGrace, 0),
-		"kill_mode":          choice(d, &s.KillMode, s.KillMode.Values()...),
-		"survive_restart":    d.boolean(&s.SurviveRestart),
-		"on_interrupt":       choice(d, &s.OnInterrupt, s.OnInterrupt.Values()...),
-		"leftovers":          choice(d, &s.Leftovers, s.Leftovers.Values()...),
-		"user":               d.text(&s.User, account),
-		"group":              d.text(&s.Group, account),
-		"umask":              d.umask(s),
-		"working_directory":  d.text(&s.WorkingDirectory, absolutePath),
-		"environment":        d.environment(s),
-		"max_output":         d.size(&s.MaxOutput, 1),
-		"durability":         choice(d, &s.Durability, s.Durability.Values()...),
-	}
-	maps.Copy(keys, d.timingKeys(&s.Timing))
-	maps.Copy(keys, d.laterKeys())
-	return keys
+// fileKeys are the keys of a dispatcher's file, in the order of its manual page.
+func fileKeys() keys[Spec] {
+	return slices.Concat(operationKeys(), boundKeys(), joinKeys(), lockKeys(), dueKeys(), cacheKeys(), endKeys(), killKeys(), placeKeys(), laterKeys())
 }
 
-// keysOfTables are the keys inside tables, to recognize one in a wrong place.
-func keysOfTables() []string {
-	return []string{
-		"locks.exclusive", "locks.shared",
-		"cache.max_age", "cache.stale_ok", "cache.format", "cache.max_size",
-		"retry.attempts", "retry.backoff", "retry.max_backoff", "retry.exit_codes",
+// operationKeys say what a dispatcher does.
+func operationKeys() keys[Spec] {
+	return keys[Spec]{
+		{
+			name: "description", deflt: `""`, field: given(text(func(s *Spec) *string { return &s.Description }, oneLine)),
+			doc: "One line for people.",
+		}, {
+			name: "command", field: command(func(s *Spec) *[]string { return &s.Command }),
+			doc: "What is run: a program and its arguments, without a shell.",
+		}, {
+			name: "script", field: given(text(func(s *Spec) *string { return &s.Script }, notBlank)),
+			doc: "Text run by /bin/sh -eu.",
+		}, {
+			name: "php_class", field: given(text(func(s *Spec) *string { return &s.PHPClass }, className)),
+			doc: "A class that the PHP bridge runs, with or without its namespace.",
+		}, {
+			name: "package_includes", deflt: `[]`, field: given(distinct(list(func(s *Spec) *[]string { return &s.PackageIncludes }, absolutePath))),
+			doc: "Files that are loaded before the script or the class. A missing one refuses the job (include_missing).",
+		}, {
+			name: "required_packages", deflt: `[]`, field: given(distinct(list(func(s *Spec) *[]string { return &s.RequiredPackages }, packageName))),
+			doc: "Packages that must be installed. A missing one refuses the job (package_missing).",
+		},
 	}
 }
 
-// command takes an argv: what runs is an absolute path or a bare name that is
-// looked up in the job's own PATH, never something below a working directory.
-func (d *decoder) command(s *Spec) setter {
-	take := d.list(&s.Command, nil)
-	return func(v *value) {
-		if v.answer(Schema{"type": "array", "minItems": 1, "items": Schema{"type": "string"}}) {
-			return
-		}
-		before := d.count
-		if v.kind == unstable.String {
-			d.bad(v, `write ["/path/to/program", "argument"], or use script for a shell`, "want a list of strings, not a string")
-			return
-		}
-		take(v)
-		if d.count > before {
-			return
-		}
-		switch {
-		case len(v.items) == 0:
-			d.bad(v, "", "is empty, want a program and its arguments")
-		case strings.ContainsAny(v.items[0].text, " \t\n") && !filepath.IsAbs(v.items[0].text):
-			d.bad(v.items[0], "write each argument as a string of its own, or use script for a shell", "%q is a command line, want the program alone", clip(v.items[0].text))
-		case v.items[0].text == "":
-			d.bad(v.items[0], "", "the program is empty")
-		case !filepath.IsAbs(v.items[0].text) && strings.Contains(v.items[0].text, "/"), v.items[0].text == ".", v.items[0].text == "..":
-			d.bad(v.items[0], "", "%q is neither an absolute path nor a bare name", clip(v.items[0].text))
-		}
+// boundKeys say how much a dispatcher may take.
+func boundKeys() keys[Spec] {
+	return keys[Spec]{
+		{
+			name: "timeout", deflt: `"5m"`, field: duration(func(s *Spec) *time.Duration { return &s.Timeout }, 0),
+			doc: "Run time of one attempt; 0 = none. It starts when the child starts.",
+		}, {
+			name: "queue_timeout", field: duration(func(s *Spec) *time.Duration { return &s.QueueTimeout }, 0),
+			doc: "Longest wait in the queue; then the job has expired. 0 = none, default = timeout.",
+		}, {
+			name: "max_queue", deflt: `10`, field: integer(func(s *Spec) *int { return &s.MaxQueue }, 0, math.MaxInt32),
+			doc: "Jobs that may be queued and running; one more is refused (queue_full). 0 = no limit.",
+		}, {
+			name: "concurrency", deflt: `1`, field: integer(func(s *Spec) *int { return &s.Concurrency }, 1, 10_000),
+			doc: "Runs at a time.",
+		}, {
+			name: "max_output", deflt: `"1 MiB"`, field: size(func(s *Spec) *int64 { return &s.MaxOutput }, 1),
+			doc: "How much of each job's output is kept: its head and its tail.",
+		},
 	}
 }
 
-// notEmpty refuses an empty list, after set has taken it.
-func (d *decoder) notEmpty(set setter) setter {
-	return func(v *value) {
-		set(v)
-		if !v.answer(Schema{"minItems": 1}) && v.kind == unstable.Array && len(v.items) == 0 {
-			d.bad(v, "leave the key out", "is empty")
+// joinKeys say which notifies share a run.
+func joinKeys() keys[Spec] {
+	debounced := func(s *Spec) bool { return s.Debounce > 0 }
+	return keys[Spec]{
+		{
+			name: "coalesce", deflt: `false`, field: boolean(func(s *Spec) *bool { return &s.Coalesce }),
+			doc: "A notify that finds a queued job with equal arguments joins it.",
+		}, {
+			name: "coalesce_key", field: given(notEmpty(distinct(list(func(s *Spec) *[]string { return &s.CoalesceKey }, notBlank)))),
+			doc: "Only these arguments are compared.",
+		}, {
+			name: "debounce", deflt: `0`, field: when(debounced, duration(func(s *Spec) *time.Duration { return &s.Debounce }, 0)),
+			doc: "A job starts only after this much quiet since the last notify that joined it.",
+		}, {
+			name: "debounce_max", field: when(debounced, duration(func(s *Spec) *time.Duration { return &s.DebounceMax }, 0)),
+			doc: "But never later than this; default = ten times debounce.",
+		},
+	}
+}
+
+// lockKeys name what a job must hold.
+func lockKeys() keys[Spec] {
+	return keys[Spec]{
+		{
+			name: "locks",
+			doc:  "Named locks, taken all or none before the start, released at the end.",
+		}, {
+			name: "locks.exclusive", field: given(distinct(list(func(s *Spec) *[]string { return &s.Exclusive }, checkTemplate))),
+			doc: `Locks that nobody else may hold; "cert:{certificate}" takes a value from the arguments.`,
+		}, {
+			name: "locks.shared", field: given(distinct(list(func(s *Spec) *[]string { return &s.Shared }, checkTemplate))),
+			doc: "Locks that others may hold shared, too.",
+		},
+	}
+}
+
+// dueKeys say when a dispatcher is due without anybody asking.
+func dueKeys() keys[Spec] {
+	scheduled := func(s *Spec) bool { return len(s.Schedule) > 0 }
+	return keys[Spec]{
+		{
+			name: "schedule", field: given(schedules(func(s *Spec) *[]string { return &s.Schedule })),
+			doc: "hourly, daily, weekly, monthly, five cron fields, @every 15m, or a list of them.",
+		}, {
+			name: "timezone", field: given(text(func(s *Spec) *string { return &s.Timezone }, timezone)),
+			doc: "IANA name; default = the machine's.",
+		}, {
+			name: "jitter", deflt: `0`, field: when(scheduled, duration(func(s *Spec) *time.Duration { return &s.Jitter }, 0)),
+			doc: "Spreads due times, the same way each time.",
+		}, {
+			name: "catch_up", deflt: `"latest"`, field: when(scheduled, word(func(s *Spec) *mode.CatchUp { return &s.CatchUp })),
+			doc: "What becomes of due times that passed while no daemon ran.",
+		}, {
+			// Of a cache it is "skip": see Spec.finish.
+			name: "overlap", deflt: `"queue"`, field: when(scheduled, word(func(s *Spec) *mode.Overlap { return &s.Overlap })),
+			doc: "What becomes of a due time that finds a run active.",
+		}, {
+			name: "run_on_start", deflt: `false`, field: given(boolean(func(s *Spec) *bool { return &s.OnStart })),
+			doc: "Also run when the daemon starts.",
+		},
+	}
+}
+
+// cacheKeys say what becomes of a successful run's output. The table, even an
+// empty one, makes the dispatcher a cache.
+func cacheKeys() keys[Spec] {
+	cached := func(s *Spec) bool { return s.Cache != nil }
+	return keys[Spec]{
+		{
+			name: "cache", field: field[Spec]{decode: openCache},
+			doc: "Keeps what a successful run prints as data.",
+		}, {
+			name: "cache.max_age", deflt: `0`, field: when(cached, duration(func(s *Spec) *time.Duration { return &s.Cache.MaxAge }, 0)),
+			doc: "How old the data may be before a reader has it refreshed; 0 = any age.",
+		}, {
+			name: "cache.stale_ok", deflt: `true`, field: when(cached, boolean(func(s *Spec) *bool { return &s.Cache.StaleOK })),
+			doc: "Whether readers who do not wait get older data.",
+		}, {
+			name: "cache.format", deflt: `"json"`, field: when(cached, choice(func(s *Spec) *string { return &s.Cache.Format }, "json", "text")),
+			doc: "What the data is.",
+		}, {
+			name: "cache.max_size", deflt: `"16 MiB"`, field: when(cached, size(func(s *Spec) *int64 { return &s.Cache.MaxSize }, 1)),
+			doc: "Longer output is refused (cache_invalid).",
+		},
+	}
+}
+
+// endKeys say what the end of a run means.
+func endKeys() keys[Spec] {
+	return keys[Spec]{
+		{
+			name: "success_exit_codes", deflt: `[0]`, field: exitCodes(func(s *Spec) *[]int { return &s.SuccessExitCodes }),
+			doc: "Exit statuses that mean success.",
+		}, {
+			name: "retry",
+			doc:  "What happens after failed and timed_out.",
+		}, {
+			name: "retry.attempts", deflt: `0`, field: integer(func(s *Spec) *int { return &s.Retry.Attempts }, 0, 1000),
+			doc: "Further attempts.",
+		}, {
+			name: "retry.backoff", deflt: `"1s"`, field: duration(func(s *Spec) *time.Duration { return &s.Retry.Backoff }, 0),
+			doc: "Pause before the first retry, doubled for each other.",
+		}, {
+			name: "retry.max_backoff", deflt: `"1m"`, field: duration(func(s *Spec) *time.Duration { return &s.Retry.MaxBackoff }, 0),
+			doc: "Longest pause.",
+		}, {
+			name: "retry.exit_codes", field: given(exitCodes(func(s *Spec) *[]int { return &s.Retry.ExitCodes })),
+			doc: "Only these exit statuses are tried again; default = all.",
+		},
+	}
+}
+
+// killKeys say how a run ends that does not end by itself, and what a job
+// outlives.
+func killKeys() keys[Spec] {
+	return keys[Spec]{
+		{
+			name: "kill_grace", deflt: `"10s"`, field: duration(func(s *Spec) *time.Duration { return &s.KillGrace }, 0),
+			doc: "SIGTERM, then SIGKILL after this.",
+		}, {
+			name: "kill_mode", deflt: `"group"`, field: word(func(s *Spec) *mode.KillMode { return &s.KillMode }),
+			doc: "Who is signalled at a timeout and a cancel: the process group, all descendants, the process alone, nobody.",
+		}, {
+			name: "leftovers", deflt: `"leave"`, field: word(func(s *Spec) *mode.Leftovers { return &s.Leftovers }),
+			doc: "What happens to processes that a job left when it ended by itself.",
+		}, {
+			name: "survive_restart", deflt: `true`, field: boolean(func(s *Spec) *bool { return &s.SurviveRestart }),
+			doc: "Whether the job outlives a restart, an upgrade or a crash of the daemon.",
+		}, {
+			name: "on_interrupt", deflt: `"fail"`, field: word(func(s *Spec) *mode.OnInterrupt { return &s.OnInterrupt }),
+			doc: "What happens when a job's end is not known: it is interrupted, or run again.",
+		}, {
+			name: "durability", field: given(word(func(s *Spec) *mode.Durability { return &s.Durability })),
+			doc: "When an accepted job is on disk: before the answer, within a second, never. Default = the daemon's.",
+		},
+	}
+}
+
+// placeKeys say as whom and where a job runs.
+func placeKeys() keys[Spec] {
+	return keys[Spec]{
+		{
+			name: "user", field: given(text(func(s *Spec) *string { return &s.User }, account)),
+			doc: "Who the job runs as; default = the daemon's user.",
+		}, {
+			name: "group", field: given(text(func(s *Spec) *string { return &s.Group }, account)),
+			doc: "Its group; default = the user's.",
+		}, {
+			name: "umask", deflt: `"0022"`, field: umask(func(s *Spec) *int { return &s.Umask }),
+			doc: "In octal.",
+		}, {
+			name: "working_directory", deflt: `"/"`, field: text(func(s *Spec) *string { return &s.WorkingDirectory }, absolutePath),
+			doc: "Where it runs.",
+		}, {
+			name: "environment", field: given(variables(func(s *Spec) *map[string]string { return &s.Environment })),
+			doc: "Further variables.",
+		},
+	}
+}
+
+// laterKeys are keys whose behaviour a later stage brings, each with since.
+// Their values go nowhere: Spec gets a field for each with its stage.
+func laterKeys() keys[Spec] {
+	dispatchers := distinct(list(nowhere[Spec, []string], dispatcherName))
+	who := distinct(list(nowhere[Spec, []string], member))
+	return keys[Spec]{
+		{name: "on_success", since: later, field: dispatchers},
+		{name: "on_failure", since: later, field: dispatchers},
+		{name: "arguments", since: later, field: field[Spec]{decode: argumentTypes}},
+
+		{name: "limits", since: later},
+		{name: "limits.memory", field: size(nowhere[Spec, int64], 0)},
+		{name: "limits.file_size", field: size(nowhere[Spec, int64], 0)},
+		{name: "limits.core", field: size(nowhere[Spec, int64], 0)},
+		{name: "limits.processes", field: integer(nowhere[Spec, int], 1, math.MaxInt32)},
+		{name: "limits.open_files", field: integer(nowhere[Spec, int], 4, math.MaxInt32)},
+		{name: "limits.cpu_seconds", field: integer(nowhere[Spec, int], 1, math.MaxInt32)},
+		{name: "limits.nice", field: integer(nowhere[Spec, int], -20, 19)},
+
+		{name: "access", since: later},
+		{name: "access.notify", field: who},
+		{name: "access.read", field: who},
+		{name: "access.cancel", field: who},
+
+		{name: "confirm", since: later},
+		{name: "confirm.within", field: duration(nowhere[Spec, time.Duration], time.Second)},
+		{name: "confirm.rollback", field: command(nowhere[Spec, []string])},
+	}
+}
+
+// nowhere takes a value that nobody reads yet.
+func nowhere[S, T any](*S) *T { return new(T) }
+
+// argumentTypes judges [arguments]: name = "type", or a table with more rules.
+func argumentTypes(d *decoder, v *value, _ *Spec) {
+	if !d.is(v, unstable.Table, "a table from name to type") {
+		return
+	}
+	rules := argumentKeys()
+	kind := rules.find("type")
+	for _, field := range v.fields {
+		if field.kind != unstable.Table {
+			kind.decode(d, field, &struct{}{})
+			continue
 		}
-	}
-}
-
-// locks takes the table of lock templates.
-func (d *decoder) locks(s *Spec) setter {
-	return func(v *value) {
-		d.table(v, map[string]setter{
-			"exclusive": d.distinct(d.list(&s.Exclusive, checkTemplate)),
-			"shared":    d.distinct(d.list(&s.Shared, checkTemplate)),
-		}, d.top())
-	}
-}
-
-// retry takes the table of retries.
-func (d *decoder) retry(r *Retry) setter {
-	return func(v *value) {
-		d.table(v, map[string]setter{
-			"attempts":    d.integer(&r.Attempts, 0, 1000),
-			"backoff":     d.duration(&r.Backoff, 0),
-			"max_backoff": d.duration(&r.MaxBackoff, 0),
-			"exit_codes":  d.codes(&r.ExitCodes),
-		}, d.top())
-	}
-}
-
-// top lists the top-level keys for suggestions.
-func (d *decoder) top() []string {
-	return slices.Sorted(maps.Keys(newDecoder().keys(&Spec{})))
-}
-
-// umask takes an octal string, or an integer written in octal: 22 without a
-// mark could mean either, and a wrong guess opens files.
-func (d *decoder) umask(s *Spec) setter {
-	return func(v *value) {
-		if v.answer(either(whole(0, 0o777), "^0*[0-7]{1,3}$")) {
-			return
+		if field.names["type"] == nil {
+			d.bad(field, "", "has no type, want one of %s", strings.Join(jsonTypes(), ", "))
 		}
-		digits := v.text
-		switch v.kind {
-		case unstable.String: // always octal, as for umask(1)
-		case unstable.Integer:
-			if octal, ok := strings.CutPrefix(digits, "0o"); ok {
-				digits = octal
-			} else if n, ok := v.integer(); ok && n != 0 {
-				d.bad(v, `write "0022" or 0o022`, "%s is not octal", clip(v.text))
-				return
+		rules.table(d, field, "", &struct{}{})
+	}
+}
+
+// jsonTypes are the types that an argument can have.
+func jsonTypes() []string {
+	return []string{"string", "integer", "number", "boolean", "array", "object"}
+}
+
+// argumentKeys are the rules of one argument.
+func argumentKeys() keys[struct{}] {
+	return keys[struct{}]{
+		{name: "type", field: choice(nowhere[struct{}, string], jsonTypes()...)},
+		{name: "required", field: boolean(nowhere[struct{}, bool])},
+		{name: "pattern", field: text(nowhere[struct{}, string], pattern)},
+		{name: "enum", field: field[struct{}]{decode: func(d *decoder, v *value, _ *struct{}) {
+			if d.is(v, unstable.Array, "a list of values") && len(v.items) == 0 {
+				d.bad(v, "leave the key out", "is empty")
 			}
-		default:
-			d.bad(v, "", `want an octal string such as "0022", not %s`, v.kindName())
-			return
-		}
-		n, err := strconv.ParseUint(digits, 8, 16)
-		if err != nil || n > 0o777 {
-			d.bad(v, "", "%q is no umask, want 0000 to 0777 in octal", clip(v.text))
-			return
-		}
-		s.Umask = int(n)
+		}}},
+		{name: "min", field: field[struct{}]{decode: bound}},
+		{name: "max", field: field[struct{}]{decode: bound}},
 	}
 }
 
-// isVariable reports whether every shell takes a name for a variable's.
-func isVariable(name string) bool { return made(name, "a_", "a0_", 256) }
-
-// environment takes variables, one by one, so that layers are merged.
-func (d *decoder) environment(s *Spec) setter {
-	return func(v *value) {
-		if v.answer(Schema{"type": "object", "additionalProperties": Schema{"type": "string"}}) || !d.is(v, unstable.Table, "a table of strings") {
-			return
-		}
-		for _, field := range v.fields {
-			name := field.name
-			// What dispatchd tells the job must not be forged by a file, and a
-			// number is probably a key that slipped below the table's header.
-			switch {
-			case !isVariable(name):
-				d.report(field, field.keyAt, "", "is no name of a variable")
-			case strings.HasPrefix(name, "DISPATCHD_") || name == "NOTIFY_SOCKET":
-				d.report(field, field.keyAt, "", "is set by dispatchd itself")
-			case field.kind != unstable.String && slices.Contains(d.top(), name):
-				d.bad(field, d.elsewhere(name, nil, d.top()), "want a string, not %s", field.kindName())
-			case d.is(field, unstable.String, "a string") && d.printableText(field):
-				if s.Environment == nil {
-					s.Environment = map[string]string{}
-				}
-				s.Environment[name] = field.text
-			}
-		}
+// bound judges a number.
+func bound(d *decoder, v *value, _ *struct{}) {
+	if v.kind != unstable.Integer && v.kind != unstable.Float {
+		d.bad(v, "", "want a number, not %s", v.kindName())
 	}
-}
-
-// className checks php_class: the name of a class, with or without its namespace.
-func className(s string) string {
-	for part := range strings.SplitSeq(strings.TrimPrefix(s, `\`), `\`) {
-		if !made(part, "a_", "a0_", len(part)) {
-			return "is no name of a PHP class"
-		}
-	}
-	return ""
-}
-
-// oneLine is for what people read in lists.
-func oneLine(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
-		return "has control characters, want one line of text"
-	}
-	return ""
-}
-
-// notBlank refuses what says nothing.
-func notBlank(s string) string {
-	if strings.TrimSpace(s) == "" {
-		return "is empty"
-	}
-	return ""
-}
-
-// absolutePath wants a path that does not depend on a working directory.
-func absolutePath(s string) string {
-	if !filepath.IsAbs(s) {
-		return "want an absolute path"
-	}
-	return ""
-}
-
-// packageName checks one name of required_packages. Options and patterns are
-// kept away from the package manager.
-func packageName(s string) string {
-	if !made(s, "a0", "a0+._:@~/-", 200) {
-		return "is no name of a package"
-	}
-	return ""
-}
-
-// account checks the name or number of a user or group.
-func account(s string) string {
-	if !made(strings.TrimSuffix(s, "$"), "a0_", "a0_.@-", 64) {
-		return "is no name of a user or group"
-	}
-	return ""
 }

@@ -73,7 +73,7 @@ func (c *Catalog) Nearest(name string) string { return ipc.Nearest(name, c.Names
 func Load(o Options) *Catalog {
 	l := &loader{
 		o: o, trust: trust{uid: o.TrustUID, off: o.SkipOwnership}, layers: map[string]*layers{},
-		c: &Catalog{Specs: map[string]*Spec{}, Disabled: map[string][]Fault{}},
+		keys: fileKeys(), bare: defaults(""), c: &Catalog{Specs: map[string]*Spec{}, Disabled: map[string][]Fault{}},
 	}
 	for _, name := range o.Functions.Names() {
 		l.of(name).function = true
@@ -100,6 +100,8 @@ type layers struct {
 type loader struct {
 	o      Options
 	trust  trust
+	keys   keys[Spec]
+	bare   *Spec // no key set
 	layers map[string]*layers
 	c      *Catalog
 }
@@ -234,8 +236,9 @@ func (l *loader) build(name string, of *layers) {
 
 // merge sets the keys of all layers, one after the other.
 func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults []Fault) {
-	b := &builder{decoder: newDecoder(), trust: l.trust, mayRunAs: l.o.MayRunAs}
-	b.spec = defaults(name)
+	b := &builder{decoder: newDecoder(), keys: l.keys, trust: l.trust, mayRunAs: l.o.MayRunAs}
+	b.spec = l.bare.clone()
+	b.spec.Name = name
 	if of.function {
 		b.spec, b.function = l.o.Functions.Spec(name), true
 	}

@@ -6,11 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
 
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
@@ -36,14 +33,12 @@ type Settings struct {
 	PHPLoader      string // package, lazy
 }
 
-// DefaultSettings are the settings of a daemon without a file.
+// DefaultSettings are the settings of a daemon without a file. The bridge is
+// elsewhere on each platform.
 func DefaultSettings() Settings {
-	return Settings{
-		Durability: mode.Disk, MaxOutstanding: 100_000,
-		HistoryCount: 10_000, HistoryAge: 720 * time.Hour, HistoryBytes: 16 << 20, LogBytes: 64 << 20,
-		LogLevel: "info", LogFormat: "auto", PackageManager: "auto", MaxConnections: 512,
-		PHP: "php", PHPBridge: ipc.PHPBridge(), PHPLoader: "package",
-	}
+	s := Settings{PHPBridge: ipc.PHPBridge()}
+	settingsKeys().setDefaults(&s, "")
+	return s
 }
 
 // LoadSettings reads dispatchd.toml as strictly as a dispatcher's file; it must
@@ -67,87 +62,99 @@ func LoadSettings(path string) (Settings, []Fault) {
 		return s, []Fault{fileFault(path, err)}
 	}
 	d, doc := newDecoder(), parseTOML(&source{path: path, data: data})
-	d.table(doc.root, d.settings(&s), nil)
-	d.take(doc)
+	settingsKeys().decode(d, doc.root, &s)
+	d.addSyntaxFaults(doc)
 	sortFaults(d.faults)
 	return s, d.faults
 }
 
 // Differing names the keys whose values are others in o, sorted.
 func (s Settings) Differing(o Settings) []string {
-	var keys []string
-	mine, theirs := reflect.ValueOf(s), reflect.ValueOf(o)
-	for i := range mine.NumField() {
-		if !mine.Field(i).Equal(theirs.Field(i)) {
-			keys = append(keys, keyOf(mine.Type().Field(i).Name))
+	var names []string
+	for _, row := range settingsKeys() {
+		if row.value(&s) != row.value(&o) {
+			names = append(names, row.name)
 		}
 	}
-	slices.Sort(keys)
-	return keys
+	slices.Sort(names)
+	return names
 }
 
-// keyOf is the key that a field of Settings has in the file: LogBytes is
-// log_bytes, PHPBridge php_bridge.
-func keyOf(field string) string {
-	var key strings.Builder
-	for i, c := range field {
-		next := i+1 < len(field) && unicode.IsLower(rune(field[i+1]))
-		if i > 0 && unicode.IsUpper(c) && (next || unicode.IsLower(rune(field[i-1]))) {
-			key.WriteByte('_')
-		}
-		key.WriteRune(unicode.ToLower(c))
-	}
-	return key.String()
+// settingsKeys are the keys of dispatchd.toml, in the order of its manual page.
+func settingsKeys() keys[Settings] {
+	return slices.Concat(keys[Settings]{
+		{
+			name: "socket_group", deflt: `""`, field: text(func(s *Settings) *string { return &s.SocketGroup }, orEmpty(account)),
+			doc: "Group of the control socket; its members may use the daemon.",
+		}, {
+			name: "max_connections", deflt: `512`, field: integer(func(s *Settings) *int { return &s.MaxConnections }, 1, 100_000),
+			doc: "Open connections to the socket; a request above is refused.",
+		}, {
+			name: "durability", deflt: `"disk"`, field: word(func(s *Settings) *mode.Durability { return &s.Durability }),
+			doc: "When an accepted job is on disk: before the answer, within a second, never.",
+		}, {
+			name: "max_running", deflt: `0`, field: integer(func(s *Settings) *int { return &s.MaxRunning }, 0, math.MaxInt32),
+			doc: "Runs at a time of all dispatchers together; 0 = no limit.",
+		}, {
+			name: "max_outstanding", deflt: `100000`, field: integer(func(s *Settings) *int { return &s.MaxOutstanding }, 0, math.MaxInt32),
+			doc: "Queued and running jobs of all dispatchers together; 0 = no limit.",
+		},
+	}, historyKeys(), logKeys(), programKeys())
 }
 
-// settings maps every key of dispatchd.toml to what takes its value.
-func (d *decoder) settings(s *Settings) map[string]setter {
-	return map[string]setter{
-		"socket_group":    d.text(&s.SocketGroup, orEmpty(account)),
-		"durability":      choice(d, &s.Durability, s.Durability.Values()...),
-		"max_running":     d.integer(&s.MaxRunning, 0, math.MaxInt32),
-		"max_outstanding": d.integer(&s.MaxOutstanding, 0, math.MaxInt32),
-		"history_count":   d.integer(&s.HistoryCount, 1, math.MaxInt32),
-		"history_age":     d.duration(&s.HistoryAge, time.Minute),
-		"history_bytes":   d.size(&s.HistoryBytes, 1<<10),
-		"log_bytes":       d.size(&s.LogBytes, 1<<10),
-		"log_level":       choice(d, &s.LogLevel, "debug", "info", "warn", "error"),
-		"log_format":      choice(d, &s.LogFormat, "auto", "text", "json", "journal", "syslog", "syslog5424"),
-		"path":            d.text(&s.Path, orEmpty(searchPath)),
-		"package_manager": choice(d, &s.PackageManager, "auto", "pkg", "dpkg", "rpm", "apk"),
-		"max_connections": d.integer(&s.MaxConnections, 1, 100_000),
-		"php":             d.text(&s.PHP, program),
-		"php_bridge":      d.text(&s.PHPBridge, absolutePath),
-		"php_loader":      choice(d, &s.PHPLoader, "package", "lazy"),
-	}
-}
-
-// program wants a path or a bare name: never a command line, and nothing below
-// a working directory.
-func program(s string) string {
-	if !filepath.IsAbs(s) && (s == "" || s == "." || s == ".." || strings.ContainsAny(s, "/ \t\n")) {
-		return "want an absolute path or the bare name of a program"
-	}
-	return ""
-}
-
-// orEmpty lets the empty string pass, which means the default.
-func orEmpty(check func(string) string) func(string) string {
-	return func(s string) string {
-		if s == "" {
-			return ""
-		}
-		return check(s)
+// historyKeys say what is kept of ended jobs.
+func historyKeys() keys[Settings] {
+	return keys[Settings]{
+		{
+			name: "history_count", deflt: `10000`, field: integer(func(s *Settings) *int { return &s.HistoryCount }, 1, math.MaxInt32),
+			doc: "How many ended jobs are kept.",
+		}, {
+			name: "history_age", deflt: `"720h"`, field: duration(func(s *Settings) *time.Duration { return &s.HistoryAge }, time.Minute),
+			doc: "How long ended jobs are kept.",
+		}, {
+			name: "history_bytes", deflt: `"16 MiB"`, field: size(func(s *Settings) *int64 { return &s.HistoryBytes }, 1<<10),
+			doc: "How much room ended jobs may take.",
+		}, {
+			name: "log_bytes", deflt: `"64 MiB"`, field: size(func(s *Settings) *int64 { return &s.LogBytes }, 1<<10),
+			doc: "How much room the output of all jobs may take.",
+		},
 	}
 }
 
-// searchPath wants absolute directories: an empty or relative one would be
-// looked up where a job happens to run.
-func searchPath(s string) string {
-	for dir := range strings.SplitSeq(s, ":") {
-		if !filepath.IsAbs(dir) {
-			return "want absolute directories with colons between"
-		}
+// logKeys say what the daemon logs.
+func logKeys() keys[Settings] {
+	return keys[Settings]{
+		{
+			name: "log_level", deflt: `"info"`,
+			field: choice(func(s *Settings) *string { return &s.LogLevel }, "debug", "info", "warn", "error"),
+			doc:   "How much is logged.",
+		}, {
+			name: "log_format", deflt: `"auto"`,
+			field: choice(func(s *Settings) *string { return &s.LogFormat }, "auto", "text", "json", "journal", "syslog", "syslog5424"),
+			doc:   "Where and how is logged; auto: colours on a terminal, systemd's journal where it takes standard error, else text.",
+		},
 	}
-	return ""
+}
+
+// programKeys name the programs that jobs need.
+func programKeys() keys[Settings] {
+	return keys[Settings]{
+		{
+			name: "path", deflt: `""`, field: text(func(s *Settings) *string { return &s.Path }, orEmpty(searchPath)),
+			doc: "PATH of the jobs; empty = the built-in one.",
+		}, {
+			name: "package_manager", deflt: `"auto"`,
+			field: choice(func(s *Settings) *string { return &s.PackageManager }, "auto", "pkg", "dpkg", "rpm", "apk"),
+			doc:   "Whom required_packages are asked of.",
+		}, {
+			name: "php", deflt: `"php"`, field: text(func(s *Settings) *string { return &s.PHP }, program),
+			doc: "The PHP interpreter of php_class: a path, or a name to be found in path.",
+		}, {
+			name: "php_bridge", field: text(func(s *Settings) *string { return &s.PHPBridge }, absolutePath),
+			doc: "The program that runs a php_class; the default is where the package puts it.",
+		}, {
+			name: "php_loader", deflt: `"package"`, field: choice(func(s *Settings) *string { return &s.PHPLoader }, "package", "lazy"),
+			doc: "How a php_class is found: package loads all classes as the REST API package does, lazy each when it is used.",
+		},
+	}
 }

@@ -77,16 +77,21 @@ x = [`)
 	}
 }
 
-// Each field of Settings is named by its key, and a reload names those that
-// differ.
+// Each field of Settings has a row, and a reload names the keys that differ.
 func TestDiffering(t *testing.T) {
-	keys := newDecoder().settings(&Settings{})
-	for f := range reflect.TypeFor[Settings]().Fields() {
-		if keys[keyOf(f.Name)] == nil {
-			t.Errorf("field %s would be key %q, which is none", f.Name, keyOf(f.Name))
+	other := DefaultSettings()
+	for i := range reflect.TypeFor[Settings]().NumField() {
+		changed := DefaultSettings()
+		switch f := reflect.ValueOf(&changed).Elem().Field(i); f.Kind() {
+		case reflect.String:
+			f.SetString("x")
+		default:
+			f.SetInt(1)
+		}
+		if got := changed.Differing(other); len(got) != 1 {
+			t.Errorf("a change of field %s differs in %v: it has no row", reflect.TypeFor[Settings]().Field(i).Name, got)
 		}
 	}
-	other := DefaultSettings()
 	if got := DefaultSettings().Differing(other); len(got) > 0 {
 		t.Errorf("the same settings differ in %v", got)
 	}

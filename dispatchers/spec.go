@@ -1,6 +1,7 @@
 package dispatchers
 
 import (
+	"maps"
 	"time"
 
 	"dispatchd/dispatchers/mode"
@@ -80,15 +81,21 @@ type Retry struct {
 
 // defaults is a Spec with no key set. finish completes what depends on others.
 func defaults(name string) *Spec {
-	return &Spec{
-		Name: name, Timeout: DefaultTimeout, QueueTimeout: unset, MaxQueue: DefaultMaxQueue,
-		Concurrency: 1, DebounceMax: unset,
-		Timing:           Timing{CatchUp: mode.CatchUpLatest},
-		Retry:            Retry{Backoff: time.Second, MaxBackoff: time.Minute},
-		SuccessExitCodes: []int{0}, KillGrace: DefaultKillGrace, KillMode: mode.Group,
-		SurviveRestart: true, OnInterrupt: mode.Fail, Leftovers: mode.Leave,
-		Umask: DefaultUmask, WorkingDirectory: "/", MaxOutput: DefaultMaxOutput,
+	s := &Spec{Name: name}
+	fileKeys().setDefaults(s, "")
+	s.QueueTimeout, s.DebounceMax, s.Overlap = unset, unset, ""
+	return s
+}
+
+// clone copies a Spec so that a layer over the copy does not change the other.
+// Lists are replaced whole by a layer, so both may have the same.
+func (s *Spec) clone() *Spec {
+	c := *s
+	c.Environment = maps.Clone(s.Environment)
+	if s.Cache != nil {
+		c.Cache = new(*s.Cache)
 	}
+	return &c
 }
 
 // finish fills in the defaults that depend on other keys.

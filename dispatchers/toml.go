@@ -32,7 +32,6 @@ type value struct {
 	fields []*value
 	names  map[string]*value // fields by their last part
 	header bool              // a table that had its own [header]
-	asked  Schema            // nil, or what a setter answers with: what values it takes
 }
 
 // document is a file as a tree, with what was wrong about its form. After a

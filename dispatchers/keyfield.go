@@ -1,0 +1,184 @@
+package dispatchers
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+
+	"dispatchd/dispatchers/mode"
+	"dispatchd/scheduler"
+)
+
+// word is one of the words of a mode.
+func word[S any, T mode.Word[T]](at func(*S) *T) field[S] {
+	var zero T
+	return choice(at, zero.Values()...)
+}
+
+// command is an argv: what runs is an absolute path or a bare name that is
+// looked up in the job's own PATH, never something below a working directory.
+func command(at func(*Spec) *[]string) field[Spec] {
+	f := given(list(at, nil))
+	decode, schema := f.decode, f.schema
+	f.schema = func() Schema {
+		s := schema()
+		s["minItems"] = 1
+		return s
+	}
+	f.decode = func(d *decoder, v *value, s *Spec) {
+		before := d.count
+		if v.kind == unstable.String {
+			d.bad(v, `write ["/path/to/program", "argument"], or use script for a shell`, "want a list of strings, not a string")
+			return
+		}
+		decode(d, v, s)
+		if d.count > before {
+			return
+		}
+		if len(v.items) == 0 {
+			d.bad(v, "", "is empty, want a program and its arguments")
+			return
+		}
+		d.program(v.items[0])
+	}
+	return f
+}
+
+// program judges the first word of a command.
+func (d *decoder) program(v *value) {
+	name := v.text
+	switch {
+	case filepath.IsAbs(name):
+	case strings.ContainsAny(name, " \t\n"):
+		d.bad(v, "write each argument as a string of its own, or use script for a shell", "%q is a command line, want the program alone", clip(name))
+	case name == "":
+		d.bad(v, "", "the program is empty")
+	case strings.Contains(name, "/"), name == ".", name == "..":
+		d.bad(v, "", "%q is neither an absolute path nor a bare name", clip(name))
+	}
+}
+
+// schedules is one schedule or a list of them.
+func schedules(at func(*Spec) *[]string) field[Spec] {
+	return field[Spec]{
+		schema: func() Schema {
+			text := Schema{"type": "string"}
+			return Schema{"anyOf": []Schema{text, {"type": "array", "minItems": 1, "items": text}}}
+		},
+		value: func(s *Spec) any { return slices.Clone(*at(s)) },
+		decode: func(d *decoder, v *value, s *Spec) {
+			items := []*value{v}
+			if v.kind == unstable.Array {
+				items = v.items
+				if len(items) == 0 {
+					d.bad(v, "leave the key out", "is empty")
+				}
+			}
+			*at(s) = nil
+			for _, item := range items {
+				if !d.is(item, unstable.String, `a schedule such as "daily", "30 2 * * *" or "@every 15m"`) {
+					continue
+				}
+				parsed, err := scheduler.Parse(item.text, time.UTC)
+				if err != nil {
+					d.bad(item, "", "%s", printable(strings.TrimPrefix(err.Error(), "schedule: ")))
+					continue
+				}
+				*at(s) = append(*at(s), parsed.String())
+			}
+		},
+	}
+}
+
+// openCache makes the dispatcher a cache, unless a layer before has.
+func openCache(_ *decoder, _ *value, s *Spec) {
+	if s.Cache == nil {
+		s.Cache = defaultCache()
+	}
+}
+
+// defaultCache is a [cache] without keys.
+func defaultCache() *Cache {
+	s := Spec{Cache: &Cache{}}
+	cacheKeys().setDefaults(&s, "cache")
+	return s.Cache
+}
+
+// umask is an octal string, or an integer written in octal: 22 without a mark
+// could mean either, and a wrong guess opens files.
+func umask(at func(*Spec) *int) field[Spec] {
+	return field[Spec]{
+		schema: func() Schema { return either(whole(0, 0o777), "^0*[0-7]{1,3}$") },
+		value:  func(s *Spec) any { return fmt.Sprintf("%04o", *at(s)) },
+		decode: func(d *decoder, v *value, s *Spec) {
+			digits := v.text
+			switch v.kind {
+			case unstable.String: // always octal, as for umask(1)
+			case unstable.Integer:
+				if octal, ok := strings.CutPrefix(digits, "0o"); ok {
+					digits = octal
+				} else if n, ok := v.integer(); ok && n != 0 {
+					d.bad(v, `write "0022" or 0o022`, "%s is not octal", clip(v.text))
+					return
+				}
+			default:
+				d.bad(v, "", `want an octal string such as "0022", not %s`, v.kindName())
+				return
+			}
+			n, err := strconv.ParseUint(digits, 8, 16)
+			if err != nil || n > 0o777 {
+				d.bad(v, "", "%q is no umask, want 0000 to 0777 in octal", clip(v.text))
+				return
+			}
+			*at(s) = int(n)
+		},
+	}
+}
+
+// isVariable reports whether every shell takes a name for a variable's.
+func isVariable(name string) bool { return made(name, "a_", "a0_", 256) }
+
+// variables is a table of a job's variables. Layers are merged one by one.
+func variables(at func(*Spec) *map[string]string) field[Spec] {
+	return field[Spec]{
+		schema: func() Schema { return Schema{"type": "object", "additionalProperties": Schema{"type": "string"}} },
+		value:  func(s *Spec) any { return maps.Clone(*at(s)) },
+		decode: func(d *decoder, v *value, s *Spec) {
+			if !d.is(v, unstable.Table, "a table of strings") {
+				return
+			}
+			for _, field := range v.fields {
+				if !d.variable(field) {
+					continue
+				}
+				if *at(s) == nil {
+					*at(s) = map[string]string{}
+				}
+				(*at(s))[field.name] = field.text
+			}
+		},
+	}
+}
+
+// variable judges one variable. What dispatchd tells the job must not be forged
+// by a file, and a number is probably a key that slipped below the table's
+// header.
+func (d *decoder) variable(v *value) bool {
+	switch {
+	case !isVariable(v.name):
+		d.report(v, v.keyAt, "", "is no name of a variable")
+	case strings.HasPrefix(v.name, "DISPATCHD_") || v.name == "NOTIFY_SOCKET":
+		d.report(v, v.keyAt, "", "is set by dispatchd itself")
+	case v.kind != unstable.String && slices.Contains(d.top, v.name):
+		d.bad(v, misplaced(v.name), "want a string, not %s", v.kindName())
+	default:
+		return d.is(v, unstable.String, "a string") && d.printableText(v)
+	}
+	return false
+}
