@@ -28,6 +28,7 @@ func layers() map[string][]string {
 		"daemon/internal/store":        {"daemon/internal/output", "dispatchers/mode", "ipc"},
 		"daemon/internal/launch":       {"daemon/internal/proc", "daemon/internal/proc/command", "dispatchers", "ipc"},
 		"daemon/internal/durable":      {"daemon/internal/store", "dispatchers/mode"},
+		"daemon/internal/schedules":    {"dispatchers", "dispatchers/mode", "ipc", "scheduler"},
 		"daemon": {
 			"daemon/internal/launch", "daemon/internal/loop", "daemon/internal/output", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/store",
 			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
