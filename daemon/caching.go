@@ -12,6 +12,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -34,7 +35,7 @@ type failing struct {
 
 // openCaches opens the directory of cache files. What is left there by attempts
 // that nobody follows any more is removed.
-func (h *host) openCaches(book *store.Book) error {
+func (h *host) openCaches(book *jobs.State) error {
 	caches, err := store.NewCaches(h.cfg.Paths.Cache, func(attempt string) bool {
 		id, err := ulid.ParseStrict(strings.SplitN(attempt, "-", 2)[0])
 		if err != nil {

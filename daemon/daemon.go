@@ -110,7 +110,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	h.build = newBuilder(cfg, settings, h.bootID)
 	s := newState(h, handed)
 	h.loop = loop.New(s, loop.Driver[state]{Due: (*state).due, Next: (*state).next, After: (*state).after})
-	journal, report, err := dir.OpenJournal(settings.Durability, s.book)
+	journal, report, err := dir.OpenJournal(s.book.Replay())
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -18,7 +19,7 @@ import (
 type state struct {
 	*host
 	core           *queue.Core
-	book           *store.Book
+	book           *jobs.State
 	journal        *store.Journal
 	runs           map[queue.ID]*run
 	inflight       map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
@@ -48,7 +49,7 @@ func newState(h *host, handed *inherited) *state {
 	return &state{
 		host: h, inherited: handed,
 		core: queue.New(queue.Limits{MaxRunning: h.settings.MaxRunning, MaxOutstanding: h.settings.MaxOutstanding}),
-		book: store.NewBook(store.Retention{
+		book: jobs.New(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
 		}),
 		owed:     map[string]scheduler.Occurrence{},

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers/mode"
@@ -210,6 +213,15 @@ func TestTranscripts(t *testing.T) {
 	})
 }
 
+// empty is a state that never holds anything.
+type empty struct{}
+
+func (empty) Apply(store.Record) error   { return nil }
+func (empty) Reset()                     {}
+func (empty) Known(ulid.ULID) bool       { return false }
+func (empty) Open() iter.Seq[*store.Job] { return slices.Values([]*store.Job(nil)) }
+func (empty) Snapshot() store.Snapshot   { return store.Snapshot{} }
+
 // The real journal answers as Log expects: in a bubble, on a real directory.
 func TestRealJournal(t *testing.T) {
 	dir, err := store.Open(t.TempDir(), store.Options{})
@@ -218,21 +230,17 @@ func TestRealJournal(t *testing.T) {
 	}
 	defer func() { _ = dir.Close() }()
 	synctest.Test(t, func(t *testing.T) {
-		book := store.NewBook(store.Retention{})
-		journal, _, err := dir.OpenJournal(mode.Disk, book)
+		journal, _, err := dir.OpenJournal(empty{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		posted := make(chan func(), 100)
 		log := New(journal, Owner{
-			Log: slog.New(slog.DiscardHandler), Post: func(fn func()) { posted <- fn }, Snapshot: book.Whole,
+			Log: slog.New(slog.DiscardHandler), Post: func(fn func()) { posted <- fn }, Snapshot: empty{}.Snapshot,
 			Broken: func(err error) { t.Error(err) }, Works: func() {},
 		})
 		var g Gate
 		rec := store.Record{Op: store.OpPause, Dispatcher: "op"}
-		if _, err := book.Apply(rec); err != nil {
-			t.Fatal(err)
-		}
 		log.Write(rec, mode.Disk, false, nil, &g)
 		var h heard
 		log.Settled(&g, h.settled("hurried"))

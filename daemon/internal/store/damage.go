@@ -63,7 +63,7 @@ func (h *hole) text(line []byte) {
 		}
 		c.pause = has(`"op":"`+string(OpPause)+`"`) || has(`"op":"`+string(OpResume)+`"`)
 		c.harmless = c.pause
-		for _, op := range []Op{OpJoin, OpTick, opKey, opHead, opBase, opClose} {
+		for _, op := range []Op{OpJoin, OpTick, OpKey, opHead, opBase, opClose} {
 			c.harmless = c.harmless || has(`"op":"`+string(op)+`"`)
 		}
 		h.said = append(h.said, c)
@@ -113,7 +113,7 @@ func (l *losses) strange(err error) {
 }
 
 // judge writes the report.
-func (l *losses) judge(b *Book, r *Report, good int64) {
+func (l *losses) judge(s State, r *Report, good int64) {
 	say := func(format string, args ...any) { r.Lost = append(r.Lost, fmt.Sprintf(format, args...)) }
 	if l.lines > 0 || l.missing > 0 {
 		say("from byte %d on, %d lines are not readable and %d records are missing", l.first, l.lines, l.missing)
@@ -133,7 +133,7 @@ func (l *losses) judge(b *Book, r *Report, good int64) {
 	for _, op := range l.unknown {
 		say("records were left out: %s", op)
 	}
-	if l.suspect(b, r) {
+	if l.suspect(s, r) {
 		say("the pause of a dispatcher may be among what was lost")
 	}
 	if len(l.gone) > 0 {
@@ -152,7 +152,7 @@ func (l *losses) judge(b *Book, r *Report, good int64) {
 // suspect finds the queued jobs whose start may be among what was lost. Where
 // the bad lines do not say whose each lost record was, that is every one. It
 // reports whether a pause may be among it, too.
-func (l *losses) suspect(b *Book, r *Report) (pause bool) {
+func (l *losses) suspect(s State, r *Report) (pause bool) {
 	some := map[ulid.ULID]bool{}
 	explained := 0
 	for _, c := range l.clues {
@@ -160,10 +160,10 @@ func (l *losses) suspect(b *Book, r *Report) (pause bool) {
 		switch {
 		case c.harmless:
 			explained++
-		case c.accept && l.acceptLost(b, c):
+		case c.accept && l.acceptLost(s, c):
 			explained++
 		default:
-			found := b.resembling(c.id)
+			found := resembling(s, c.id)
 			for _, id := range found {
 				some[id] = true
 			}
@@ -171,7 +171,7 @@ func (l *losses) suspect(b *Book, r *Report) (pause bool) {
 		}
 	}
 	all := l.short || explained < l.missing
-	for _, j := range b.Open() {
+	for j := range s.Open() {
 		if j.State == ipc.Queued && (some[j.ID] || (all && j.Seq <= l.before)) {
 			r.Suspects = append(r.Suspects, j.ID)
 		}
@@ -180,12 +180,12 @@ func (l *losses) suspect(b *Book, r *Report) (pause bool) {
 }
 
 // acceptLost notes the job of an unreadable acceptance.
-func (l *losses) acceptLost(b *Book, c clue) bool {
+func (l *losses) acceptLost(s State, c clue) bool {
 	id, err := ulid.ParseStrict(c.id)
 	if err != nil {
 		return false
 	}
-	if _, known := b.Job(id); !known {
+	if !s.Known(id) {
 		l.lose(id)
 	}
 	return true
@@ -193,19 +193,19 @@ func (l *losses) acceptLost(b *Book, c clue) bool {
 
 // resembling finds the known job whose id is text, or the open ones whose id
 // it may have been before a bit was flipped in it.
-func (b *Book) resembling(text string) []ulid.ULID {
+func resembling(s State, text string) []ulid.ULID {
 	if len(text) != ulid.EncodedSize {
 		return nil
 	}
 	if id, err := ulid.ParseStrict(text); err == nil {
-		if _, known := b.Job(id); known {
+		if s.Known(id) {
 			return []ulid.ULID{id}
 		}
 	}
 	var near []ulid.ULID
-	for id := range b.open {
-		if other := id.String(); differ(other, text) <= 1 {
-			near = append(near, id)
+	for j := range s.Open() {
+		if differ(j.ID.String(), text) <= 1 {
+			near = append(near, j.ID)
 		}
 	}
 	return near

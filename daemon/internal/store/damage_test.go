@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
@@ -26,21 +28,19 @@ type specimen struct {
 }
 
 // makeSpecimen writes jobs of all kinds, in batches of one to three records.
-func makeSpecimen(t *testing.T, jobs int, closed bool) *specimen {
+func makeSpecimen(t *testing.T, n int, closed bool) *specimen {
 	t.Helper()
 	s := &specimen{closed: closed, want: map[ulid.ULID]ipc.State{}, lines: map[ulid.ULID][][2]int{}}
 	synctest.Test(t, func(t *testing.T) {
-		d := newMemDisk()
-		j := newJournal(&Dir{}, d)
-		j.ahead = page
-		if _, err := j.open(NewBook(Retention{})); err != nil {
+		d := store.NewMemDisk()
+		j, _, err := store.OpenOn(d, store.Page, jobs.New(store.Retention{}).Replay())
+		if err != nil {
 			t.Fatal(err)
 		}
-		go j.write()
 		var ids []ulid.ULID
-		add := func(recs ...Record) {
+		add := func(recs ...store.Record) {
 			for _, r := range recs {
-				j.Append(r, Disk, true, func(err error) {
+				j.Append(r, store.Disk, true, func(err error) {
 					if err != nil {
 						t.Error(err)
 					}
@@ -48,27 +48,27 @@ func makeSpecimen(t *testing.T, jobs int, closed bool) *specimen {
 			}
 			synctest.Wait()
 		}
-		for i := range jobs {
+		for i := range n {
 			id := ulid.Make()
 			ids = append(ids, id)
-			job := &Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1, Arguments: fmt.Appendf(nil, `{"a":%d}`, i)}
-			add(Record{Op: OpAccept, ID: id, Job: job})
+			job := &store.Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1, Arguments: fmt.Appendf(nil, `{"a":%d}`, i)}
+			add(store.Record{Op: store.OpAccept, ID: id, Job: job})
 			s.want[id] = ipc.Queued
 			switch i % 3 {
 			case 1:
-				add(Record{Op: OpStart, ID: ids[i], Attempt: 1}, Record{Op: OpJoin, ID: ids[i-1]})
+				add(store.Record{Op: store.OpStart, ID: ids[i], Attempt: 1}, store.Record{Op: store.OpJoin, ID: ids[i-1]})
 				s.want[id] = ipc.Running
 			case 2:
-				add(Record{Op: OpStart, ID: id, Attempt: 1}, Record{Op: OpEnd, ID: id, State: ipc.Succeeded, Run: &Run{EndedAt: 3}}, Record{Op: OpPause, Dispatcher: "op"})
+				add(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: &store.Run{EndedAt: 3}}, store.Record{Op: store.OpPause, Dispatcher: "op"})
 				s.want[id] = ipc.Succeeded
 			}
 		}
-		s.text = bytes.Clone(d.names["journal"].data)
+		s.text = bytes.Clone(d.Names["journal"].Data)
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
 		if closed {
-			s.text = d.names["journal"].data
+			s.text = d.Names["journal"].Data
 		}
 	})
 	s.index(t)
@@ -80,7 +80,7 @@ func (s *specimen) index(t *testing.T) {
 	t.Helper()
 	for at := 0; at < len(s.text) && s.text[at] != 0; {
 		n := bytes.IndexByte(s.text[at:], '\n')
-		rec, err := decodeLine(s.text[at : at+n])
+		rec, err := store.DecodeLine(s.text[at : at+n])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,14 +96,14 @@ func (s *specimen) index(t *testing.T) {
 
 // check replays a damaged text. Of what is in [from, to) nothing is expected;
 // what is outside must be there, and a difference must be reported.
-func (s *specimen) check(text []byte, hit func(from, to int) bool) (Report, error) {
-	b := NewBook(Retention{})
+func (s *specimen) check(text []byte, hit func(from, to int) bool) (store.Report, error) {
+	b := jobs.New(store.Retention{})
 	report := replayed(text, b)
 	return report, s.judge(text, b, report, hit)
 }
 
 // judge is the whole of check.
-func (s *specimen) judge(text []byte, b *Book, report Report, hit func(from, to int) bool) error {
+func (s *specimen) judge(text []byte, b *jobs.State, report store.Report, hit func(from, to int) bool) error {
 	loud := report.Damaged || report.Torn > 0
 	if report.Damaged != (len(report.Lost) > 0) {
 		return fmt.Errorf("damaged %v, said %v", report.Damaged, report.Lost)
@@ -147,7 +147,7 @@ func (s *specimen) judge(text []byte, b *Book, report Report, hit func(from, to 
 // tail is where a torn tail may begin: with the last batch, which nobody was
 // answered yet; or earlier, where nothing is left behind the damage, since that
 // looks like a write that never was.
-func (s *specimen) tail(text []byte, r Report, hit func(from, to int) bool) int {
+func (s *specimen) tail(text []byte, r store.Report, hit func(from, to int) bool) int {
 	if r.Torn == 0 || r.Damaged || s.closed {
 		return len(text)
 	}
@@ -164,7 +164,7 @@ func (s *specimen) tail(text []byte, r Report, hit func(from, to int) bool) int 
 
 func (s *specimen) arguments(id ulid.ULID) []byte {
 	l := s.lines[id][0]
-	rec, _ := decodeLine(s.text[l[0] : l[1]-1])
+	rec, _ := store.DecodeLine(s.text[l[0] : l[1]-1])
 	return rec.Job.Arguments
 }
 
@@ -179,10 +179,10 @@ func short(n int) int {
 func nowhere(int, int) bool { return false }
 
 // both runs a test on a journal that was closed in order, and on one in use.
-func both(t *testing.T, jobs int, test func(t *testing.T, s *specimen)) {
+func both(t *testing.T, n int, test func(t *testing.T, s *specimen)) {
 	for _, closed := range []bool{true, false} {
 		t.Run(map[bool]string{true: "closed", false: "in use"}[closed], func(t *testing.T) {
-			s := makeSpecimen(t, jobs, closed)
+			s := makeSpecimen(t, n, closed)
 			if r, err := s.check(s.text, nowhere); err != nil || r.Damaged || r.Torn != 0 {
 				t.Fatalf("without damage: %v, %+v", err, r)
 			}
@@ -250,8 +250,8 @@ func TestRandomFlips(t *testing.T) {
 func TestLostPages(t *testing.T) {
 	both(t, 45, func(t *testing.T, s *specimen) {
 		r := rand.New(rand.NewPCG(2, 2))
-		for from := 0; from < len(s.text); from += sector {
-			for _, size := range []int{sector, page, 3 * page} {
+		for from := 0; from < len(s.text); from += store.Sector {
+			for _, size := range []int{store.Sector, store.Page, 3 * store.Page} {
 				to := min(from+size, len(s.text))
 				hit := func(a, b int) bool { return b > from && a <= to }
 				zeroed, garbage, copied := bytes.Clone(s.text), bytes.Clone(s.text), bytes.Clone(s.text)
@@ -275,14 +275,14 @@ func TestTruncated(t *testing.T) {
 	both(t, 9, func(t *testing.T, s *specimen) {
 		zeros := len(s.text) - len(bytes.TrimRight(s.text, "\x00"))
 		for n := 1; n < len(s.text); n++ {
-			if zeros > 0 && n > len(s.text)-zeros+20 && n%97 != 0 && n%page != 0 { // more of the same zeros
+			if zeros > 0 && n > len(s.text)-zeros+20 && n%97 != 0 && n%store.Page != 0 { // more of the same zeros
 				continue
 			}
 			if testing.Short() && n%13 != 0 {
 				continue
 			}
 			r, err := s.check(s.text[:n], func(_, to int) bool { return to > n })
-			if inPadding := n > len(s.text)-zeros && n%page == 0; !r.Damaged && !inPadding {
+			if inPadding := n > len(s.text)-zeros && n%store.Page == 0; !r.Damaged && !inPadding {
 				t.Fatalf("cut at %d of %d: no word", n, len(s.text))
 			}
 			if err != nil {
@@ -324,7 +324,7 @@ func (s *specimen) join(lines [][]byte) []byte {
 	if s.closed {
 		return text
 	}
-	return append(text, make([]byte, (len(text)/page+2)*page-len(text))...)
+	return append(text, make([]byte, (len(text)/store.Page+2)*store.Page-len(text))...)
 }
 
 // A bad line in the last batch with good ones of the same batch behind it is a
@@ -334,7 +334,7 @@ func TestTornInsideBatch(t *testing.T) {
 	for at := s.last; at < s.last+20; at++ {
 		text := bytes.Clone(s.text)
 		text[at] ^= 1
-		b := NewBook(Retention{})
+		b := jobs.New(store.Retention{})
 		if r := replayed(text, b); r.Damaged || r.Torn == 0 {
 			t.Fatalf("byte %d of the last batch: %+v", at-s.last, r)
 		}
@@ -352,20 +352,20 @@ func TestNewerVersion(t *testing.T) {
 		if len(l) == 0 {
 			continue
 		}
-		rec, err := decodeLine(l[:len(l)-1])
+		rec, err := store.DecodeLine(l[:len(l)-1])
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rec.Op == OpJoin {
+		if rec.Op == store.OpJoin {
 			rec.Op = "adopt"
 		}
-		again, err := appendLine(nil, rec)
+		again, err := store.AppendLine(nil, rec)
 		if err != nil {
 			t.Fatal(err)
 		}
 		lines = append(lines, again)
 	}
-	b := NewBook(Retention{})
+	b := jobs.New(store.Retention{})
 	r := replayed(bytes.Join(lines, nil), b)
 	if !r.Damaged || !strings.Contains(strings.Join(r.Lost, "\n"), `"adopt"`) || b.OpenCount()+b.History() != 3 {
 		t.Errorf("report %+v, open %d, ended %d", r, b.OpenCount(), b.History())
@@ -380,10 +380,10 @@ type badPages struct {
 
 func (b badPages) ReadAt(p []byte, at int64) (int, error) {
 	for n := 0; n < len(p); {
-		if b.bad((at + int64(n)) / page) {
+		if b.bad((at + int64(n)) / store.Page) {
 			return n, syscall.EIO
 		}
-		step := min(len(p)-n, int(page-(at+int64(n))%page))
+		step := min(len(p)-n, int(store.Page-(at+int64(n))%store.Page))
 		got, err := b.Reader.ReadAt(p[n:n+step], at+int64(n))
 		n += got
 		if err != nil {
@@ -396,12 +396,10 @@ func (b badPages) ReadAt(p []byte, at int64) (int, error) {
 // A page that the disk does not give back costs what was in it, no more.
 func TestUnreadablePages(t *testing.T) {
 	both(t, 200, func(t *testing.T, s *specimen) {
-		for bad := range (int64(len(s.text)) + page - 1) / page {
-			var report Report
-			b := NewBook(Retention{})
-			r := replay{book: b, report: &report}
+		for bad := range (int64(len(s.text)) + store.Page - 1) / store.Page {
+			b := jobs.New(store.Retention{})
 			from := badPages{bytes.NewReader(s.text), func(p int64) bool { return p == bad }}
-			r.run(from, int64(len(s.text)))
+			report := store.ReplayFrom(from, int64(len(s.text)), b.Replay())
 			if !report.Damaged && report.Torn == 0 {
 				t.Fatalf("page %d: no word", bad)
 			}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -28,30 +27,17 @@ type Job struct {
 	Attempt    int32           `json:"n,omitempty"`
 	Coalesced  int32           `json:"c,omitempty"`
 	Run        *Run            `json:"run,omitempty"`
-	Tries      []try           `json:"tries,omitempty"` // attempts that another one followed
+	Tries      []Try           `json:"tries,omitempty"` // attempts that another one followed
 }
 
-// maxTries bounds what is remembered of a job that is tried for ever.
-const maxTries = 16
-
-// try is an attempt that another one followed.
-type try struct {
+// Try is an attempt that another one followed.
+type Try struct {
 	Number    int32         `json:"n"`
 	StartedAt int64         `json:"from"`
 	EndedAt   int64         `json:"to"`
 	ExitCode  *int          `json:"code,omitempty"`
 	Signal    string        `json:"sig,omitempty"`
 	Error     *ipc.JobError `json:"err,omitempty"`
-}
-
-// tried gives the tries of a job with one more.
-func (j *Job) tried(number int32, r *Run) []try {
-	why := r.Error
-	if why != nil { // details are kept of the last attempt only
-		why = &ipc.JobError{Kind: why.Kind, Message: why.Message}
-	}
-	tries := append(slices.Clip(j.Tries), try{number, r.StartedAt, r.EndedAt, r.ExitCode, r.Signal, why})
-	return tries[max(0, len(tries)-maxTries):]
 }
 
 // Run is what is known of a job's last attempt.

@@ -95,12 +95,12 @@ type Journal struct {
 	ended     chan struct{}
 }
 
-// OpenJournal replays the journal into the book and opens it for writing. A
+// OpenJournal replays the journal into the state and opens it for writing. A
 // journal that cannot be written now is open all the same: SetOnFail's function
 // is told, and a Rewrite is the cure.
-func (d *Dir) OpenJournal(_ Durability, b *Book) (*Journal, Report, error) {
+func (d *Dir) OpenJournal(s State) (*Journal, Report, error) {
 	j := newJournal(d, osDisk{d.path})
-	report, err := j.open(b)
+	report, err := j.open(s)
 	if err != nil {
 		return nil, report, err
 	}
@@ -117,8 +117,8 @@ func newJournal(d *Dir, on disk) *Journal {
 
 // open reads what is there and begins a new file. So it is compact, and no
 // doubt about the end of the old one remains.
-func (j *Journal) open(b *Book) (Report, error) {
-	report, size, err := j.replay(b)
+func (j *Journal) open(s State) (Report, error) {
+	report, size, err := j.replay(s)
 	if err != nil {
 		return report, err
 	}
@@ -130,7 +130,7 @@ func (j *Journal) open(b *Book) (Report, error) {
 		report.KeptAs, err = j.keep()
 	}
 	if err == nil {
-		err = j.replace(b.Snapshot())
+		err = j.replace(s.Snapshot())
 	}
 	if err == nil && j.id != known {
 		err = j.writeID()
@@ -174,7 +174,7 @@ func (j *Journal) identify(r *Report, known string, size int64) {
 }
 
 // replay reads the journal.
-func (j *Journal) replay(b *Book) (Report, int64, error) {
+func (j *Journal) replay(s State) (Report, int64, error) {
 	var report Report
 	f, err := j.disk.open("journal")
 	if errors.Is(err, os.ErrNotExist) {
@@ -188,7 +188,7 @@ func (j *Journal) replay(b *Book) (Report, int64, error) {
 	if err != nil {
 		return report, 0, err
 	}
-	r := replay{book: b, report: &report}
+	r := replay{state: s, report: &report}
 	r.run(f, size)
 	return report, size, nil
 }

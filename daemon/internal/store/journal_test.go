@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"bytes"
@@ -10,28 +10,30 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
 // append1 appends and waits for the answer.
-func append1(t *testing.T, j *Journal, r Record) error {
+func append1(t *testing.T, j *store.Journal, r store.Record) error {
 	t.Helper()
 	done := make(chan error, 1)
-	j.Append(r, Disk, true, func(err error) { done <- err })
+	j.Append(r, store.Disk, true, func(err error) { done <- err })
 	return <-done
 }
 
 // sample are the records of three jobs: one ended, one running, one queued.
-func sample() ([]Record, []ulid.ULID) {
+func sample() ([]store.Record, []ulid.ULID) {
 	ids := []ulid.ULID{ulid.Make(), ulid.Make(), ulid.Make()}
-	var recs []Record
+	var recs []store.Record
 	for _, id := range ids {
-		recs = append(recs, Record{Op: OpAccept, ID: id, At: 1, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1, Arguments: []byte(`{"a":1}`)}})
+		recs = append(recs, store.Record{Op: store.OpAccept, ID: id, At: 1, Job: &store.Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1, Arguments: []byte(`{"a":1}`)}})
 	}
 	recs = append(recs,
-		Record{Op: OpStart, ID: ids[0], At: 2, Attempt: 1}, Record{Op: OpStart, ID: ids[1], At: 2, Attempt: 1},
-		Record{Op: OpEnd, ID: ids[0], At: 3, State: ipc.Succeeded, Run: &Run{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
-		Record{Op: OpPause, Dispatcher: "op"})
+		store.Record{Op: store.OpStart, ID: ids[0], At: 2, Attempt: 1}, store.Record{Op: store.OpStart, ID: ids[1], At: 2, Attempt: 1},
+		store.Record{Op: store.OpEnd, ID: ids[0], At: 3, State: ipc.Succeeded, Run: &store.Run{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
+		store.Record{Op: store.OpPause, Dispatcher: "op"})
 	return recs, ids
 }
 
@@ -39,11 +41,11 @@ func sample() ([]Record, []ulid.ULID) {
 func written(t *testing.T) (string, []ulid.ULID) {
 	t.Helper()
 	dir := t.TempDir()
-	d, err := Open(dir, Options{})
+	d, err := store.Open(dir, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, report, err := d.OpenJournal(Disk, NewBook(Retention{}))
+	j, report, err := d.OpenJournal(jobs.New(store.Retention{}).Replay())
 	if err != nil || !report.Fresh {
 		t.Fatal(report, err)
 	}
@@ -60,14 +62,14 @@ func written(t *testing.T) (string, []ulid.ULID) {
 }
 
 // reopen replays a directory's journal.
-func reopen(t *testing.T, dir string) (*Book, Report) {
+func reopen(t *testing.T, dir string) (*jobs.State, store.Report) {
 	t.Helper()
-	d, err := Open(dir, Options{})
+	d, err := store.Open(dir, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := NewBook(Retention{})
-	j, report, err := d.OpenJournal(Disk, b)
+	b := jobs.New(store.Retention{})
+	j, report, err := d.OpenJournal(b.Replay())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,19 +99,16 @@ func TestReplay(t *testing.T) {
 }
 
 // replayed replays a journal's text.
-func replayed(text []byte, b *Book) Report {
-	var report Report
-	r := replay{book: b, report: &report}
-	r.run(bytes.NewReader(text), int64(len(text)))
-	return report
+func replayed(text []byte, b *jobs.State) store.Report {
+	return store.ReplayFrom(bytes.NewReader(text), int64(len(text)), b.Replay())
 }
 
 // A journal that vanished beside a known store, or has nothing in it, is said
 // loudly, once, and the store works.
 func TestVanished(t *testing.T) {
 	for what, text := range map[string][]byte{
-		"missing": nil, "empty": {}, "zeros": make([]byte, 3*page), "text": []byte("a\nb\n"),
-		"a page of text": bytes.Repeat([]byte("text"), page/4), "text and zeros": append([]byte("text\n"), make([]byte, 2*page-5)...),
+		"missing": nil, "empty": {}, "zeros": make([]byte, 3*store.Page), "text": []byte("a\nb\n"),
+		"a page of text": bytes.Repeat([]byte("text"), store.Page/4), "text and zeros": append([]byte("text\n"), make([]byte, 2*store.Page-5)...),
 	} {
 		dir, _ := written(t)
 		path := filepath.Join(dir, "journal")
@@ -130,11 +129,11 @@ func TestVanished(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
-	b := NewBook(Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
+	b := jobs.New(store.Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
 	now := time.Now()
 	for i := range 5 {
 		id := ulid.Make()
-		if _, err := b.Apply(Record{Op: opDone, ID: id, Job: &Job{ID: id, State: ipc.Failed, CreatedAt: now.UnixNano() + int64(i)}}); err != nil {
+		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: id, Job: &store.Job{ID: id, State: ipc.Failed, CreatedAt: now.UnixNano() + int64(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,22 +143,6 @@ func TestRetention(t *testing.T) {
 	if gone := b.Prune(now.Add(2 * time.Hour)); len(gone) != 3 {
 		t.Errorf("gone by age: %d", len(gone))
 	}
-}
-
-func FuzzDecodeLine(f *testing.F) {
-	recs, _ := sample()
-	for _, r := range recs {
-		line, err := appendLine(nil, r)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(line[:len(line)-1])
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		if _, err := decodeLine(line); err != nil && !errors.Is(err, errBadLine) {
-			t.Error(err)
-		}
-	})
 }
 
 // A damaged journal stays under another name, and what is intact goes on in a

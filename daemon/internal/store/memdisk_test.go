@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// memDisk is a directory in memory that can lose power.
+// MemDisk is a directory in memory that can lose power.
 //
 // What it models: a file's synced content is certain. Each write after that is
 // on the disk or not by sectors of 512 bytes, in any combination, and what was
@@ -21,15 +21,15 @@ import (
 // point, and are certain after a sync of the directory; a file that is created
 // but not synced has a name and no content. It does not model a disk that lies
 // about a sync; the control does.
-type memDisk struct {
-	mu      sync.Mutex
-	names   map[string]*inode
+type MemDisk struct {
+	Mu      sync.Mutex
+	Names   map[string]*inode
 	safe    map[string]*inode // as of the last sync of the directory
 	changes []change          // of names, since then
-	lies    bool              // a sync does nothing: the control
-	full    bool              // no file can grow
-	dead    bool              // the power is off
-	asked   func(op string) error
+	Lies    bool              // a sync does nothing: the control
+	Full    bool              // no file can grow
+	Dead    bool              // the power is off
+	Asked   func(op string) error
 }
 
 // change is one name that was set or removed.
@@ -40,7 +40,7 @@ type change struct {
 
 // inode is a file's content, and how it came to be.
 type inode struct {
-	data, safe []byte
+	Data, Safe []byte
 	writes     []write
 }
 
@@ -50,38 +50,38 @@ type write struct {
 	data []byte
 }
 
-func newMemDisk() *memDisk {
-	return &memDisk{names: map[string]*inode{}, safe: map[string]*inode{}, asked: func(string) error { return nil }}
+func NewMemDisk() *MemDisk {
+	return &MemDisk{Names: map[string]*inode{}, safe: map[string]*inode{}, Asked: func(string) error { return nil }}
 }
 
 var errDead = errors.New("the power is off")
 
 // do runs a change unless the disk is dead or fails it.
-func (d *memDisk) do(op string, fn func()) error {
-	if err := d.asked(op); err != nil {
+func (d *MemDisk) do(op string, fn func()) error {
+	if err := d.Asked(op); err != nil {
 		return &os.PathError{Op: op, Path: "journal", Err: err}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.dead {
+	d.Mu.Lock()
+	defer d.Mu.Unlock()
+	if d.Dead {
 		return errDead
 	}
 	fn()
 	return nil
 }
 
-func (d *memDisk) set(name string, n *inode) {
+func (d *MemDisk) set(name string, n *inode) {
 	if n == nil {
-		delete(d.names, name)
+		delete(d.Names, name)
 	} else {
-		d.names[name] = n
+		d.Names[name] = n
 	}
 	d.changes = append(d.changes, change{name, n})
 }
 
-func (d *memDisk) open(name string) (source, error) {
+func (d *MemDisk) open(name string) (source, error) {
 	var n *inode
-	err := d.do("open", func() { n = d.names[name] })
+	err := d.do("open", func() { n = d.Names[name] })
 	if err == nil && n == nil {
 		err = &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	}
@@ -91,29 +91,29 @@ func (d *memDisk) open(name string) (source, error) {
 	return &memFile{d: d, n: n}, nil
 }
 
-func (d *memDisk) create(name string) (file, error) {
+func (d *MemDisk) create(name string) (file, error) {
 	n := &inode{}
 	err := d.do("create", func() { d.set(name, n) })
 	return &memFile{d: d, n: n}, err
 }
 
-func (d *memDisk) rename(from, to string) error {
-	return d.do("rename", func() { d.set(to, d.names[from]); d.set(from, nil) })
+func (d *MemDisk) rename(from, to string) error {
+	return d.do("rename", func() { d.set(to, d.Names[from]); d.set(from, nil) })
 }
 
-func (d *memDisk) remove(name string) error {
+func (d *MemDisk) remove(name string) error {
 	return d.do("remove", func() { d.set(name, nil) })
 }
 
-func (d *memDisk) keep(name string) (string, error) {
-	kept := name + ".damaged-" + strconv.Itoa(len(d.names))
-	return kept, d.do("keep", func() { d.set(kept, d.names[name]) })
+func (d *MemDisk) keep(name string) (string, error) {
+	kept := name + ".damaged-" + strconv.Itoa(len(d.Names))
+	return kept, d.do("keep", func() { d.set(kept, d.Names[name]) })
 }
 
-func (d *memDisk) sync() error {
+func (d *MemDisk) sync() error {
 	return d.do("syncdir", func() {
-		if !d.lies {
-			d.safe, d.changes = cloneNames(d.names), nil
+		if !d.Lies {
+			d.safe, d.changes = cloneNames(d.Names), nil
 		}
 	})
 }
@@ -126,22 +126,22 @@ func cloneNames(m map[string]*inode) map[string]*inode {
 
 // memFile is an open file.
 type memFile struct {
-	d  *memDisk
+	d  *MemDisk
 	n  *inode
 	at int64 // where the next write goes
 }
 
 func (f *memFile) size() (int64, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	return int64(len(f.n.data)), nil
+	f.d.Mu.Lock()
+	defer f.d.Mu.Unlock()
+	return int64(len(f.n.Data)), nil
 }
 
 func (f *memFile) ReadAt(b []byte, at int64) (int, error) {
 	n := 0
 	err := f.d.do("read", func() {
-		if at < int64(len(f.n.data)) {
-			n = copy(b, f.n.data[at:])
+		if at < int64(len(f.n.Data)) {
+			n = copy(b, f.n.Data[at:])
 		}
 	})
 	if err == nil && n < len(b) {
@@ -153,7 +153,7 @@ func (f *memFile) ReadAt(b []byte, at int64) (int, error) {
 func (f *memFile) Write(b []byte) (int, error) {
 	var full error
 	err := f.d.do("write", func() {
-		if f.d.full && f.at+int64(len(b)) > int64(len(f.n.data)) {
+		if f.d.Full && f.at+int64(len(b)) > int64(len(f.n.Data)) {
 			full = syscall.ENOSPC
 			return
 		}
@@ -167,8 +167,8 @@ func (f *memFile) allocate(size int64) error {
 	var full error
 	err := f.d.do("allocate", func() {
 		switch {
-		case size <= int64(len(f.n.data)):
-		case f.d.full:
+		case size <= int64(len(f.n.Data)):
+		case f.d.Full:
 			full = syscall.ENOSPC
 		default:
 			f.n.add(write{at: size})
@@ -183,8 +183,8 @@ func (f *memFile) truncate(size int64) error {
 
 func (f *memFile) sync() error {
 	return f.d.do("sync", func() {
-		if !f.d.lies {
-			f.n.safe, f.n.writes = slices.Clone(f.n.data), nil
+		if !f.d.Lies {
+			f.n.Safe, f.n.writes = slices.Clone(f.n.Data), nil
 		}
 	})
 }
@@ -193,7 +193,7 @@ func (f *memFile) Close() error { return nil }
 
 func (n *inode) add(w write) {
 	n.writes = append(n.writes, w)
-	n.data = w.apply(n.data)
+	n.Data = w.apply(n.Data)
 }
 
 // apply gives the content after a write.
@@ -209,12 +209,12 @@ func (w write) apply(data []byte) []byte {
 	return data
 }
 
-// cut is what is on the disk when the power comes back.
-func (d *memDisk) cut(r *rand.Rand) *memDisk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	after := newMemDisk()
-	after.lies, after.full = d.lies, d.full
+// Cut is what is on the disk when the power comes back.
+func (d *MemDisk) Cut(r *rand.Rand) *MemDisk {
+	d.Mu.Lock()
+	defer d.Mu.Unlock()
+	after := NewMemDisk()
+	after.Lies, after.Full = d.Lies, d.Full
 	names := cloneNames(d.safe)
 	for _, c := range d.changes[:r.IntN(len(d.changes)+1)] {
 		names[c.name] = c.node
@@ -226,9 +226,9 @@ func (d *memDisk) cut(r *rand.Rand) *memDisk {
 		}
 		if nodes[n] == nil {
 			data := n.cut(r)
-			nodes[n] = &inode{data: data, safe: slices.Clone(data)}
+			nodes[n] = &inode{Data: data, Safe: slices.Clone(data)}
 		}
-		after.names[name], after.safe[name] = nodes[n], nodes[n]
+		after.Names[name], after.safe[name] = nodes[n], nodes[n]
 	}
 	return after
 }
@@ -238,7 +238,7 @@ const sector = 512
 
 // cut is a file's content after the power went.
 func (n *inode) cut(r *rand.Rand) []byte {
-	data := slices.Clone(n.safe)
+	data := slices.Clone(n.Safe)
 	style := r.IntN(4)
 	reach := r.IntN(len(n.writes) + 1)
 	for i, w := range n.writes {

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -10,7 +10,9 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
@@ -26,7 +28,7 @@ type world struct {
 type fact struct {
 	name      string // of the dispatcher
 	args      string
-	level     Durability
+	level     store.Durability
 	accepted  bool // its client was told so
 	refused   bool // its client was told that it failed
 	doubt     bool // and that nobody knows whether it was written
@@ -39,9 +41,9 @@ type fact struct {
 // owner does with book, queue and journal what the daemon's loop does.
 type owner struct {
 	w     *world
-	book  *Book
+	book  *jobs.State
 	core  *queue.Core
-	j     *Journal
+	j     *store.Journal
 	epoch time.Time
 	bad   error // something that must not be
 
@@ -54,14 +56,14 @@ type owner struct {
 }
 
 // level is the durability of a dispatcher.
-func level(name string) Durability {
+func level(name string) store.Durability {
 	switch name {
 	case "soft":
-		return Relaxed
+		return store.Relaxed
 	case "gone":
-		return Memory
+		return store.Memory
 	}
-	return Disk
+	return store.Disk
 }
 
 // pass lets time pass in the bubble that all of this runs in.
@@ -72,12 +74,10 @@ func rulesOf(name string) queue.Rules {
 }
 
 // newOwner opens a disk; nothing runs yet.
-func newOwner(w *world, d *memDisk) (*owner, Report, error) {
-	o := &owner{w: w, book: NewBook(Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
-	o.j = newJournal(&Dir{}, d)
-	o.j.ahead = 2 * page
-	report, err := o.j.open(o.book)
-	if err != nil {
+func newOwner(w *world, d *store.MemDisk) (*owner, store.Report, error) {
+	o := &owner{w: w, book: jobs.New(store.Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
+	j, report, err := store.OpenOn(d, 2*store.Page, o.book.Replay())
+	if o.j = j; err != nil {
 		return nil, report, err
 	}
 	for _, name := range []string{"one", "many", "soft", "gone"} {
@@ -85,7 +85,6 @@ func newOwner(w *world, d *memDisk) (*owner, Report, error) {
 	}
 	o.j.SetOnFail(func(err error) { o.post(func() { o.failed(err) }) })
 	o.j.SetOnFull(func(err error) { o.post(func() { o.full = err != nil }) })
-	go o.j.write()
 	return o, report, nil
 }
 
@@ -104,7 +103,7 @@ func (o *owner) begin() {
 	o.perform(o.core.Tick(o.now()))
 }
 
-func submission(job *Job) queue.Submission {
+func submission(job *store.Job) queue.Submission {
 	return queue.Submission{ID: queue.ID(job.ID), Dispatcher: job.Dispatcher, Key: string(job.Arguments)}
 }
 
@@ -153,10 +152,10 @@ func (o *owner) submit(name, args string) {
 		return
 	}
 	at := time.Now()
-	rec := Record{Op: OpJoin, ID: ulid.ULID(v.ID), At: at.UnixNano(), By: &ipc.Notifier{At: at}}
+	rec := store.Record{Op: store.OpJoin, ID: ulid.ULID(v.ID), At: at.UnixNano(), By: &ipc.Notifier{At: at}}
 	if !v.Joined {
-		rec.Op, rec.By = OpAccept, nil
-		rec.Job = &Job{ID: id, Dispatcher: name, State: ipc.Queued, Arguments: []byte(args), CreatedAt: at.UnixNano(), Volatile: level(name) == Memory}
+		rec.Op, rec.By = store.OpAccept, nil
+		rec.Job = &store.Job{ID: id, Dispatcher: name, State: ipc.Queued, Arguments: []byte(args), CreatedAt: at.UnixNano(), Volatile: level(name) == store.Memory}
 		o.hear(func() { o.w.jobs[id] = &fact{name: name, args: args, level: level(name)} })
 	}
 	if _, err := o.book.Apply(rec); err != nil {
@@ -171,11 +170,11 @@ func (o *owner) submit(name, args string) {
 				o.bad = fmt.Errorf("%s of %s was confirmed after its job was withdrawn", rec.Op, rec.ID)
 			case err == nil:
 				f.accepted = true // to join a job is to be told that there is one
-			case rec.Op == OpAccept:
-				f.refused, f.doubt = true, errors.Is(err, ErrInDoubt)
+			case rec.Op == store.OpAccept:
+				f.refused, f.doubt = true, errors.Is(err, store.ErrInDoubt)
 			}
 		})
-		if err != nil && rec.Op == OpAccept {
+		if err != nil && rec.Op == store.OpAccept {
 			o.post(func() { o.withdraw(rec.ID) })
 		}
 	})
@@ -216,7 +215,7 @@ func (o *owner) perform(effects []queue.Effect) {
 
 // start journals a start; the child exists once that is durable.
 func (o *owner) start(id ulid.ULID, attempt int) {
-	rec := Record{Op: OpStart, ID: id, At: time.Now().UnixNano(), Attempt: int32(attempt)}
+	rec := store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: int32(attempt)}
 	job, err := o.book.Apply(rec)
 	if err != nil {
 		o.bad = err
@@ -230,7 +229,7 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 		o.hear(func() {
 			f := o.w.jobs[id]
 			f.starts++
-			if f.refused || (f.starts > 1 && f.level == Disk) {
+			if f.refused || (f.starts > 1 && f.level == store.Disk) {
 				o.bad = fmt.Errorf("job %s: started %d times, refused %v", id, f.starts, f.refused)
 			}
 		})
@@ -238,9 +237,15 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 	})
 }
 
+// open reports whether a job is known and has not ended.
+func (o *owner) open(id ulid.ULID) bool {
+	job, known := o.book.Job(id)
+	return known && !job.State.Final()
+}
+
 // started answers the queue: the child runs.
 func (o *owner) started(id ulid.ULID) {
-	if _, open := o.book.open[id]; !open {
+	if !o.open(id) {
 		return // withdrawn
 	}
 	o.hear(func() { o.w.jobs[id].running = true })
@@ -248,18 +253,18 @@ func (o *owner) started(id ulid.ULID) {
 }
 
 func (o *owner) unstart(id ulid.ULID) {
-	if _, open := o.book.open[id]; !open {
+	if !o.open(id) {
 		return
 	}
-	if _, err := o.book.Apply(Record{Op: OpRequeue, ID: id}); err != nil {
+	if _, err := o.book.Apply(store.Record{Op: store.OpRequeue, ID: id}); err != nil {
 		o.bad = err
 	}
 	o.decided(o.core.Busy(o.now(), queue.ID(id), queue.Reason{Kind: queue.NoJournal}))
 }
 
 // end records a final state, and a client that waits, or asks later, is told.
-func (o *owner) end(job *Job, s ipc.State) {
-	rec := Record{Op: OpEnd, ID: job.ID, State: s, At: time.Now().UnixNano(), Run: &Run{EndedAt: time.Now().UnixNano()}}
+func (o *owner) end(job *store.Job, s ipc.State) {
+	rec := store.Record{Op: store.OpEnd, ID: job.ID, State: s, At: time.Now().UnixNano(), Run: &store.Run{EndedAt: time.Now().UnixNano()}}
 	if _, err := o.book.Apply(rec); err != nil {
 		o.bad = err
 		return
@@ -293,14 +298,14 @@ func (o *owner) finish(pick int) {
 }
 
 func (o *owner) pause(name string, on bool) {
-	rec := Record{Op: OpResume, Dispatcher: name}
+	rec := store.Record{Op: store.OpResume, Dispatcher: name}
 	if on {
-		rec.Op = OpPause
+		rec.Op = store.OpPause
 	}
 	if _, err := o.book.Apply(rec); err != nil {
 		o.bad = err
 	}
-	o.j.Append(rec, Disk, true, func(error) {})
+	o.j.Append(rec, store.Disk, true, func(error) {})
 	o.perform(o.core.Pause(o.now(), name, on))
 }
 

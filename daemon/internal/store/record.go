@@ -2,9 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -24,9 +21,9 @@ const (
 	OpPause   Op = "pause"
 	OpResume  Op = "resume"
 	OpTick    Op = "tick"  // what became of a due time that led to no job, and of all in a snapshot
+	OpDone    Op = "done"  // an ended job in a snapshot
+	OpKey     Op = "key"   // an idempotency key in a snapshot
 	opHead    Op = "head"  // first line of a file
-	opDone    Op = "done"  // an ended job in a snapshot
-	opKey     Op = "key"   // an idempotency key in a snapshot
 	opBase    Op = "base"  // the snapshot at the file's beginning is whole
 	opClose   Op = "close" // the file was closed in order and ends here
 )
@@ -60,47 +57,5 @@ type Record struct {
 	raw json.RawMessage // the job of opDone, as it is kept
 }
 
-// maxNotifiers bounds who is remembered of a job that thousands joined; the
-// count goes on.
-const maxNotifiers = 64
-
-// ofJob reports whether it changes an open job.
-func (op Op) ofJob() bool {
-	return op == OpJoin || op == OpStart || op == OpRequeue || op == OpEnd
-}
-
 // number is the line's own.
 func (r Record) number() uint64 { return r.Batch + r.Index }
-
-// The reasons why a good record does not fit into the book.
-var (
-	errOrphan  = errors.New("not an open job")
-	errTwice   = errors.New("accepted twice")
-	errNewerOp = errors.New("unknown operation")
-)
-
-// with gives the job after a change.
-func (j *Job) with(r Record) (*Job, error) {
-	next := *j
-	switch r.Op {
-	case OpJoin:
-		next.Coalesced++
-		if r.By != nil && len(next.Notifiers) < maxNotifiers {
-			next.Notifiers = append(slices.Clip(next.Notifiers), *r.By)
-		}
-	case OpStart:
-		next.State, next.Attempt, next.NotBefore = ipc.Running, r.Attempt, 0
-		next.Run = &Run{StartedAt: r.At, Epoch: r.Epoch}
-	case OpRequeue:
-		next.State, next.Attempt, next.NotBefore = ipc.Queued, r.Attempt, r.NotBefore
-		next.Run = r.Run
-		if r.Run != nil && r.Run.EndedAt != 0 {
-			next.Tries = j.tried(r.Attempt, r.Run)
-		}
-	case OpEnd:
-		next.State, next.Run = r.State, r.Run
-	default:
-		return nil, fmt.Errorf("%w %q", errNewerOp, r.Op)
-	}
-	return &next, nil
-}

@@ -29,7 +29,7 @@ func (j *Journal) rewrite(rw *rewrite) {
 // replace writes a snapshot to a new file, syncs it, and puts it in the
 // journal's place. On an error before that the old one stays in use.
 func (j *Journal) replace(s Snapshot) error {
-	s.leaveOut(j.denied)
+	s = s.without(j.denied)
 	if _, err := j.keep(); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (j *Journal) replace(s Snapshot) error {
 	w := &snapshotWriter{f: f, number: j.number}
 	err = w.write(j.id, s)
 	if err == nil {
-		w.allocated, err = j.claim(f, w.size, s.opened(), 0)
+		w.allocated, err = j.claim(f, w.size, len(s.Open), 0)
 	}
 	if err == nil {
 		err = f.sync()
@@ -51,7 +51,7 @@ func (j *Journal) replace(s Snapshot) error {
 	if err != nil { // give its space back: the disk may be full
 		return errors.Join(err, f.Close(), j.disk.remove("journal.new"))
 	}
-	j.adopt(w, s.opened())
+	j.adopt(w, len(s.Open))
 	if err := j.disk.sync(); err != nil {
 		// The old file has lost its name and the new one's is not durable:
 		// neither may take another record.

@@ -22,7 +22,7 @@ type Report struct {
 	store    string      // the store's id in the head
 }
 
-// replay folds a journal into the book.
+// replay folds a journal into a state.
 //
 // Lines that are not readable or not there are a hole. What they were is known
 // only by what follows: a good line of a later batch was written after the
@@ -30,8 +30,9 @@ type Report struct {
 // the last batch, which a crash may leave in any state: a torn tail, which is
 // cut with everything behind it. Until then good lines are held back.
 type replay struct {
-	book   *Book
+	state  State
 	report *Report
+	jobs   uint64   // accepted so far
 	next   uint64   // number of the next line, 0 = none was read
 	base   uint64   // number of the snapshot's last line, 0 = not known
 	hole   *hole    // not judged yet
@@ -51,7 +52,7 @@ func (r *replay) run(from io.ReaderAt, size int64) {
 		r.sort(from, size)
 		r.finish(size)
 	}
-	r.losses.judge(r.book, r.report, r.good)
+	r.losses.judge(r.state, r.report, r.good)
 }
 
 // read cuts the file into pieces, and gives the good lines to take.
@@ -119,7 +120,7 @@ func (r *replay) damage() {
 	if r.next == 0 {
 		r.losses.missing += r.hole.guess()
 	}
-	r.losses.add(r.hole, r.book.seq)
+	r.losses.add(r.hole, r.jobs)
 	held := r.held
 	r.hole, r.held = nil, nil
 	for _, rec := range held {
@@ -127,7 +128,7 @@ func (r *replay) damage() {
 	}
 }
 
-// apply folds one line into the book, and notes what does not fit.
+// apply folds one line into the state, and notes what does not fit.
 func (r *replay) apply(rec Record) {
 	switch {
 	case r.next == 0 && rec.Op != opHead:
@@ -147,10 +148,12 @@ func (r *replay) apply(rec Record) {
 	case opBase, opClose:
 		return
 	}
-	_, err := r.book.Apply(rec)
+	err := r.state.Apply(rec)
 	switch {
+	case err == nil && rec.Op == OpAccept:
+		r.jobs++
 	case err == nil:
-	case errors.Is(err, errOrphan):
+	case errors.Is(err, ErrOrphan):
 		r.losses.lose(rec.ID)
 	default:
 		r.losses.strange(err)
@@ -160,8 +163,9 @@ func (r *replay) apply(rec Record) {
 // sort reads a journal whose lines are not in their order once more: all good
 // lines, in the order of their numbers, each once. Nothing of it counts as torn.
 func (r *replay) sort(from io.ReaderAt, size int64) {
-	*r.book, r.report.Torn = *NewBook(r.book.keep), 0
-	*r = replay{book: r.book, report: r.report, good: r.good}
+	r.state.Reset()
+	r.report.Torn = 0
+	*r = replay{state: r.state, report: r.report, good: r.good}
 	var all []Record
 	r.read(from, size, func(rec Record, _ piece) { all = append(all, rec) })
 	slices.SortStableFunc(all, func(a, b Record) int { return cmp.Compare(a.number(), b.number()) })
@@ -174,7 +178,7 @@ func (r *replay) sort(from io.ReaderAt, size int64) {
 		}
 	}
 	r.losses.mixed = true
-	r.losses.add(r.open(0), r.book.seq)
+	r.losses.add(r.open(0), r.jobs)
 	r.hole = nil
 }
 

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
@@ -21,11 +22,11 @@ type session struct {
 	pick   func(n int) int // a number below n
 	rand   *rand.Rand      // for what a disk does
 	w      *world
-	d      *memDisk
+	d      *store.MemDisk
 	o      *owner
 	cuts   int
 	cutIn  int // disk calls until the power goes, 0 = it stays
-	next   *memDisk
+	next   *store.MemDisk
 	faults int // disk calls that may fail yet
 	oneIn  int // of them fails
 	faulty bool
@@ -41,7 +42,7 @@ func (s *session) asked(op string) error {
 	}
 	if s.cutIn > 0 {
 		if s.cutIn--; s.cutIn == 0 {
-			s.next = s.d.cut(s.rand)
+			s.next = s.d.Cut(s.rand)
 			s.w.off = true
 			return nil
 		}
@@ -57,7 +58,7 @@ func (s *session) asked(op string) error {
 
 // start opens the disk. It must open, whatever happened to it.
 func (s *session) start() error {
-	s.d.asked = s.asked
+	s.d.Asked = s.asked
 	s.w.mu.Lock()
 	for _, f := range s.w.jobs {
 		f.running = false // the power took the children
@@ -72,7 +73,7 @@ func (s *session) start() error {
 		return fmt.Errorf("the store does not open: %w", err)
 	}
 	s.o = o
-	o.roomy = !s.d.full
+	o.roomy = !s.d.Full
 	if report.Damaged {
 		return fmt.Errorf("called damaged: %v", report.Lost)
 	}
@@ -107,7 +108,7 @@ func (s *session) verify() error {
 			return fmt.Errorf("job %s was refused for certain and is there", id)
 		case known && f.doubt: // its write failed half way, and it got there all the same
 			f.refused, f.doubt, f.withdrawn = false, false, false
-		case f.level != Disk:
+		case f.level != store.Disk:
 		case f.accepted && !known:
 			return fmt.Errorf("job %s was accepted and is lost", id)
 		case f.starts > 0 && job.State == ipc.Queued:
@@ -116,11 +117,12 @@ func (s *session) verify() error {
 			return fmt.Errorf("job %s: %s, its client was told %s", id, job.State, f.told)
 		}
 	}
-	for id := range s.o.book.open {
+	for _, job := range s.o.book.Open() {
+		id := job.ID
 		switch f := s.w.jobs[id]; {
 		case f == nil:
 			return fmt.Errorf("job %s was never asked for", id)
-		case f.level == Memory:
+		case f.level == store.Memory:
 			return fmt.Errorf("job %s was in memory only and came back", id)
 		}
 	}
@@ -129,9 +131,9 @@ func (s *session) verify() error {
 
 // reboot goes on with what a power cut left.
 func (s *session) reboot() error {
-	s.d.mu.Lock()
-	s.d.dead = true
-	s.d.mu.Unlock()
+	s.d.Mu.Lock()
+	s.d.Dead = true
+	s.d.Mu.Unlock()
 	s.o.settle()
 	_ = s.o.j.Close()
 	s.locked(func() {
@@ -194,16 +196,16 @@ func (s *session) step() error {
 
 // fill makes the disk full, or gives it space again.
 func (s *session) fill(full bool) {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	s.d.full = full
+	s.d.Mu.Lock()
+	defer s.d.Mu.Unlock()
+	s.d.Full = full
 }
 
 // restart stops the daemon in order and starts the next.
 func (s *session) restart() error {
 	err := s.o.j.Close()
 	s.o.settle()
-	var next *memDisk
+	var next *store.MemDisk
 	s.locked(func() { next = s.next })
 	if next != nil {
 		return s.reboot()
@@ -269,7 +271,7 @@ func (s *session) drain() error {
 	}
 	for _, j := range last.List(ipc.JobFilter{Limit: 1000}) {
 		again, ok := s.o.book.Job(j.ID)
-		if level(j.Dispatcher) != Memory && (!ok || again.State != j.State) {
+		if level(j.Dispatcher) != store.Memory && (!ok || again.State != j.State) {
 			return fmt.Errorf("job %s: ended as %s, reopened as %+v", j.ID, j.State, again)
 		}
 	}
@@ -280,8 +282,8 @@ func (s *session) drain() error {
 func (s *session) run(t *testing.T, steps int) (err error) {
 	synctest.Test(t, func(*testing.T) {
 		s.w = &world{jobs: map[ulid.ULID]*fact{}}
-		s.d = newMemDisk()
-		s.d.lies = s.lies
+		s.d = store.NewMemDisk()
+		s.d.Lies = s.lies
 		if err = s.start(); err == nil {
 			for i := 0; i < steps && err == nil; i++ {
 				err = s.step()

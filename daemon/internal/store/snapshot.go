@@ -7,79 +7,87 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Snapshot is the book at one moment, to be encoded by somebody else.
+// Snapshot is a state at one moment. The journal's writer encodes it while the
+// owner goes on, so nothing in it changes any more.
 type Snapshot struct {
-	open    []*Job
-	history []ended
-	paused  []string
-	keys    map[Key]keyed
-	ticks   map[string]Tick
+	Open   []*Job  // by order of acceptance
+	Ended  []Ended // by id
+	Paused []string
+	Keys   map[Key]Keyed
+	Ticks  map[string]Tick // by dispatcher
 }
 
-// Whole is the book with all its jobs. Those that were kept in memory are
-// written from then on: the next image of the program has them from there.
-func (b *Book) Whole() Snapshot {
-	b.settle()
-	return Snapshot{open: b.Open(), history: slices.Clone(b.history), paused: b.Paused(), keys: maps.Clone(b.keys), ticks: maps.Clone(b.ticks)}
+// Ended is a job of the history, encoded.
+type Ended struct {
+	ID  ulid.ULID
+	Raw []byte
 }
 
-// Snapshot is Whole without the open jobs that are kept in memory.
-func (b *Book) Snapshot() Snapshot { return b.Whole().WithoutVolatile() }
+// Key is an idempotency key.
+type Key struct {
+	UID             int
+	Dispatcher, Key string
+}
+
+// Keyed is the job of an idempotency key.
+type Keyed struct {
+	Job  ulid.ULID
+	Hash string // of the arguments
+	At   int64
+}
 
 // WithoutVolatile leaves out the open jobs that are kept in memory: their ends
 // would not be written, so they would run again.
 func (s Snapshot) WithoutVolatile() Snapshot {
 	volatile := map[ulid.ULID]bool{}
-	for _, j := range s.open {
+	for _, j := range s.Open {
 		if j.Volatile {
 			volatile[j.ID] = true
 		}
 	}
-	s.leaveOut(volatile)
+	return s.without(volatile)
+}
+
+// without leaves out jobs and their keys.
+func (s Snapshot) without(ids map[ulid.ULID]bool) Snapshot {
+	if len(ids) == 0 {
+		return s
+	}
+	s.Open = slices.DeleteFunc(slices.Clone(s.Open), func(j *Job) bool { return ids[j.ID] })
+	s.Ended = slices.DeleteFunc(slices.Clone(s.Ended), func(e Ended) bool { return ids[e.ID] })
+	s.Keys = maps.Clone(s.Keys)
+	maps.DeleteFunc(s.Keys, func(_ Key, v Keyed) bool { return ids[v.Job] })
 	return s
 }
 
-// leaveOut takes jobs and their keys out of it.
-func (s *Snapshot) leaveOut(ids map[ulid.ULID]bool) {
-	if len(ids) == 0 {
-		return
-	}
-	s.open = slices.DeleteFunc(s.open, func(j *Job) bool { return ids[j.ID] })
-	s.history = slices.DeleteFunc(s.history, func(e ended) bool { return ids[e.id] })
-	maps.DeleteFunc(s.keys, func(_ Key, v keyed) bool { return ids[v.id] })
-}
-
-// opened counts the open jobs in it.
-func (s *Snapshot) opened() int { return len(s.open) }
-
 // length counts its records.
 func (s *Snapshot) length() int {
-	return len(s.history) + len(s.paused) + len(s.keys) + len(s.ticks) + len(s.open)
+	return len(s.Ended) + len(s.Paused) + len(s.Keys) + len(s.Ticks) + len(s.Open)
 }
 
 // records gives the snapshot as records, in the order of a journal.
 func (s *Snapshot) records(yield func(Record) bool) {
-	for i := range s.history {
-		if !yield(Record{Op: opDone, ID: s.history[i].id, raw: s.history[i].raw}) {
+	for i := range s.Ended {
+		if !yield(Record{Op: OpDone, ID: s.Ended[i].ID, raw: s.Ended[i].Raw}) {
 			return
 		}
 	}
-	for _, name := range s.paused {
+	for _, name := range s.Paused {
 		if !yield(Record{Op: OpPause, Dispatcher: name}) {
 			return
 		}
 	}
-	for k, v := range s.keys {
-		if !yield(Record{Op: opKey, ID: v.id, At: v.at, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.hash}) {
+	for k, v := range s.Keys {
+		if !yield(Record{Op: OpKey, ID: v.Job, At: v.At, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash}) {
 			return
 		}
 	}
-	for name, t := range s.ticks {
+	for name, t := range s.Ticks {
 		if !yield(Record{Op: OpTick, Dispatcher: name, Tick: &t}) {
 			return
 		}
 	}
-	for _, j := range s.open {
+	for _, j := range s.Open {
 		if !yield(Record{Op: OpAccept, ID: j.ID, At: j.CreatedAt, Job: j}) {
 			return
 		}

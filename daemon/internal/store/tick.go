@@ -10,16 +10,3 @@ type Tick struct {
 	Refused int64  `json:"ref,omitempty"`  // how many were refused since the schedule is the same
 	Missed  int64  `json:"miss,omitempty"` // how many passed with nobody there, and were left out
 }
-
-// tick notes where a schedule stands.
-func (b *Book) tick(dispatcher string, t *Tick) {
-	if t != nil && dispatcher != "" {
-		b.ticks[dispatcher] = *t
-	}
-}
-
-// Tick gives where a dispatcher's schedule stood last.
-func (b *Book) Tick(dispatcher string) (Tick, bool) {
-	t, ok := b.ticks[dispatcher]
-	return t, ok
-}

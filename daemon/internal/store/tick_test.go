@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
@@ -14,26 +16,28 @@ import (
 // job, one that it joined, or neither; and after the journal was written anew.
 func TestTicksAreKept(t *testing.T) {
 	dir := t.TempDir()
-	d, err := Open(dir, Options{})
+	d, err := store.Open(dir, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, _, err := d.OpenJournal(Disk, NewBook(Retention{}))
+	j, _, err := d.OpenJournal(jobs.New(store.Retention{}).Replay())
 	if err != nil {
 		t.Fatal(err)
 	}
-	tick := func(due int64, why string) *Tick { return &Tick{Due: due, Plan: "daily", At: due + 1, Why: why} }
-	job := func(name string) Record {
+	tick := func(due int64, why string) *store.Tick {
+		return &store.Tick{Due: due, Plan: "daily", At: due + 1, Why: why}
+	}
+	job := func(name string) store.Record {
 		id := ulid.Make()
-		return Record{Op: OpAccept, ID: id, Job: &Job{ID: id, Dispatcher: name, State: ipc.Queued}}
+		return store.Record{Op: store.OpAccept, ID: id, Job: &store.Job{ID: id, Dispatcher: name, State: ipc.Queued}}
 	}
 	first, joined := job("first"), job("joined")
 	first.Tick = tick(10, "")
-	for _, r := range []Record{
+	for _, r := range []store.Record{
 		first, joined,
-		{Op: OpJoin, ID: joined.ID, Tick: tick(20, "")},
-		{Op: OpTick, Dispatcher: "refused", Tick: tick(30, "")},
-		{Op: OpTick, Dispatcher: "refused", Tick: tick(40, "queue_full")},
+		{Op: store.OpJoin, ID: joined.ID, Tick: tick(20, "")},
+		{Op: store.OpTick, Dispatcher: "refused", Tick: tick(30, "")},
+		{Op: store.OpTick, Dispatcher: "refused", Tick: tick(40, "queue_full")},
 	} {
 		if err := append1(t, j, r); err != nil {
 			t.Fatal(err)
@@ -42,13 +46,13 @@ func TestTicksAreKept(t *testing.T) {
 	if err := errors.Join(j.Close(), d.Close()); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]Tick{"first": *tick(10, ""), "joined": *tick(20, ""), "refused": *tick(40, "queue_full")}
+	want := map[string]store.Tick{"first": *tick(10, ""), "joined": *tick(20, ""), "refused": *tick(40, "queue_full")}
 	for range 2 { // the second time from a snapshot
 		b, report := reopen(t, dir)
 		if report.Damaged {
 			t.Errorf("%+v", report)
 		}
-		if diff := cmp.Diff(want, b.ticks); diff != "" {
+		if diff := cmp.Diff(want, b.Whole().Ticks); diff != "" {
 			t.Error(diff)
 		}
 	}

@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"errors"
@@ -13,24 +13,23 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
 // opened opens a journal on a disk in memory and starts its writer.
-func opened(t *testing.T, d *memDisk, b *Book) (*Journal, Report) {
+func opened(t *testing.T, d *store.MemDisk, b *jobs.State) (*store.Journal, store.Report) {
 	t.Helper()
-	j := newJournal(&Dir{}, d)
-	j.ahead = 2 * page
-	report, err := j.open(b)
+	j, report, err := store.OpenOn(d, 2*store.Page, b.Replay())
 	if err != nil {
 		t.Fatal(err)
 	}
-	go j.write()
 	return j, report
 }
 
 // must appends and wants it done.
-func must(t *testing.T, j *Journal, b *Book, r Record) {
+func must(t *testing.T, j *store.Journal, b *jobs.State, r store.Record) {
 	t.Helper()
 	if _, err := b.Apply(r); err != nil {
 		t.Fatal(err)
@@ -40,15 +39,15 @@ func must(t *testing.T, j *Journal, b *Book, r Record) {
 	}
 }
 
-func accept(id ulid.ULID) Record {
-	return Record{Op: OpAccept, ID: id, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued}}
+func accept(id ulid.ULID) store.Record {
+	return store.Record{Op: store.OpAccept, ID: id, Job: &store.Job{ID: id, Dispatcher: "op", State: ipc.Queued}}
 }
 
 // On a full disk nothing is accepted, and all that was accepted starts and ends
 // in the space that was set aside. With space again, jobs are accepted again.
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := newMemDisk(), NewBook(Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		var full []error
 		j.SetOnFull(func(err error) { full = append(full, err) })
@@ -58,7 +57,7 @@ func TestFullDisk(t *testing.T) {
 			ids = append(ids, ulid.Make())
 			must(t, j, b, accept(ids[len(ids)-1]))
 		}
-		d.full = true
+		d.Full = true
 		var err error
 		for err == nil { // what is left of what was allocated ahead
 			id := ulid.Make()
@@ -67,18 +66,18 @@ func TestFullDisk(t *testing.T) {
 				_, _ = b.Apply(accept(id))
 			}
 		}
-		if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInDoubt) {
+		if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrInDoubt) {
 			t.Fatalf("accept on a full disk: %v", err)
 		}
 		for _, id := range ids {
-			must(t, j, b, Record{Op: OpStart, ID: id, At: time.Now().UnixNano(), Attempt: 1})
-			run := &Run{StartedAt: time.Now().UnixNano(), EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 1"}}
-			must(t, j, b, Record{Op: OpEnd, ID: id, At: time.Now().UnixNano(), State: ipc.Failed, Run: run})
+			must(t, j, b, store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: 1})
+			run := &store.Run{StartedAt: time.Now().UnixNano(), EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 1"}}
+			must(t, j, b, store.Record{Op: store.OpEnd, ID: id, At: time.Now().UnixNano(), State: ipc.Failed, Run: run})
 		}
-		if err := append1(t, j, Record{Op: OpPause, Dispatcher: "op"}); err == nil {
+		if err := append1(t, j, store.Record{Op: store.OpPause, Dispatcher: "op"}); err == nil {
 			t.Fatal("a full disk took a pause")
 		}
-		d.full = false
+		d.Full = false
 		time.Sleep(2 * time.Second)
 		must(t, j, b, accept(ulid.Make()))
 		if len(full) != 2 || full[0] == nil || full[1] != nil {
@@ -87,8 +86,8 @@ func TestFullDisk(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := NewBook(Retention{})
-		if r := replayed(d.names["journal"].data, again); r.Damaged || again.History() != len(ids) || again.OpenCount() != 1 {
+		again := jobs.New(store.Retention{})
+		if r := replayed(d.Names["journal"].Data, again); r.Damaged || again.History() != len(ids) || again.OpenCount() != 1 {
 			t.Errorf("%+v: %d ended of %d, %d open", r, again.History(), len(ids), again.OpenCount())
 		}
 	})
@@ -112,7 +111,7 @@ func (c *calls) asked(op string) error {
 // who waits is told that nobody knows, and a rewrite is the cure.
 func TestFailedSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := newMemDisk(), NewBook(Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		must(t, j, b, accept(ulid.Make()))
 		broken := 0
@@ -123,12 +122,12 @@ func TestFailedSync(t *testing.T) {
 			}
 			return nil
 		}}
-		d.asked = c.asked
-		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrInDoubt) {
+		d.Asked = c.asked
+		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, store.ErrInDoubt) {
 			t.Fatalf("failed sync: %v", err)
 		}
 		c.fail, c.list = func(string) error { return nil }, nil
-		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrUnavailable) {
+		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("append to a broken journal: %v", err)
 		}
 		time.Sleep(5 * time.Second)
@@ -145,13 +144,13 @@ func TestFailedSync(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if r := replayed(d.names["journal"].data, NewBook(Retention{})); r.Damaged {
+		if r := replayed(d.Names["journal"].Data, jobs.New(store.Retention{})); r.Damaged {
 			t.Errorf("after the cure: %+v", r)
 		}
 	})
 }
 
-func rewrite1(j *Journal, b *Book) error {
+func rewrite1(j *store.Journal, b *jobs.State) error {
 	done := make(chan error, 1)
 	j.Rewrite(b.Snapshot(), func(err error) { done <- err })
 	return <-done
@@ -161,10 +160,10 @@ func rewrite1(j *Journal, b *Book) error {
 // with the power and the old one has lost its name: neither takes a record.
 func TestRewriteNotDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := newMemDisk(), NewBook(Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		must(t, j, b, accept(ulid.Make()))
-		d.asked = func(op string) error {
+		d.Asked = func(op string) error {
 			if op == "syncdir" {
 				return syscall.EIO
 			}
@@ -173,10 +172,10 @@ func TestRewriteNotDurable(t *testing.T) {
 		if rewrite1(j, b) == nil {
 			t.Fatal("a rewrite without a durable name worked")
 		}
-		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrUnavailable) {
+		if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, store.ErrUnavailable) {
 			t.Fatalf("accepted without a durable file: %v", err)
 		}
-		d.asked = func(string) error { return nil }
+		d.Asked = func(string) error { return nil }
 		if err := rewrite1(j, b); err != nil {
 			t.Fatal(err)
 		}
@@ -192,10 +191,10 @@ func TestRewriteNotDurable(t *testing.T) {
 func TestRewriteFails(t *testing.T) {
 	for _, op := range []string{"create", "write", "allocate", "sync", "rename"} {
 		synctest.Test(t, func(t *testing.T) {
-			d, b := newMemDisk(), NewBook(Retention{})
+			d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 			j, _ := opened(t, d, b)
 			must(t, j, b, accept(ulid.Make()))
-			d.asked = func(called string) error {
+			d.Asked = func(called string) error {
 				if op == called {
 					return syscall.ENOSPC
 				}
@@ -204,16 +203,16 @@ func TestRewriteFails(t *testing.T) {
 			if rewrite1(j, b) == nil {
 				t.Fatalf("%s fails, the rewrite works", op)
 			}
-			d.asked = func(string) error { return nil }
-			if d.names["journal.new"] != nil {
+			d.Asked = func(string) error { return nil }
+			if d.Names["journal.new"] != nil {
 				t.Errorf("%s fails, and its file stays", op)
 			}
 			must(t, j, b, accept(ulid.Make()))
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			again := NewBook(Retention{})
-			if r := replayed(d.names["journal"].data, again); r.Damaged || again.OpenCount() != 2 {
+			again := jobs.New(store.Retention{})
+			if r := replayed(d.Names["journal"].Data, again); r.Damaged || again.OpenCount() != 2 {
 				t.Errorf("%s: %+v, %d open", op, r, again.OpenCount())
 			}
 		})
@@ -225,32 +224,32 @@ func TestRewriteFails(t *testing.T) {
 func TestUnwritableStart(t *testing.T) {
 	for _, op := range []string{"keep", "create", "write", "allocate", "sync", "rename", "syncdir"} {
 		synctest.Test(t, func(t *testing.T) {
-			d, b := newMemDisk(), NewBook(Retention{})
+			d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 			j, _ := opened(t, d, b)
 			must(t, j, b, accept(ulid.Make()))
 			must(t, j, b, accept(ulid.Make()))
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			text := d.names["journal"].data
+			text := d.Names["journal"].Data
 			text[len(text)/2] ^= 1
-			d.asked = func(called string) error {
+			d.Asked = func(called string) error {
 				if op == called {
 					return syscall.ENOSPC
 				}
 				return nil
 			}
-			b = NewBook(Retention{})
+			b = jobs.New(store.Retention{})
 			j, report := opened(t, d, b)
 			var told error
 			j.SetOnFail(func(err error) { told = err })
 			if !report.Damaged || told == nil || b.OpenCount() != 1 {
 				t.Errorf("%s: %+v, told %v, %d open", op, report, told, b.OpenCount())
 			}
-			if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, ErrUnavailable) {
+			if err := append1(t, j, accept(ulid.Make())); !errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("%s: accepted: %v", op, err)
 			}
-			d.asked = func(string) error { return nil }
+			d.Asked = func(string) error { return nil }
 			if err := rewrite1(j, b); err != nil {
 				t.Errorf("%s: the cure: %v", op, err)
 			}
@@ -259,8 +258,8 @@ func TestUnwritableStart(t *testing.T) {
 				t.Fatal(err)
 			}
 			kept := 0
-			for name, n := range d.names {
-				if name != "journal" && name != "id" && slices.Equal(n.data, text) {
+			for name, n := range d.Names {
+				if name != "journal" && name != "id" && slices.Equal(n.Data, text) {
 					kept++
 				}
 			}
@@ -274,9 +273,9 @@ func TestUnwritableStart(t *testing.T) {
 // done is never called by Append itself: who appends may hold what done wants.
 func TestAppendNeverCallsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, _ := opened(t, newMemDisk(), NewBook(Retention{}))
+		j, _ := opened(t, store.NewMemDisk(), jobs.New(store.Retention{}))
 		var mu sync.Mutex
-		for _, dur := range []Durability{Disk, Relaxed, Memory} {
+		for _, dur := range []store.Durability{store.Disk, store.Relaxed, store.Memory} {
 			told := make(chan error, 1)
 			mu.Lock()
 			j.Append(accept(ulid.Make()), dur, true, func(err error) {
@@ -294,13 +293,13 @@ func TestAppendNeverCallsBack(t *testing.T) {
 		}
 		told := make(chan error, 1)
 		mu.Lock()
-		j.Append(accept(ulid.Make()), Disk, true, func(err error) {
+		j.Append(accept(ulid.Make()), store.Disk, true, func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			told <- err
 		})
 		mu.Unlock()
-		if err := <-told; !errors.Is(err, ErrUnavailable) {
+		if err := <-told; !errors.Is(err, store.ErrUnavailable) {
 			t.Error("append to a closed journal:", err)
 		}
 	})
@@ -310,23 +309,23 @@ func TestAppendNeverCallsBack(t *testing.T) {
 // none is.
 func TestLevels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := newMemDisk(), NewBook(Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		memory, disk := ulid.Make(), ulid.Make()
 		for _, step := range []struct {
 			id    ulid.ULID
-			op    Op
-			level Durability
+			op    store.Op
+			level store.Durability
 		}{
-			{memory, OpAccept, Memory},
-			{disk, OpAccept, Disk},
-			{memory, OpStart, Disk},
-			{disk, OpStart, Memory}, // as if the definition had changed
-			{memory, OpEnd, Disk},
-			{disk, OpEnd, Memory},
+			{memory, store.OpAccept, store.Memory},
+			{disk, store.OpAccept, store.Disk},
+			{memory, store.OpStart, store.Disk},
+			{disk, store.OpStart, store.Memory}, // as if the definition had changed
+			{memory, store.OpEnd, store.Disk},
+			{disk, store.OpEnd, store.Memory},
 		} {
-			r := Record{Op: step.op, ID: step.id, State: ipc.Succeeded, Attempt: 1}
-			if step.op == OpAccept {
+			r := store.Record{Op: step.op, ID: step.id, State: ipc.Succeeded, Attempt: 1}
+			if step.op == store.OpAccept {
 				r = accept(step.id)
 			}
 			done := make(chan error, 1)
@@ -338,8 +337,8 @@ func TestLevels(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := NewBook(Retention{})
-		r := replayed(d.names["journal"].data, again)
+		again := jobs.New(store.Retention{})
+		r := replayed(d.Names["journal"].Data, again)
 		if _, there := again.Job(memory); there || r.Damaged || again.History() != 1 {
 			t.Errorf("%+v, %d ended", r, again.History())
 		}
@@ -349,12 +348,12 @@ func TestLevels(t *testing.T) {
 // A relaxed record is on the disk within a second, an end nobody waits for
 // within 100 ms.
 func TestSyncedLater(t *testing.T) {
-	for dur, within := range map[Durability]time.Duration{Relaxed: relaxedSync, Disk: lazySync} {
+	for dur, within := range map[store.Durability]time.Duration{store.Relaxed: store.RelaxedSync, store.Disk: store.LazySync} {
 		synctest.Test(t, func(t *testing.T) {
-			d := newMemDisk()
-			j, _ := opened(t, d, NewBook(Retention{}))
+			d := store.NewMemDisk()
+			j, _ := opened(t, d, jobs.New(store.Retention{}))
 			synced := time.Time{}
-			d.asked = func(op string) error {
+			d.Asked = func(op string) error {
 				if op == "sync" {
 					synced = time.Now()
 				}
@@ -378,14 +377,14 @@ func TestSyncedLater(t *testing.T) {
 // or in the new file: nothing is lost between them.
 func TestAppendDuringRewrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := newMemDisk(), NewBook(Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		var ids []ulid.ULID
 		for range 50 {
 			id := ulid.Make()
 			ids = append(ids, id)
 			_, _ = b.Apply(accept(id))
-			j.Append(accept(id), Disk, true, func(err error) {
+			j.Append(accept(id), store.Disk, true, func(err error) {
 				if err != nil {
 					t.Errorf("%v", err)
 				}
@@ -397,7 +396,7 @@ func TestAppendDuringRewrite(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := NewBook(Retention{})
+		again := jobs.New(store.Retention{})
 		j, report := opened(t, d, again)
 		defer func() { _ = j.Close() }()
 		if report.Damaged {
@@ -415,33 +414,33 @@ func TestAppendDuringRewrite(t *testing.T) {
 // when somebody is in a hurry, by an urgent record behind it, by a rewrite, and
 // at the end.
 func TestToldWhenSynced(t *testing.T) {
-	nothing := func(*Journal, *Book) {}
+	nothing := func(*store.Journal, *jobs.State) {}
 	for name, way := range map[string]struct {
-		then   func(*Journal, *Book)
+		then   func(*store.Journal, *jobs.State)
 		within time.Duration
 	}{
-		"by itself":       {nothing, lazySync},
-		"hurry":           {func(j *Journal, _ *Book) { j.Hurry() }, 0},
-		"an urgent one":   {func(j *Journal, _ *Book) { j.Append(accept(ulid.Make()), Disk, true, func(error) {}) }, 0},
-		"a rewrite":       {func(j *Journal, b *Book) { j.Rewrite(b.Snapshot(), func(error) {}) }, 0},
-		"a close":         {func(j *Journal, _ *Book) { _ = j.Close() }, 0},
+		"by itself":       {nothing, store.LazySync},
+		"hurry":           {func(j *store.Journal, _ *jobs.State) { j.Hurry() }, 0},
+		"an urgent one":   {func(j *store.Journal, _ *jobs.State) { j.Append(accept(ulid.Make()), store.Disk, true, func(error) {}) }, 0},
+		"a rewrite":       {func(j *store.Journal, b *jobs.State) { j.Rewrite(b.Snapshot(), func(error) {}) }, 0},
+		"a close":         {func(j *store.Journal, _ *jobs.State) { _ = j.Close() }, 0},
 		"hurry, too soon": {nil, 0}, // at once, when it is perhaps not even written
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d, b := newMemDisk(), NewBook(Retention{})
+				d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 				j, _ := opened(t, d, b)
 				id := ulid.Make()
 				must(t, j, b, accept(id))
-				end := Record{Op: OpEnd, ID: id, At: 1, State: ipc.Succeeded, Run: &Run{}}
+				end := store.Record{Op: store.OpEnd, ID: id, At: 1, State: ipc.Succeeded, Run: &store.Run{}}
 				if _, err := b.Apply(end); err != nil {
 					t.Fatal(err)
 				}
 				start, took := time.Now(), time.Duration(-1)
-				j.Append(end, Disk, false, func(err error) {
+				j.Append(end, store.Disk, false, func(err error) {
 					took = time.Since(start)
-					safe := NewBook(Retention{})
-					replayed(d.names["journal"].safe, safe)
+					safe := jobs.New(store.Retention{})
+					replayed(d.Names["journal"].Safe, safe)
 					if err != nil || safe.History() != 1 {
 						t.Errorf("told with %v, and the disk has %d ends for certain", err, safe.History())
 					}
@@ -452,7 +451,7 @@ func TestToldWhenSynced(t *testing.T) {
 					synctest.Wait()
 					way.then(j, b)
 				}
-				time.Sleep(lazySync)
+				time.Sleep(store.LazySync)
 				synctest.Wait()
 				if took != way.within {
 					t.Errorf("told after %s, want %s", took, way.within)
@@ -469,28 +468,28 @@ func TestToldWhenSynced(t *testing.T) {
 func TestLateSyncFails(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			d, b := newMemDisk(), NewBook(Retention{})
+			d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 			j, _ := opened(t, d, b)
 			id := ulid.Make()
 			must(t, j, b, accept(id))
 			var late, long error
-			j.Append(Record{Op: OpStart, ID: id, Attempt: 1}, Disk, false, func(err error) { late = err })
+			j.Append(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, store.Disk, false, func(err error) { late = err })
 			synctest.Wait()
-			if d.full = full; full {
-				run := &Run{Result: fmt.Appendf(nil, "%q", strings.Repeat("x", 4*page))}
-				j.Append(Record{Op: OpEnd, ID: id, State: ipc.Succeeded, Run: run}, Disk, true, func(err error) { long = err })
+			if d.Full = full; full {
+				run := &store.Run{Result: fmt.Appendf(nil, "%q", strings.Repeat("x", 4*store.Page))}
+				j.Append(store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: run}, store.Disk, true, func(err error) { long = err })
 			} else {
-				d.asked = func(op string) error {
+				d.Asked = func(op string) error {
 					if op == "sync" {
 						return syscall.EIO
 					}
 					return nil
 				}
-				j.poke() // and the writer sees that
+				j.Wake() // and the writer sees that
 			}
-			time.Sleep(lazySync)
+			time.Sleep(store.LazySync)
 			synctest.Wait()
-			if !errors.Is(late, ErrInDoubt) || full != errors.Is(long, ErrUnavailable) {
+			if !errors.Is(late, store.ErrInDoubt) || full != errors.Is(long, store.ErrUnavailable) {
 				t.Errorf("full %v: told %v; the long one: %v", full, late, long)
 			}
 			_ = j.Close()
@@ -502,9 +501,9 @@ func TestLateSyncFails(t *testing.T) {
 // the same.
 func TestLateSyncUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := newMemDisk()
-		j, _ := opened(t, d, NewBook(Retention{}))
-		d.asked = func(op string) error {
+		d := store.NewMemDisk()
+		j, _ := opened(t, d, jobs.New(store.Retention{}))
+		d.Asked = func(op string) error {
 			if op == "write" {
 				time.Sleep(30 * time.Millisecond)
 			}
@@ -514,14 +513,14 @@ func TestLateSyncUnderLoad(t *testing.T) {
 		var again func(error)
 		again = func(error) { // there is always one more
 			if time.Since(start) < 5*time.Second {
-				j.Append(Record{Op: OpResume, Dispatcher: "op"}, Relaxed, false, again)
+				j.Append(store.Record{Op: store.OpResume, Dispatcher: "op"}, store.Relaxed, false, again)
 			}
 		}
 		again(nil)
-		j.Append(Record{Op: OpResume, Dispatcher: "op"}, Disk, false, func(error) { took = time.Since(start) })
+		j.Append(store.Record{Op: store.OpResume, Dispatcher: "op"}, store.Disk, false, func(error) { took = time.Since(start) })
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
-		if took < 0 || took > 2*lazySync {
+		if took < 0 || took > 2*store.LazySync {
 			t.Errorf("synced after %s", took)
 		}
 		_ = j.Close()

@@ -1,4 +1,4 @@
-package store
+package jobs
 
 import (
 	"reflect"
@@ -7,17 +7,18 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
 // A listing since an instant has what was accepted then or later, also when the
 // instant is one that no count of nanoseconds can hold.
 func TestListSince(t *testing.T) {
-	b := NewBook(Retention{})
+	b := New(store.Retention{})
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	for _, op := range []Op{OpAccept, opDone} {
+	for _, op := range []store.Op{store.OpAccept, store.OpDone} {
 		id := ulid.Make()
-		if _, err := b.Apply(Record{Op: op, ID: id, Job: &Job{ID: id, State: ipc.Queued, CreatedAt: at.UnixNano()}}); err != nil {
+		if _, err := b.Apply(store.Record{Op: op, ID: id, Job: &store.Job{ID: id, State: ipc.Queued, CreatedAt: at.UnixNano()}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,15 +35,15 @@ func TestListSince(t *testing.T) {
 // A job is the same whether it came into the history just now or long ago, and
 // so is the room that it takes.
 func TestFresh(t *testing.T) {
-	b := NewBook(Retention{})
+	b := New(store.Retention{})
 	var ids []ulid.ULID
 	for range maxFresh + 2 {
 		id := ulid.Make()
 		ids = append(ids, id)
-		if _, err := b.Apply(Record{Op: OpAccept, ID: id, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1}}); err != nil {
+		if _, err := b.Apply(store.Record{Op: store.OpAccept, ID: id, Job: &store.Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Apply(Record{Op: OpEnd, ID: id, State: ipc.Canceled, Run: &Run{EndedAt: 2}}); err != nil {
+		if _, err := b.Apply(store.Record{Op: store.OpEnd, ID: id, State: ipc.Canceled, Run: &store.Run{EndedAt: 2}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package store
+package jobs
 
 import (
 	"encoding/binary"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
@@ -17,12 +18,12 @@ func numbered(n int) (id ulid.ULID) {
 }
 
 // endAll files jobs as ended, and prunes after each as the daemon does.
-func endAll(t testing.TB, b *Book, from, to int) (gone []ulid.ULID) {
+func endAll(t testing.TB, b *State, from, to int) (gone []ulid.ULID) {
 	t.Helper()
 	now := time.Unix(1_800_000_000, 0)
 	for n := from; n < to; n++ {
-		j := &Job{ID: numbered(n), Dispatcher: "op", State: ipc.Succeeded, CreatedAt: now.UnixNano(), Run: &Run{EndedAt: now.UnixNano()}}
-		if _, err := b.Apply(Record{Op: opDone, ID: j.ID, Job: j}); err != nil {
+		j := &store.Job{ID: numbered(n), Dispatcher: "op", State: ipc.Succeeded, CreatedAt: now.UnixNano(), Run: &store.Run{EndedAt: now.UnixNano()}}
+		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: j.ID, Job: j}); err != nil {
 			t.Fatal(err)
 		}
 		gone = append(gone, b.Prune(now)...)
@@ -34,7 +35,7 @@ func endAll(t testing.TB, b *Book, from, to int) (gone []ulid.ULID) {
 // does not keep the memory of what is gone.
 func TestPruneKeepsTheNewest(t *testing.T) {
 	const bound, ends = 50, 10_000
-	b := NewBook(Retention{Count: bound})
+	b := New(store.Retention{Count: bound})
 	gone := endAll(t, b, 0, ends)
 	if len(gone) != ends-bound || b.History() != bound {
 		t.Fatalf("%d forgotten and %d kept, want %d and %d", len(gone), b.History(), ends-bound, bound)
@@ -59,7 +60,7 @@ func TestPruneKeepsTheNewest(t *testing.T) {
 
 // One job's end costs the same however long the history is.
 func BenchmarkEndAtBound(b *testing.B) {
-	book := NewBook(Retention{Count: 10_000})
+	book := New(store.Retention{Count: 10_000})
 	endAll(b, book, 0, 10_000)
 	n := 10_000
 	for b.Loop() {
