@@ -1,0 +1,142 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+
+	"dispatchd/dispatchers/mode"
+)
+
+// A supervisor holds its job's locks, also when nobody follows it any more, and the
+// next daemon takes the attempt over, with its end.
+func TestAdopt(t *testing.T) {
+	s := newSite(t, Supervised(shim()))
+	gate, open := s.gate()
+	d := spec("echo '50 half' >&3; read -r _ < " + gate + "; exit 4")
+	d.SurviveRestart = true
+	a := s.attempt(d, 1, "")
+	ctx, stop := context.WithCancel(t.Context())
+	over := s.begin(ctx, a)
+	s.running(a)
+	if !a.SurvivesDaemon() {
+		t.Error("it does not survive")
+	}
+	s.says("half")
+	pid := a.Child().(supervised).PID()
+	if got, want := s.holder(), fmt.Sprintf("held by %d", pid); got != want {
+		t.Errorf("its lock: %s, want %s", got, want)
+	}
+	stop()
+	<-over
+	s.heard(t, "started")
+
+	again := New(job(a), 1, d, a.Files, nil)
+	if !s.Adopt(t.Context(), again, s) || again.Child() == nil || !again.SurvivesDaemon() {
+		t.Fatal("it is not adopted")
+	}
+	s.says("half") // again, to whom comes later
+	open()
+	if got := s.verdict(again); got != "failed: exit status 4" {
+		t.Error(got)
+	}
+	if got := s.holder(); got != "free" {
+		t.Errorf("its lock: %s", got)
+	}
+}
+
+// An attempt that was to die with its daemon is stopped by the next one.
+func TestAdoptWhatWasToDie(t *testing.T) {
+	s := newSite(t, Supervised(shim()))
+	gate, _ := s.gate()
+	d := spec("echo up; read -r _ < " + gate)
+	d.KillMode = mode.Tree // needs a supervisor
+	a := s.attempt(d, 1, "")
+	ctx, stop := context.WithCancel(t.Context())
+	over := s.begin(ctx, a)
+	s.running(a)
+	if a.SurvivesDaemon() {
+		t.Error("it survives")
+	}
+	stop()
+	<-over
+	again := New(job(a), 1, d, a.Files, nil)
+	if !s.Adopt(t.Context(), again, s) {
+		t.Fatal("it is not adopted")
+	}
+	if got := s.verdict(again); got != "interrupted: the daemon went down while it ran" {
+		t.Error(got)
+	}
+}
+
+// An attempt without files never began; one that began without a supervisor cannot
+// be taken over.
+func TestAdoptWithoutSupervisor(t *testing.T) {
+	s := newSite(t, nil)
+	d := spec("true")
+	a := s.attempt(d, 1, "")
+	if !s.Adopt(t.Context(), a, s) {
+		t.Error("what never began is lost")
+	}
+	if res := <-s.results; !res.NeverBegan() || a.Child() != nil {
+		t.Errorf("%+v", res)
+	}
+	a.locks.Release()
+	s.Start = Supervised(nil)
+	a = s.attempt(d, 1, "")
+	<-s.begin(t.Context(), a)
+	<-s.children
+	<-s.results
+	if s.Adopt(t.Context(), New(job(a), 1, d, a.Files, nil), s) {
+		t.Error("a direct child is adopted")
+	}
+}
+
+// Over an upgrade in place a direct child and its locks go from one owner to the
+// next, and its end is told once.
+func TestDetachAndResume(t *testing.T) {
+	s := newSite(t, Supervised(nil))
+	gate, open := s.gate()
+	a := s.attempt(spec("echo '7 seven' >&3; read -r _ < "+gate), 1, "")
+	ctx, stop := context.WithCancel(t.Context())
+	over := s.begin(ctx, a)
+	if _, _, _, ok := a.Detach(); ok {
+		t.Fatal("detached before there is a child")
+	}
+	s.running(a)
+	s.says("seven")
+	h, files, locks, ok := a.Detach()
+	if !ok || len(files) == 0 || len(locks.files()) != 2 {
+		t.Fatalf("%t, %d files, %d locks", ok, len(files), len(locks.files()))
+	}
+	stop()
+	<-over
+	if got, want := s.holder(), fmt.Sprintf("held by %d", os.Getpid()); got != want {
+		t.Errorf("its lock: %s, want %s", got, want)
+	}
+	var handed Locks
+	for f, shared := range locks.All() {
+		handed.Add(f, shared)
+	}
+	b := New(job(a), 1, a.Spec, a.Files, nil)
+	if err := s.Resume(t.Context(), b, h, &handed, s); err != nil {
+		t.Fatal(err)
+	}
+	if b.Child() == nil || b.Progress() == nil || b.Progress().Message != "seven" || b.Late() {
+		t.Errorf("child %v, progress %+v", b.Child(), b.Progress())
+	}
+	open()
+	if got := s.verdict(b); got != "succeeded" {
+		t.Error(got)
+	}
+	if got := s.holder(); got != "free" {
+		t.Errorf("its lock: %s", got)
+	}
+	s.heard(t, "started", "ended")
+	if _, _, _, ok := b.Detach(); ok {
+		t.Error("what has ended is detached")
+	}
+	runtime.KeepAlive(files)
+}

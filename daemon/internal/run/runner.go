@@ -1,0 +1,255 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"dispatchd/daemon/internal/launch"
+	"dispatchd/daemon/internal/output"
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+)
+
+// trimEvery is how often a direct child's output is held against its bound. A
+// supervisor does that for its own job.
+const trimEvery = 250 * time.Millisecond
+
+// Runner runs attempts. It does not change once it is in use, and any number of
+// attempts may run at a time.
+type Runner struct {
+	Build *launch.Builder
+	Locks LockDirs
+	Logs  *store.Dir // nil = the child prints to our own outputs
+	Data  Keeper     // nil = nobody keeps a cache's data
+	Start Starter
+	Log   *slog.Logger
+}
+
+// Keeper keeps the data of caches.
+type Keeper interface {
+	// Part is the file that an attempt to refresh a cache writes to.
+	Part(s *dispatchers.Spec, attempt string) string
+	// Keep puts what an attempt that began then has written in the cache's place,
+	// or says what is wrong with it. The part is gone afterwards.
+	Keep(s *dispatchers.Spec, part string, began time.Time) error
+	// Drop removes the part of an attempt that has not succeeded.
+	Drop(part string)
+}
+
+// Events are told what becomes of attempts, on the attempt's goroutine. The
+// daemon's post to its loop, those of dispatchd run keep what they are told.
+type Events interface {
+	// Started tells that the child exists.
+	Started(*Attempt, Child)
+	// Progressed tells what the child says of itself, on a goroutine of its own.
+	Progressed(*Attempt, proc.Update)
+	// NotStarted tells that there is no child, and that the job is not at fault:
+	// the start could not be recorded (errors.Is ErrNotRecorded), or the system was
+	// short of something (proc.IsTransient). It may be tried again.
+	NotStarted(*Attempt, error)
+	// Ended tells how the attempt ended, also where it could not be started.
+	Ended(*Attempt, Result)
+}
+
+// ErrNotRecorded is the reason of an attempt that was not started because the
+// journal could not take its start.
+var ErrNotRecorded = errors.New("the start could not be recorded")
+
+// Run runs an attempt to its end, and returns then or when ctx is done. recorded
+// gives, once, whether the start is durable, nil = it is; before that nothing is
+// started. The preparation and the journal's sync overlap.
+func (r *Runner) Run(ctx context.Context, a *Attempt, recorded <-chan error, ev Events) {
+	l, err := r.prepare(ctx, a)
+	if broken := <-recorded; broken != nil {
+		discard(a.Spare)
+		r.undo(a, l)
+		ev.NotStarted(a, fmt.Errorf("%w: %w", ErrNotRecorded, broken))
+		return
+	}
+	c, err := r.start(a, l, err, ev)
+	switch {
+	case proc.IsTransient(err):
+		r.undo(a, l)
+		a.Files.Remove()
+		ev.NotStarted(a, err)
+		return
+	case err != nil:
+		r.undo(a, l)
+		now := time.Now()
+		ev.Ended(a, r.result(a, proc.Exit{Err: err, Started: now, Ended: now}))
+		return
+	}
+	if c.Supervised() {
+		a.locks.leave()
+	}
+	ev.Started(a, c)
+	r.follow(ctx, a, c, ev)
+}
+
+// start starts the child, unless its preparation went wrong. It uses the spare up.
+func (r *Runner) start(a *Attempt, l proc.Launch, broken error, ev Events) (Child, error) {
+	if broken != nil {
+		discard(a.Spare)
+		return nil, broken
+	}
+	return r.Start(Request{
+		Launch: l, Locks: a.locks, Survive: a.Spec.SurviveRestart, Spare: a.Spare,
+		Update: func(u proc.Update) { ev.Progressed(a, u) },
+	})
+}
+
+// discard ends a spare supervisor; nil is none.
+func discard(s Spare) {
+	if s != nil {
+		s.Discard()
+	}
+}
+
+// prepare resolves what is executed and makes the files that it names. The
+// packages are asked for without ctx: an answer that a stop cut off would read as
+// "not installed" and fail the job.
+func (r *Runner) prepare(ctx context.Context, a *Attempt) (proc.Launch, error) {
+	l, err := r.Build.Build(a.Spec, a.Job, a.Files, r.outputs(a))
+	if err != nil {
+		return proc.Launch{}, err
+	}
+	if err := launch.WriteArguments(l, a.Job.Arguments); err != nil {
+		return l, err
+	}
+	if r.Logs != nil {
+		// Where no file can be made, a supervisor's word of it would be one more that
+		// has to get through; here it is the error of the start.
+		f, err := r.Logs.NewLog(a.ID)
+		if err != nil {
+			return l, fmt.Errorf("output file: %w", err)
+		}
+		_ = f.Close()
+	}
+	return l, r.Build.Check(context.WithoutCancel(ctx), a.Spec)
+}
+
+// outputs are the files that an attempt's child prints to.
+func (r *Runner) outputs(a *Attempt) launch.Outputs {
+	out := launch.Outputs{Data: r.part(a)}
+	if r.Logs != nil {
+		out.Log = r.Logs.LogPath(a.ID)
+	}
+	return out
+}
+
+// part is where an attempt writes its cache's data to, "" = there is none.
+func (r *Runner) part(a *Attempt) string {
+	if a.Spec.Cache == nil || r.Data == nil {
+		return ""
+	}
+	return r.Data.Part(a.Spec, filepath.Base(string(a.Files)))
+}
+
+// undo gives back what was made for a child that does not come to be.
+func (r *Runner) undo(a *Attempt, l proc.Launch) {
+	launch.RemoveFiles(l)
+	a.locks.Release()
+}
+
+// Adopt takes over an attempt that an earlier daemon of this boot started. False:
+// it is not known how it ended, for it was a direct child or its files are gone.
+// The child, if there still is one, is attached when Adopt returns. Owner only.
+func (r *Runner) Adopt(ctx context.Context, a *Attempt, ev Events) (found bool) {
+	p, found := proc.Adopt(a.Files, a.Job.ID, func(u proc.Update) { ev.Progressed(a, u) })
+	switch {
+	case found:
+		c := supervised{p}
+		a.child = c
+		if !a.Spec.SurviveRestart { // it was to die with its daemon
+			if err := c.Stop(); err != nil {
+				r.Log.Warn("a job of the last daemon cannot be stopped", "job", a.Job.ID, "error", err)
+			}
+		}
+		go r.follow(ctx, a, c, ev)
+	case a.Files.Started():
+		return false
+	default: // its daemon went down before it started anything
+		go ev.Ended(a, r.result(a, proc.Exit{NotStarted: true}))
+	}
+	return true
+}
+
+// Resume goes on with a direct child and its locks that the last image of this
+// program has handed over. update is to be called with what the child says of
+// itself. Owner only.
+func (r *Runner) Resume(ctx context.Context, a *Attempt, h proc.Inherited, locks *Locks, ev Events) error {
+	p, err := proc.Resume(h, func(u proc.Update) { ev.Progressed(a, u) })
+	if err != nil {
+		return err
+	}
+	a.locks, a.child = locks, direct{p}
+	a.Note(proc.Update{Percent: h.Percent, Message: h.Message, Late: h.TimedOut})
+	go r.follow(ctx, a, a.child, ev)
+	return nil
+}
+
+// follow waits for the end of a child and tells it, or leaves the child when ctx is
+// done.
+func (r *Runner) follow(ctx context.Context, a *Attempt, c Child, ev Events) {
+	var look <-chan time.Time // nil = its supervisor bounds its output, or nobody does
+	if !c.Supervised() && r.Logs != nil {
+		ticker := time.NewTicker(trimEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	log, part := output.File{Max: a.Spec.MaxOutput}, r.part(a)
+	if r.Logs != nil {
+		log.Path = r.Logs.LogPath(a.ID)
+	}
+	for {
+		select {
+		case <-c.Done():
+			r.ended(a, c, ev)
+			return
+		case <-look:
+			// What cannot be given back now is tried again, and the end counts it.
+			_, _ = log.Enforce()
+			if part != "" {
+				output.Cut(part, a.Spec.Cache.MaxSize)
+			}
+		case <-ctx.Done():
+			c.Leave()
+			return
+		}
+	}
+}
+
+// ended deals with the end of a child: data first, then locks, then the word.
+func (r *Runner) ended(a *Attempt, c Child, ev Events) {
+	x := r.keepData(a, c.Exit())
+	a.locks.Release()
+	if x.NotStarted && proc.IsTransient(x.Err) { // its supervisor was killed before it began
+		a.Files.Remove()
+		ev.NotStarted(a, x.Err)
+		return
+	}
+	res := r.result(a, x)
+	if s, ok := c.(interface{ Spare() Spare }); ok {
+		res.Spare = s.Spare()
+	}
+	ev.Ended(a, res)
+}
+
+// keepData puts what a successful attempt printed in its cache's place. One whose
+// output is no data has failed.
+func (r *Runner) keepData(a *Attempt, x proc.Exit) proc.Exit {
+	part := r.part(a)
+	switch {
+	case part == "":
+	case succeeded(a.Spec, x):
+		x.Err = r.Data.Keep(a.Spec, part, x.Started)
+	default:
+		r.Data.Drop(part)
+	}
+	return x
+}

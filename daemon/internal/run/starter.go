@@ -1,0 +1,134 @@
+package run
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/ipc/lockfile"
+)
+
+// Child is what runs an attempt, or stands for it: a process of ours, or the
+// supervisor of one. Its methods may be called by any goroutine.
+type Child interface {
+	Done() <-chan struct{} // closed when the end and everything about it is known
+	Exit() proc.Exit       // waits for the end
+	Stop() error           // ends it as its kill_mode says; does not wait
+	Signal(syscall.Signal) error
+	Extend(time.Duration) error // gives it that much time from now
+	Leave()                     // ends the watch over one that goes on without us; Done stays open
+	Supervised() bool           // it runs under a supervisor, which holds its locks
+}
+
+// Spare is a supervisor whose job has ended and that can serve the next job of its
+// dispatcher. A Child that leaves one has a method Spare() Spare, which is called
+// after Done.
+type Spare interface {
+	Discard() // ends it
+}
+
+// Request is what a Starter is asked for.
+type Request struct {
+	Launch  proc.Launch
+	Locks   *Locks // for a supervisor to inherit; a direct child gets none
+	Survive bool   // the job is to outlive this process
+	Spare   Spare  // nil = none. The starter uses it or discards it
+	Update  func(proc.Update)
+}
+
+// Starter starts a child: one of ours, a supervised one, or in tests a played one.
+// After an error there is no child and no file of it, and the locks are as before.
+type Starter func(Request) (Child, error)
+
+// errNoSupervisor is for programs that embed the daemon without a shim.
+var errNoSupervisor = errors.New(`kill_mode "tree" and leftovers "kill" need a shim, and this program has none`)
+
+// Supervised is the daemon's Starter. shim is the argv of the supervisor's
+// program, nil = none. A job that is to outlive the daemon, or whose descendants
+// have to be found, gets a supervisor; the others are direct children, which is one
+// process less.
+func Supervised(shim []string) Starter {
+	return func(q Request) (Child, error) {
+		switch {
+		case !q.Launch.NeedsShim() && (shim == nil || !q.Survive):
+			return startDirect(q)
+		case shim == nil:
+			return nil, errNoSupervisor
+		}
+		return startSupervised(shim, q)
+	}
+}
+
+// startDirect starts a child of ours.
+func startDirect(q Request) (Child, error) {
+	prepared, err := proc.Prepare(q.Launch)
+	if err != nil {
+		return nil, err
+	}
+	p, err := proc.StartMarked(prepared, q.Update)
+	if err != nil {
+		prepared.Discard()
+		return nil, err // not direct{p}: that is no nil Child
+	}
+	return direct{p}, nil
+}
+
+// startSupervised starts a supervisor, which holds the locks from its first
+// instruction on, and names it as their holder.
+func startSupervised(shim []string, q Request) (Child, error) {
+	p, err := proc.StartShim(shim, q.Launch, q.Locks.files(), q.Update)
+	if err != nil {
+		return nil, err
+	}
+	q.Locks.describe(lockfile.Holder{Job: q.Launch.Job, PID: p.PID()})
+	return supervised{p}, nil
+}
+
+// Foreground is the Starter of dispatchd run. This process does nothing else, so
+// it is its own supervisor: the child dies with it, and all that the child starts
+// can be followed. The calling goroutine must be locked to its thread, for the
+// kernel ends the child with the thread that forked it (PR_SET_PDEATHSIG in
+// prctl(2)). Nobody shows progress there, so the child gets no notify socket.
+func Foreground(q Request) (Child, error) {
+	l := q.Launch
+	l.SelfSupervised, l.NotifySocket = true, ""
+	p, err := proc.Start(l, q.Update)
+	if err != nil {
+		return nil, err
+	}
+	return direct{p}, nil
+}
+
+// direct is a child of ours.
+type direct struct{ *proc.Process }
+
+// Stop is Child's.
+func (d direct) Stop() error { d.Process.Stop(); return nil }
+
+// Signal is Child's.
+func (direct) Signal(syscall.Signal) error { return errors.ErrUnsupported }
+
+// Extend is Child's.
+func (direct) Extend(time.Duration) error { return errors.ErrUnsupported }
+
+// Leave is Child's. A direct child does not go on without us, or has been detached.
+func (direct) Leave() {}
+
+// Supervised is Child's.
+func (direct) Supervised() bool { return false }
+
+// supervised is a child under a supervisor.
+type supervised struct{ *proc.Remote }
+
+// Stop is Child's.
+func (s supervised) Stop() error { s.Remote.Stop(); return nil }
+
+// Signal is Child's.
+func (supervised) Signal(syscall.Signal) error { return errors.ErrUnsupported }
+
+// Extend is Child's.
+func (supervised) Extend(time.Duration) error { return errors.ErrUnsupported }
+
+// Supervised is Child's.
+func (supervised) Supervised() bool { return true }
