@@ -80,7 +80,7 @@ func (h *host) keepData(r *run, exit proc.Exit) proc.Exit {
 }
 
 // refreshed notes how a refresh of a cache ended.
-func (s *state) refreshed(job *store.Job, state ipc.State, out *store.Run) {
+func (s *state) refreshed(job *store.Job, state ipc.State, out *store.Outcome) {
 	name := job.Dispatcher
 	spec := s.specOf(name)
 	if spec == nil || spec.Cache == nil {

@@ -33,8 +33,8 @@ type run struct {
 	late     bool // its timeout is over, and kill_mode none lets it run
 	answered bool // the queue knows that it has started
 	progress *ipc.Progress
-	outcome  *store.Run // known once the child has ended
-	unborn   bool       // it never began
+	outcome  *store.Outcome // known once the child has ended
+	unborn   bool           // it never began
 	state    ipc.State
 }
 
@@ -269,7 +269,7 @@ func (s *state) endQueued(id queue.ID, state ipc.State, kind ipc.Kind, why strin
 	if !ok {
 		return
 	}
-	out := &store.Run{EndedAt: time.Now().UnixNano()}
+	out := &store.Outcome{EndedAt: time.Now().UnixNano()}
 	if job.Run != nil {
 		last := *job.Run
 		last.EndedAt, out = out.EndedAt, &last
@@ -334,12 +334,12 @@ func (s *state) forgetMarks(r *run) func(error) {
 // end records a job's final state and wakes who waits for it, once it is
 // durable. When the journal is broken the end is kept in the book, and written
 // and told with the next snapshot.
-func (s *state) end(job *store.Job, state ipc.State, out *store.Run) {
+func (s *state) end(job *store.Job, state ipc.State, out *store.Outcome) {
 	s.endThen(job, state, out, func(error) {})
 }
 
 // endThen is end, and then does something when the end is durable, or is not.
-func (s *state) endThen(job *store.Job, end ipc.State, out *store.Run, then func(error)) {
+func (s *state) endThen(job *store.Job, end ipc.State, out *store.Outcome, then func(error)) {
 	rec := store.Record{Op: store.OpEnd, ID: job.ID, At: out.EndedAt, State: end, Run: out}
 	before, _ := s.book.Job(job.ID)
 	if _, err := s.book.Apply(rec); err != nil {

@@ -138,7 +138,7 @@ func (s *state) requeueRestored(job *store.Job, started bool) {
 	spec := c.Specs[job.Dispatcher]
 	if spec == nil {
 		if _, bad := c.Broken(job.Dispatcher); !bad {
-			out := &store.Run{EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{
+			out := &store.Outcome{EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{
 				Kind: ipc.KindDispatcherUnknown, Message: "its definition was gone when the daemon started",
 			}}
 			s.end(job, ipc.Failed, out)
@@ -182,7 +182,7 @@ func (s *state) interrupted(job *store.Job, why string) {
 	if spec != nil && spec.Cache != nil {
 		_ = os.Remove(s.partOf(spec, marks))
 	}
-	out := &store.Run{EndedAt: time.Now().UnixNano()}
+	out := &store.Outcome{EndedAt: time.Now().UnixNano()}
 	if job.Run != nil {
 		last := *job.Run
 		last.EndedAt, out = out.EndedAt, &last

@@ -37,7 +37,7 @@ func (s *state) plan(c *dispatchers.Catalog) {
 			Name: name, Times: times, Offset: scheduler.Offset(spec.Jitter, host, name),
 			CatchUp: scheduler.CatchUp(spec.CatchUp), Max: spec.MaxQueue,
 		}
-		if last, ok := s.book.Tick(name); ok && last.Plan == planOf(spec) {
+		if last, ok := s.book.Cursor(name); ok && last.Plan == planOf(spec) {
 			entry.Last = time.Unix(0, last.Due)
 		}
 		entries = append(entries, entry)
@@ -135,9 +135,9 @@ func (s *state) deal(sub submission, t scheduler.Occurrence, unfit error) {
 
 // stand is where a schedule stands after a tick; nil when it stands further
 // already.
-func (s *state) stand(spec *dispatchers.Spec, t scheduler.Occurrence) *store.Tick {
-	next := &store.Tick{Due: t.Last.UnixNano(), Plan: planOf(spec), At: s.wallClock().UnixNano(), Missed: int64(t.Missed)}
-	last, ok := s.book.Tick(spec.Name)
+func (s *state) stand(spec *dispatchers.Spec, t scheduler.Occurrence) *store.Cursor {
+	next := &store.Cursor{Due: t.Last.UnixNano(), Plan: planOf(spec), At: s.wallClock().UnixNano(), Missed: int64(t.Missed)}
+	last, ok := s.book.Cursor(spec.Name)
 	if !ok || last.Plan != next.Plan {
 		return next
 	}
@@ -151,7 +151,7 @@ func (s *state) stand(spec *dispatchers.Spec, t scheduler.Occurrence) *store.Tic
 
 // submitTick asks for the run of a tick.
 func (s *state) submitTick(sub submission, t scheduler.Occurrence) {
-	before, had := s.book.Tick(sub.spec.Name)
+	before, had := s.book.Cursor(sub.spec.Name)
 	sub.by = ipc.Notifier{Peer: self(), At: s.wallClock().UTC()}
 	if s.durability(sub.spec) == store.Memory { // its job is written nowhere
 		defer s.noteTick(sub)
@@ -167,7 +167,7 @@ func (s *state) submitTick(sub submission, t scheduler.Occurrence) {
 			}
 			// Nothing says that it was dealt with: it is done when it can be.
 			if had {
-				_, _ = s.book.Apply(store.Record{Op: store.OpTick, Dispatcher: sub.spec.Name, Tick: &before})
+				_, _ = s.book.Apply(store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, Cursor: &before})
 			}
 			t.Kind = scheduler.CaughtUp
 			s.owed[t.Name] = t
@@ -191,7 +191,7 @@ func (s *state) refuseTick(sub submission, err error) {
 
 // noteTick records where a schedule stands when no job does.
 func (s *state) noteTick(sub submission) {
-	rec := store.Record{Op: store.OpTick, Dispatcher: sub.spec.Name, At: sub.tick.At, Tick: sub.tick}
+	rec := store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, At: sub.tick.At, Cursor: sub.tick}
 	if _, err := s.book.Apply(rec); err == nil {
 		s.journal.Append(rec, store.Relaxed, false, func(error) {})
 	}
@@ -255,7 +255,7 @@ func (s *state) scheduleView(spec *dispatchers.Spec, next int) ipc.Schedule {
 			v.Last = new(s.Last)
 		}
 	}
-	if t, ok := s.book.Tick(spec.Name); ok && t.Plan == planOf(spec) {
+	if t, ok := s.book.Cursor(spec.Name); ok && t.Plan == planOf(spec) {
 		v.Why, v.Missed, v.Refused = t.Why, t.Missed, t.Refused
 	}
 	return v

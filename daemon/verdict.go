@@ -14,8 +14,8 @@ import (
 )
 
 // judge turns the end of a child into the job's state and outcome.
-func (s *state) judge(r *run, exit proc.Exit) (ipc.State, *store.Run) {
-	out := &store.Run{
+func (s *state) judge(r *run, exit proc.Exit) (ipc.State, *store.Outcome) {
+	out := &store.Outcome{
 		StartedAt: exit.Started.UnixNano(), EndedAt: exit.Ended.UnixNano(),
 		Result: exit.Result, Progress: exit.Progress, Signal: exit.Signal,
 	}

@@ -34,8 +34,8 @@ func (s *State) Apply(r store.Record) (*store.Job, error) {
 	case store.OpKey:
 		s.keys[store.Key{UID: r.KeyUID, Dispatcher: r.Dispatcher, Key: r.Key}] = store.Keyed{Job: r.ID, Hash: r.ArgHash, At: r.At}
 		return nil, nil
-	case store.OpTick:
-		s.setTick(r.Dispatcher, r.Tick)
+	case store.OpCursor:
+		s.setCursor(r.Dispatcher, r.Cursor)
 		return nil, nil
 	case store.OpAccept, store.OpDone:
 		return s.add(r)
@@ -53,7 +53,7 @@ func (s *State) change(r store.Record) (*store.Job, error) {
 	}
 	next := with(j, r)
 	s.remember(r, next)
-	s.setTick(next.Dispatcher, r.Tick)
+	s.setCursor(next.Dispatcher, r.Cursor)
 	if next.State.Final() {
 		delete(s.open, r.ID)
 		s.file(next)
@@ -80,14 +80,14 @@ func (s *State) add(r store.Record) (*store.Job, error) {
 	j.Seq = s.seq
 	s.open[j.ID] = &j
 	s.remember(r, &j)
-	s.setTick(j.Dispatcher, r.Tick)
+	s.setCursor(j.Dispatcher, r.Cursor)
 	return &j, nil
 }
 
-// setTick notes where a schedule stands.
-func (s *State) setTick(dispatcher string, t *store.Tick) {
+// setCursor notes where a schedule stands.
+func (s *State) setCursor(dispatcher string, t *store.Cursor) {
 	if t != nil && dispatcher != "" {
-		s.ticks[dispatcher] = *t
+		s.cursors[dispatcher] = *t
 	}
 }
 
@@ -103,7 +103,7 @@ func with(j *store.Job, r store.Record) *store.Job {
 		}
 	case store.OpStart:
 		next.State, next.Attempt, next.NotBefore = ipc.Running, r.Attempt, 0
-		next.Run = &store.Run{StartedAt: r.At, Epoch: r.Epoch}
+		next.Run = &store.Outcome{StartedAt: r.At, Epoch: r.Epoch}
 	case store.OpRequeue:
 		next.State, next.Attempt, next.NotBefore = ipc.Queued, r.Attempt, r.NotBefore
 		next.Run = r.Run
@@ -117,7 +117,7 @@ func with(j *store.Job, r store.Record) *store.Job {
 }
 
 // tried gives the tries of a job with one more.
-func tried(j *store.Job, number int32, r *store.Run) []store.Try {
+func tried(j *store.Job, number int32, r *store.Outcome) []store.Try {
 	why := r.Error
 	if why != nil { // details are kept of the last attempt only
 		why = &ipc.JobError{Kind: why.Kind, Message: why.Message}

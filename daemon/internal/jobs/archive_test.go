@@ -43,7 +43,7 @@ func TestFresh(t *testing.T) {
 		if _, err := b.Apply(store.Record{Op: store.OpAccept, ID: id, Job: &store.Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Apply(store.Record{Op: store.OpEnd, ID: id, State: ipc.Canceled, Run: &store.Run{EndedAt: 2}}); err != nil {
+		if _, err := b.Apply(store.Record{Op: store.OpEnd, ID: id, State: ipc.Canceled, Run: &store.Outcome{EndedAt: 2}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // written from then on: the next image of the program has them from there.
 func (s *State) Whole() store.Snapshot {
 	s.settle()
-	return store.Snapshot{Open: s.Open(), Ended: s.encoded(), Paused: s.Paused(), Keys: maps.Clone(s.keys), Ticks: maps.Clone(s.ticks)}
+	return store.Snapshot{Open: s.Open(), Ended: s.encoded(), Paused: s.Paused(), Keys: maps.Clone(s.keys), Cursors: maps.Clone(s.cursors)}
 }
 
 // Snapshot is Whole without the open jobs that are kept in memory.

@@ -41,7 +41,7 @@ type State struct {
 	paused  map[string]bool
 	keys    map[store.Key]store.Keyed
 	keysAt  time.Time // when to look for old keys again
-	ticks   map[string]store.Tick
+	cursors map[string]store.Cursor
 }
 
 // New makes an empty state.
@@ -55,7 +55,7 @@ func New(keep store.Retention) *State {
 func (s *State) reset() {
 	*s = State{
 		keep: s.keep, open: map[ulid.ULID]*store.Job{}, paused: map[string]bool{},
-		keys: map[store.Key]store.Keyed{}, ticks: map[string]store.Tick{},
+		keys: map[store.Key]store.Keyed{}, cursors: map[string]store.Cursor{},
 	}
 }
 
@@ -195,9 +195,9 @@ func (s *State) LastID() ulid.ULID {
 	return last
 }
 
-// Tick gives where a dispatcher's schedule stood last.
-func (s *State) Tick(dispatcher string) (store.Tick, bool) {
-	t, ok := s.ticks[dispatcher]
+// Cursor gives where a dispatcher's schedule stood last.
+func (s *State) Cursor(dispatcher string) (store.Cursor, bool) {
+	t, ok := s.cursors[dispatcher]
 	return t, ok
 }
 

@@ -63,7 +63,7 @@ func (h *hole) text(line []byte) {
 		}
 		c.pause = has(`"op":"`+string(OpPause)+`"`) || has(`"op":"`+string(OpResume)+`"`)
 		c.harmless = c.pause
-		for _, op := range []Op{OpJoin, OpTick, OpKey, opHead, opBase, opClose} {
+		for _, op := range []Op{OpJoin, OpCursor, OpKey, opHead, opBase, opClose} {
 			c.harmless = c.harmless || has(`"op":"`+string(op)+`"`)
 		}
 		h.said = append(h.said, c)

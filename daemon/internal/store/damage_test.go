@@ -59,7 +59,7 @@ func makeSpecimen(t *testing.T, n int, closed bool) *specimen {
 				add(store.Record{Op: store.OpStart, ID: ids[i], Attempt: 1}, store.Record{Op: store.OpJoin, ID: ids[i-1]})
 				s.want[id] = ipc.Running
 			case 2:
-				add(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: &store.Run{EndedAt: 3}}, store.Record{Op: store.OpPause, Dispatcher: "op"})
+				add(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: &store.Outcome{EndedAt: 3}}, store.Record{Op: store.OpPause, Dispatcher: "op"})
 				s.want[id] = ipc.Succeeded
 			}
 		}

@@ -26,7 +26,7 @@ type Job struct {
 	NotBefore  int64           `json:"nb,omitempty"`
 	Attempt    int32           `json:"n,omitempty"`
 	Coalesced  int32           `json:"c,omitempty"`
-	Run        *Run            `json:"run,omitempty"`
+	Run        *Outcome        `json:"run,omitempty"`
 	Tries      []Try           `json:"tries,omitempty"` // attempts that another one followed
 }
 
@@ -40,8 +40,8 @@ type Try struct {
 	Error     *ipc.JobError `json:"err,omitempty"`
 }
 
-// Run is what is known of a job's last attempt.
-type Run struct {
+// Outcome is what is known of a job's last attempt.
+type Outcome struct {
 	StartedAt int64           `json:"from,omitempty"`
 	EndedAt   int64           `json:"to,omitempty"`
 	ExitCode  *int            `json:"code,omitempty"`

@@ -32,7 +32,7 @@ func sample() ([]store.Record, []ulid.ULID) {
 	}
 	recs = append(recs,
 		store.Record{Op: store.OpStart, ID: ids[0], At: 2, Attempt: 1}, store.Record{Op: store.OpStart, ID: ids[1], At: 2, Attempt: 1},
-		store.Record{Op: store.OpEnd, ID: ids[0], At: 3, State: ipc.Succeeded, Run: &store.Run{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
+		store.Record{Op: store.OpEnd, ID: ids[0], At: 3, State: ipc.Succeeded, Run: &store.Outcome{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
 		store.Record{Op: store.OpPause, Dispatcher: "op"})
 	return recs, ids
 }

@@ -16,7 +16,7 @@ func FuzzDecodeLine(f *testing.F) {
 		{Op: opHead, Format: format, Store: id.String(), Base: 9},
 		{Op: OpAccept, ID: id, At: 1, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued, Arguments: []byte(`{"a":1}`)}},
 		{Op: OpStart, ID: id, At: 2, Attempt: 1},
-		{Op: OpEnd, ID: id, At: 3, State: ipc.Succeeded, Run: &Run{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
+		{Op: OpEnd, ID: id, At: 3, State: ipc.Succeeded, Run: &Outcome{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},
 		{Op: OpPause, Dispatcher: "op"},
 	} {
 		line, err := appendLine(nil, r)

@@ -264,7 +264,7 @@ func (o *owner) unstart(id ulid.ULID) {
 
 // end records a final state, and a client that waits, or asks later, is told.
 func (o *owner) end(job *store.Job, s ipc.State) {
-	rec := store.Record{Op: store.OpEnd, ID: job.ID, State: s, At: time.Now().UnixNano(), Run: &store.Run{EndedAt: time.Now().UnixNano()}}
+	rec := store.Record{Op: store.OpEnd, ID: job.ID, State: s, At: time.Now().UnixNano(), Run: &store.Outcome{EndedAt: time.Now().UnixNano()}}
 	if _, err := o.book.Apply(rec); err != nil {
 		o.bad = err
 		return

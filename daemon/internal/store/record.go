@@ -20,7 +20,7 @@ const (
 	OpEnd     Op = "end"
 	OpPause   Op = "pause"
 	OpResume  Op = "resume"
-	OpTick    Op = "tick"  // what became of a due time that led to no job, and of all in a snapshot
+	OpCursor  Op = "tick"  // what became of a due time that led to no job, and of all in a snapshot
 	OpDone    Op = "done"  // an ended job in a snapshot
 	OpKey     Op = "key"   // an idempotency key in a snapshot
 	opHead    Op = "head"  // first line of a file
@@ -43,14 +43,14 @@ type Record struct {
 	Attempt    int32         `json:"n,omitempty"`
 	NotBefore  int64         `json:"nb,omitempty"`
 	State      ipc.State     `json:"s,omitempty"`
-	Run        *Run          `json:"run,omitempty"`
+	Run        *Outcome      `json:"run,omitempty"`
 	Epoch      string        `json:"ep,omitempty"`
 	Dispatcher string        `json:"d,omitempty"`
 	Key        string        `json:"key,omitempty"`
 	KeyUID     int           `json:"uid,omitempty"`
 	ArgHash    string        `json:"hash,omitempty"`
 	Format     int           `json:"format,omitempty"`
-	Tick       *Tick         `json:"tick,omitempty"` // with the job that it led to, so that no crash comes between
+	Cursor     *Cursor       `json:"tick,omitempty"` // with the job that it led to, so that no crash comes between
 	Store      string        `json:"store,omitempty"`
 	Base       uint64        `json:"base,omitempty"` // in the head: number of the line that ends the snapshot
 

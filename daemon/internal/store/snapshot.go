@@ -10,11 +10,11 @@ import (
 // Snapshot is a state at one moment. The journal's writer encodes it while the
 // owner goes on, so nothing in it changes any more.
 type Snapshot struct {
-	Open   []*Job  // by order of acceptance
-	Ended  []Ended // by id
-	Paused []string
-	Keys   map[Key]Keyed
-	Ticks  map[string]Tick // by dispatcher
+	Open    []*Job  // by order of acceptance
+	Ended   []Ended // by id
+	Paused  []string
+	Keys    map[Key]Keyed
+	Cursors map[string]Cursor // by dispatcher
 }
 
 // Ended is a job of the history, encoded.
@@ -62,7 +62,7 @@ func (s Snapshot) without(ids map[ulid.ULID]bool) Snapshot {
 
 // length counts its records.
 func (s *Snapshot) length() int {
-	return len(s.Ended) + len(s.Paused) + len(s.Keys) + len(s.Ticks) + len(s.Open)
+	return len(s.Ended) + len(s.Paused) + len(s.Keys) + len(s.Cursors) + len(s.Open)
 }
 
 // records gives the snapshot as records, in the order of a journal.
@@ -82,8 +82,8 @@ func (s *Snapshot) records(yield func(Record) bool) {
 			return
 		}
 	}
-	for name, t := range s.Ticks {
-		if !yield(Record{Op: OpTick, Dispatcher: name, Tick: &t}) {
+	for name, t := range s.Cursors {
+		if !yield(Record{Op: OpCursor, Dispatcher: name, Cursor: &t}) {
 			return
 		}
 	}

@@ -120,7 +120,7 @@ func (j *Journal) refuse(r Record, full error) error {
 		return fmt.Errorf("%w: the job was refused", ErrUnavailable)
 	case full == nil:
 		return nil
-	case r.Op == OpAccept, r.Op == OpJoin, r.Op == OpTick, r.Op == OpPause, r.Op == OpResume:
+	case r.Op == OpAccept, r.Op == OpJoin, r.Op == OpCursor, r.Op == OpPause, r.Op == OpResume:
 		return fmt.Errorf("%w: %w", ErrUnavailable, full)
 	}
 	return nil

@@ -71,7 +71,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		for _, id := range ids {
 			must(t, j, b, store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: 1})
-			run := &store.Run{StartedAt: time.Now().UnixNano(), EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 1"}}
+			run := &store.Outcome{StartedAt: time.Now().UnixNano(), EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 1"}}
 			must(t, j, b, store.Record{Op: store.OpEnd, ID: id, At: time.Now().UnixNano(), State: ipc.Failed, Run: run})
 		}
 		if err := append1(t, j, store.Record{Op: store.OpPause, Dispatcher: "op"}); err == nil {
@@ -432,7 +432,7 @@ func TestToldWhenSynced(t *testing.T) {
 				j, _ := opened(t, d, b)
 				id := ulid.Make()
 				must(t, j, b, accept(id))
-				end := store.Record{Op: store.OpEnd, ID: id, At: 1, State: ipc.Succeeded, Run: &store.Run{}}
+				end := store.Record{Op: store.OpEnd, ID: id, At: 1, State: ipc.Succeeded, Run: &store.Outcome{}}
 				if _, err := b.Apply(end); err != nil {
 					t.Fatal(err)
 				}
@@ -476,7 +476,7 @@ func TestLateSyncFails(t *testing.T) {
 			j.Append(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, store.Disk, false, func(err error) { late = err })
 			synctest.Wait()
 			if d.Full = full; full {
-				run := &store.Run{Result: fmt.Appendf(nil, "%q", strings.Repeat("x", 4*store.Page))}
+				run := &store.Outcome{Result: fmt.Appendf(nil, "%q", strings.Repeat("x", 4*store.Page))}
 				j.Append(store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: run}, store.Disk, true, func(err error) { long = err })
 			} else {
 				d.Asked = func(op string) error {

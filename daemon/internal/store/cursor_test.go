@@ -24,20 +24,20 @@ func TestTicksAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tick := func(due int64, why string) *store.Tick {
-		return &store.Tick{Due: due, Plan: "daily", At: due + 1, Why: why}
+	tick := func(due int64, why string) *store.Cursor {
+		return &store.Cursor{Due: due, Plan: "daily", At: due + 1, Why: why}
 	}
 	job := func(name string) store.Record {
 		id := ulid.Make()
 		return store.Record{Op: store.OpAccept, ID: id, Job: &store.Job{ID: id, Dispatcher: name, State: ipc.Queued}}
 	}
 	first, joined := job("first"), job("joined")
-	first.Tick = tick(10, "")
+	first.Cursor = tick(10, "")
 	for _, r := range []store.Record{
 		first, joined,
-		{Op: store.OpJoin, ID: joined.ID, Tick: tick(20, "")},
-		{Op: store.OpTick, Dispatcher: "refused", Tick: tick(30, "")},
-		{Op: store.OpTick, Dispatcher: "refused", Tick: tick(40, "queue_full")},
+		{Op: store.OpJoin, ID: joined.ID, Cursor: tick(20, "")},
+		{Op: store.OpCursor, Dispatcher: "refused", Cursor: tick(30, "")},
+		{Op: store.OpCursor, Dispatcher: "refused", Cursor: tick(40, "queue_full")},
 	} {
 		if err := append1(t, j, r); err != nil {
 			t.Fatal(err)
@@ -46,13 +46,13 @@ func TestTicksAreKept(t *testing.T) {
 	if err := errors.Join(j.Close(), d.Close()); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]store.Tick{"first": *tick(10, ""), "joined": *tick(20, ""), "refused": *tick(40, "queue_full")}
+	want := map[string]store.Cursor{"first": *tick(10, ""), "joined": *tick(20, ""), "refused": *tick(40, "queue_full")}
 	for range 2 { // the second time from a snapshot
 		b, report := reopen(t, dir)
 		if report.Damaged {
 			t.Errorf("%+v", report)
 		}
-		if diff := cmp.Diff(want, b.Whole().Ticks); diff != "" {
+		if diff := cmp.Diff(want, b.Whole().Cursors); diff != "" {
 			t.Error(diff)
 		}
 	}

@@ -1,8 +1,8 @@
 package store
 
-// Tick is where a dispatcher's schedule stands. Each is whole, so that the last
+// Cursor is where a dispatcher's schedule stands. Each is whole, so that the last
 // one says all.
-type Tick struct {
+type Cursor struct {
 	Due     int64  `json:"due"`            // the due time dealt with last, in Unix nanoseconds as all times here
 	Plan    string `json:"plan"`           // the schedule it belongs to: with another it means nothing
 	At      int64  `json:"at"`             // when it was dealt with
