@@ -38,20 +38,20 @@ func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 		}
 		return nil, s.invalid("arguments are not one JSON value: %s", err)
 	}
-	if at := halfPair(compact.Bytes()); at >= 0 {
+	if at := loneSurrogate(compact.Bytes()); at >= 0 {
 		return nil, s.invalid("arguments: %s is half of a surrogate pair", compact.Bytes()[at:at+6])
 	}
-	w := walker{text: compact.Bytes()}
-	if err := w.value(); err != nil {
+	sc := scanner{text: compact.Bytes()}
+	if err := sc.value(); err != nil {
 		return nil, s.invalid("arguments: %s", err)
 	}
 	return compact.Bytes(), nil
 }
 
-// halfPair finds an escape such as \ud800 without its other half, -1 if there is
+// loneSurrogate finds an escape such as \ud800 without its other half, -1 if there is
 // none. It stands for no character: encoding/json makes all of them the same
 // one, and different arguments would be taken for equal.
-func halfPair(text []byte) int {
+func loneSurrogate(text []byte) int {
 	unit := func(at int) rune { // the code unit of an escape, 0 where there is none
 		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
 			return 0

@@ -152,7 +152,7 @@ func FuzzArguments(f *testing.F) {
 	})
 }
 
-// checkValue is the walker once more, by the tokens of encoding/json.
+// checkValue is the scanner once more, by the tokens of encoding/json.
 func checkValue(dec *json.Decoder, path string, depth int) error {
 	tok, err := dec.Token()
 	if err != nil {
@@ -198,8 +198,8 @@ func checkObject(dec *json.Decoder, path string, depth int) error {
 	return err
 }
 
-// FuzzWalker: the walker says of arguments what encoding/json's tokens say.
-func FuzzWalker(f *testing.F) {
+// FuzzScanner: the scanner says of arguments what encoding/json's tokens say.
+func FuzzScanner(f *testing.F) {
 	many := make([]string, 40)
 	for i := range many {
 		many[i] = fmt.Sprintf(`"n%d":%d`, i%39, i)
@@ -212,17 +212,17 @@ func FuzzWalker(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var compact bytes.Buffer
-		if !utf8.ValidString(text) || json.Compact(&compact, []byte(text)) != nil || halfPair(compact.Bytes()) >= 0 {
+		if !utf8.ValidString(text) || json.Compact(&compact, []byte(text)) != nil || loneSurrogate(compact.Bytes()) >= 0 {
 			return
 		}
 		dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
 		dec.UseNumber()
 		want := checkValue(dec, "$", 0)
-		w := walker{text: compact.Bytes()}
-		if got := w.value(); fmt.Sprint(got) != fmt.Sprint(want) {
+		sc := scanner{text: compact.Bytes()}
+		if got := sc.value(); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, want %v", text, got, want)
-		} else if got == nil && w.at != compact.Len() {
-			t.Errorf("%s: stopped at byte %d of %d", text, w.at, compact.Len())
+		} else if got == nil && sc.at != compact.Len() {
+			t.Errorf("%s: stopped at byte %d of %d", text, sc.at, compact.Len())
 		}
 	})
 }

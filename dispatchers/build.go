@@ -32,27 +32,27 @@ func (b *builder) layer(src *source) {
 // finish checks the keys against each other and gives all faults. Where a file
 // could not be read to its end or a value is bad, a missing key proves nothing.
 func (b *builder) finish() []Fault {
-	b.operation()
-	b.grouping()
-	b.spans()
-	b.timing()
+	b.checkOperation()
+	b.checkCoalesce()
+	b.checkDurations()
+	b.checkTiming()
 	b.spec.finish()
-	b.includes()
-	b.accounts()
+	b.checkIncludes()
+	b.checkAccount()
 	if more := b.count - len(b.faults); more > 0 && b.base != nil {
 		b.faults = append(b.faults, Fault{File: b.base.path, Message: "and more faults that are not listed"})
 	}
 	return b.faults
 }
 
-// good reports whether a key was set to a value without fault.
-func (b *builder) good(key string) bool {
+// isValid reports whether a key was set to a value without fault.
+func (b *builder) isValid(key string) bool {
 	v := b.seen[key]
 	return v != nil && !slices.ContainsFunc(b.faults, func(f Fault) bool { return f.Key == key && f.File == v.src.path })
 }
 
-// operation wants exactly one of command, script, php_class and a function.
-func (b *builder) operation() {
+// checkOperation wants exactly one of command, script, php_class and a function.
+func (b *builder) checkOperation() {
 	var set []*value
 	for _, key := range []string{"command", "script", "php_class"} {
 		if v := b.seen[key]; v != nil {
@@ -78,14 +78,14 @@ func (b *builder) operation() {
 	}
 }
 
-// accounts checks that the daemon can run the job as whom it is to.
-func (b *builder) accounts() {
+// checkAccount checks that the daemon can run the job as whom it is to.
+func (b *builder) checkAccount() {
 	var v *value
 	for _, key := range []string{"group", "user"} {
 		if b.seen[key] == nil {
 			continue
 		}
-		if !b.good(key) {
+		if !b.isValid(key) {
 			return
 		}
 		v = b.seen[key]
@@ -98,13 +98,13 @@ func (b *builder) accounts() {
 	}
 }
 
-// grouping checks what coalescing keys mean together.
-func (b *builder) grouping() {
+// checkCoalesce checks what coalescing keys mean together.
+func (b *builder) checkCoalesce() {
 	s := b.spec
 	if v := b.seen["coalesce"]; v != nil && !s.Coalesce && s.Debounce > 0 {
 		b.bad(v, "take it out", "debounce implies coalesce, false contradicts it")
 	}
-	if v := b.seen["coalesce_key"]; v != nil && !s.Coalesce && s.Debounce == 0 && b.good("coalesce_key") {
+	if v := b.seen["coalesce_key"]; v != nil && !s.Coalesce && s.Debounce == 0 && b.isValid("coalesce_key") {
 		b.report(v, v.keyAt, "set coalesce = true", "means nothing without coalesce or debounce")
 	}
 	v := b.seen["locks.shared"]
@@ -118,19 +118,19 @@ func (b *builder) grouping() {
 	}
 }
 
-// spans checks pairs of durations.
-func (b *builder) spans() {
+// checkDurations checks pairs of durations.
+func (b *builder) checkDurations() {
 	s := b.spec
-	if v := b.seen["debounce_max"]; v != nil && b.good("debounce_max") && b.seen["debounce"] == nil && s.Debounce == 0 {
+	if v := b.seen["debounce_max"]; v != nil && b.isValid("debounce_max") && b.seen["debounce"] == nil && s.Debounce == 0 {
 		b.report(v, v.keyAt, "set debounce", "means nothing without debounce")
-	} else if v != nil && b.good("debounce_max") && s.DebounceMax < s.Debounce {
+	} else if v != nil && b.isValid("debounce_max") && s.DebounceMax < s.Debounce {
 		b.bad(v, "", "is shorter than debounce, which is %s", durationText(s.Debounce))
 	}
 	if s.Retry.MaxBackoff >= s.Retry.Backoff {
 		return
 	}
 	if v := b.seen["retry.max_backoff"]; v != nil {
-		if b.good("retry.max_backoff") {
+		if b.isValid("retry.max_backoff") {
 			b.bad(v, "", "is shorter than backoff, which is %s", durationText(s.Retry.Backoff))
 		}
 	} else {
@@ -138,11 +138,11 @@ func (b *builder) spans() {
 	}
 }
 
-// timing checks what the keys of schedules and caches mean together.
-func (b *builder) timing() {
+// checkTiming checks what the keys of schedules and caches mean together.
+func (b *builder) checkTiming() {
 	s := b.spec
 	for _, key := range []string{"timezone", "jitter", "catch_up", "overlap"} {
-		if v := b.seen[key]; v != nil && b.good(key) && len(s.Schedule) == 0 && b.seen["schedule"] == nil {
+		if v := b.seen[key]; v != nil && b.isValid(key) && len(s.Schedule) == 0 && b.seen["schedule"] == nil {
 			b.report(v, v.keyAt, "set schedule", "means nothing without schedule")
 		}
 	}

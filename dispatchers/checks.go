@@ -14,7 +14,7 @@ import (
 // className checks php_class: the name of a class, with or without its namespace.
 func className(s string) string {
 	for part := range strings.SplitSeq(strings.TrimPrefix(s, `\`), `\`) {
-		if !made(part, "a_", "a0_", len(part)) {
+		if !matches(part, "a_", "a0_", len(part)) {
 			return "is no name of a PHP class"
 		}
 	}
@@ -48,7 +48,7 @@ func absolutePath(s string) string {
 // packageName checks one name of required_packages. Options and patterns are
 // kept away from the package manager.
 func packageName(s string) string {
-	if !made(s, "a0", "a0+._:@~/-", 200) {
+	if !matches(s, "a0", "a0+._:@~/-", 200) {
 		return "is no name of a package"
 	}
 	return ""
@@ -56,7 +56,7 @@ func packageName(s string) string {
 
 // account checks the name or number of a user or group.
 func account(s string) string {
-	if !made(strings.TrimSuffix(s, "$"), "a0_", "a0_.@-", 64) {
+	if !matches(strings.TrimSuffix(s, "$"), "a0_", "a0_.@-", 64) {
 		return "is no name of a user or group"
 	}
 	return ""

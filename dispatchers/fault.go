@@ -28,8 +28,8 @@ type Fault struct {
 // Error says the fault in one line.
 func (f Fault) Error() string {
 	var b strings.Builder
-	b.WriteString(f.where())
-	b.WriteString(f.what())
+	b.WriteString(f.place())
+	b.WriteString(f.text())
 	if f.Suggestion != "" {
 		b.WriteString(" (" + f.Suggestion + ")")
 	}
@@ -39,7 +39,7 @@ func (f Fault) Error() string {
 // Render says the fault in several lines, with the source line and a caret.
 func (f Fault) Render() string {
 	var b strings.Builder
-	b.WriteString(f.where() + f.what())
+	b.WriteString(f.place() + f.text())
 	if f.Row > 0 {
 		margin := fmt.Sprintf("%5d", f.Row)
 		fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", margin, f.Source, strings.Repeat(" ", len(margin)), strings.Repeat(" ", f.indent))
@@ -50,16 +50,16 @@ func (f Fault) Render() string {
 	return b.String()
 }
 
-// where is the place in the form that editors follow.
-func (f Fault) where() string {
+// place is the place in the form that editors follow.
+func (f Fault) place() string {
 	if f.Row == 0 {
 		return f.File + ": "
 	}
 	return fmt.Sprintf("%s:%d:%d: ", f.File, f.Row, f.Column)
 }
 
-// what is key and message.
-func (f Fault) what() string {
+// text is key and message.
+func (f Fault) text() string {
 	if f.Key == "" {
 		return f.Message
 	}

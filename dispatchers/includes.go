@@ -62,7 +62,7 @@ func (t trust) include(path string) error {
 	if err := t.directory(filepath.Dir(path)); err != nil {
 		return err
 	}
-	f, err := openPlain(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return err
 	}
@@ -77,10 +77,10 @@ func (t trust) include(path string) error {
 	return t.judge(path, fi, false)
 }
 
-// includes wants the files that a script loads to be as trusted as itself. One
+// checkIncludes wants the files that a script loads to be as trusted as itself. One
 // that is missing is no fault of the definition: the package that brings it may
 // come later. A job is refused as long.
-func (b *builder) includes() {
+func (b *builder) checkIncludes() {
 	v := b.seen["package_includes"]
 	if v == nil {
 		return

@@ -142,7 +142,7 @@ func umask(at func(*Spec) *int) field[Spec] {
 }
 
 // isVariable reports whether every shell takes a name for a variable's.
-func isVariable(name string) bool { return made(name, "a_", "a0_", 256) }
+func isVariable(name string) bool { return matches(name, "a_", "a0_", 256) }
 
 // variables is a table of a job's variables. Layers are merged one by one.
 func variables(at func(*Spec) *map[string]string) field[Spec] {

@@ -76,7 +76,7 @@ func Load(o Options) *Catalog {
 		keys: fileKeys(), bare: defaults(""), c: &Catalog{Specs: map[string]*Spec{}, Disabled: map[string][]Fault{}},
 	}
 	for _, name := range o.Functions.Names() {
-		l.of(name).function = true
+		l.layersOf(name).function = true
 	}
 	for _, dir := range o.Dirs {
 		l.scan(dir)
@@ -106,8 +106,8 @@ type loader struct {
 	c      *Catalog
 }
 
-// of gives the layers of a name.
-func (l *loader) of(name string) *layers {
+// layersOf gives the layers of a name.
+func (l *loader) layersOf(name string) *layers {
 	if l.layers[name] == nil {
 		l.layers[name] = &layers{}
 	}
@@ -142,7 +142,7 @@ func (l *loader) scan(dir string) {
 		return
 	}
 	if err != nil {
-		l.unlisted(fileFault(dir, err))
+		l.unreadable(fileFault(dir, err))
 		return
 	}
 	err = l.trust.directory(dir)
@@ -154,17 +154,17 @@ func (l *loader) scan(dir string) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		if stem, ok := stemOf(e.Name(), ".toml"); ok {
-			of := l.of(stem)
+			of := l.layersOf(stem)
 			of.base, of.faults = path, append(of.faults, bad...)
 		} else if stem, ok := stemOf(e.Name(), ".d"); ok && ValidName(stem) {
-			l.scanDropIns(path, l.of(stem), bad)
+			l.scanDropIns(path, l.layersOf(stem), bad)
 		}
 	}
 }
 
-// unlisted notes a directory that cannot be listed. What those before it define
+// unreadable notes a directory that cannot be listed. What those before it define
 // is not believed either: it may have been replaced, changed or masked here.
-func (l *loader) unlisted(f Fault) {
+func (l *loader) unreadable(f Fault) {
 	l.c.Unlisted, l.c.Faults = append(l.c.Unlisted, f), append(l.c.Faults, f)
 	for _, of := range l.layers {
 		of.faults = append(of.faults, f)

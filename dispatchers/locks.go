@@ -10,7 +10,7 @@ import (
 )
 
 // isLock is the rule of lock names (SPEC section 9).
-func isLock(name string) bool { return made(name, "a0", "a0_.:-", 128) }
+func isLock(name string) bool { return matches(name, "a0", "a0_.:-", 128) }
 
 // placeholder finds {name} in a lock template.
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)

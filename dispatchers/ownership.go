@@ -115,7 +115,7 @@ func follow(link string, rest []string) (string, []string, error) {
 // read opens a definition once and judges what it has opened. Its directory was
 // judged before.
 func (t trust) read(path string) ([]byte, error) {
-	f, err := openPlain(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -137,8 +137,8 @@ func (t trust) read(path string) ([]byte, error) {
 	return data, err
 }
 
-// openPlain opens a file that is no symbolic link, and does not hang on a pipe.
-func openPlain(path string) (*os.File, error) {
+// openRegular opens a file that is no symbolic link, and does not hang on a pipe.
+func openRegular(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	// Linux says ELOOP and FreeBSD EMLINK for a link that is not followed.
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) {

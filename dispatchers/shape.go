@@ -2,14 +2,14 @@ package dispatchers
 
 import "strings"
 
-// made reports whether a word begins with a character of first, has only such
+// matches reports whether a word begins with a character of first, has only such
 // of rest behind it, and has at most longest of them. In first and rest an a
 // stands for all ASCII letters and a 0 for all digits.
 //
 // This is no regular expression for a reason: one with a bound such as {0,255}
 // is compiled into a step for each repetition, at every start of every program
 // that has it. Ten of them took 800 KB, and milliseconds, of each job's shim.
-func made(word, first, rest string, longest int) bool {
+func matches(word, first, rest string, longest int) bool {
 	if word == "" || len(word) > longest {
 		return false
 	}
@@ -18,15 +18,15 @@ func made(word, first, rest string, longest int) bool {
 		if i == 0 {
 			set = first
 		}
-		if !in(word[i], set) {
+		if !isOneOf(word[i], set) {
 			return false
 		}
 	}
 	return true
 }
 
-// in reports whether a character is of a set.
-func in(c byte, set string) bool {
+// isOneOf reports whether a character is of a set.
+func isOneOf(c byte, set string) bool {
 	switch {
 	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
 		c = 'a'

@@ -21,7 +21,7 @@ const (
 const unset = -1
 
 // ValidName reports whether name can be a dispatcher's.
-func ValidName(name string) bool { return made(name, "a", "a0_-", 64) }
+func ValidName(name string) bool { return matches(name, "a", "a0_-", 64) }
 
 // Spec is one dispatcher: the keys of its file with all defaults filled in. It
 // is data only, equal Specs mean the same, and it is not changed once loaded.

@@ -136,7 +136,7 @@ func parts(it unstable.Iterator) []part {
 }
 
 // isBare reports whether a key needs no quotes.
-func isBare(key string) bool { return made(key, "a0_-", "a0_-", len(key)) }
+func isBare(key string) bool { return matches(key, "a0_-", "a0_-", len(key)) }
 
 // join makes the dotted path of a key below another.
 func join(path, name string) string {
@@ -175,14 +175,14 @@ func (d *document) enter(t *value, p part) *value {
 		return v.items[n-1]
 	}
 	if v.kind != unstable.Table {
-		d.twice(v, p)
+		d.duplicateKey(v, p)
 		return newTable(d.src, v.path, p.at)
 	}
 	return v
 }
 
-// twice reports a key that is set again.
-func (d *document) twice(was *value, p part) {
+// duplicateKey reports a key that is set again.
+func (d *document) duplicateKey(was *value, p part) {
 	if len(d.faults) >= maxFaults {
 		return
 	}
@@ -210,7 +210,7 @@ func (d *document) openTable(expr *unstable.Node, array bool) *value {
 	case array:
 		return d.openArray(t, was, last)
 	case was != nil && (was.header || was.kind != unstable.Table):
-		d.twice(was, last)
+		d.duplicateKey(was, last)
 		return newTable(d.src, was.path, last.at)
 	}
 	t = d.enter(t, last)
@@ -227,7 +227,7 @@ func (d *document) openArray(t, was *value, p part) *value {
 	case was.kind == unstable.Array:
 		was.items = append(was.items, item)
 	default:
-		d.twice(was, p)
+		d.duplicateKey(was, p)
 	}
 	return item
 }
@@ -241,7 +241,7 @@ func (d *document) assign(p *unstable.Parser, t *value, expr *unstable.Node) {
 		t = d.enter(t, k)
 	}
 	if was := t.names[last.name]; was != nil {
-		d.twice(was, last)
+		d.duplicateKey(was, last)
 		return
 	}
 	// The library keeps no place of arrays: theirs is after the equals sign.

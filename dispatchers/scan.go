@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// walker reads one JSON value that is known to be valid and without space, to
+// scanner reads one JSON value that is known to be valid and without space, to
 // find what encoding/json lets pass. It is on the way of every notify, so it
 // makes nothing that it does not need.
-type walker struct {
+type scanner struct {
 	text  []byte
 	at    int
 	steps []step // where it is
@@ -22,71 +22,71 @@ type step struct {
 }
 
 // value reads one value and refuses duplicate names and great depth.
-func (w *walker) value() error {
-	opening := w.text[w.at]
+func (sc *scanner) value() error {
+	opening := sc.text[sc.at]
 	switch opening {
 	case '"':
-		w.quoted()
+		sc.quoted()
 		return nil
 	case '{', '[':
 	default:
-		w.scalar()
+		sc.scalar()
 		return nil
 	}
-	if len(w.steps) >= maxDepth {
+	if len(sc.steps) >= maxDepth {
 		return fmt.Errorf("nested deeper than %d levels", maxDepth)
 	}
-	w.at++
+	sc.at++
 	var seen names
-	for i := 0; w.text[w.at] != '}' && w.text[w.at] != ']'; i++ {
-		if w.text[w.at] == ',' {
-			w.at++
+	for i := 0; sc.text[sc.at] != '}' && sc.text[sc.at] != ']'; i++ {
+		if sc.text[sc.at] == ',' {
+			sc.at++
 		}
 		s := step{index: i}
 		if opening == '{' {
-			s.name = unquoted(w.quoted())
-			w.at++ // the colon
+			s.name = unquoted(sc.quoted())
+			sc.at++ // the colon
 			if !seen.add(s.name) {
-				return fmt.Errorf("name %q twice in %q", clip(string(s.name)), w.path())
+				return fmt.Errorf("name %q twice in %q", clip(string(s.name)), sc.path())
 			}
 		}
-		w.steps = append(w.steps, s)
-		if err := w.value(); err != nil {
+		sc.steps = append(sc.steps, s)
+		if err := sc.value(); err != nil {
 			return err
 		}
-		w.steps = w.steps[:len(w.steps)-1]
+		sc.steps = sc.steps[:len(sc.steps)-1]
 	}
-	w.at++
+	sc.at++
 	return nil
 }
 
 // quoted passes a string and gives it with its quotes.
-func (w *walker) quoted() []byte {
-	begin := w.at
-	for w.at++; w.text[w.at] != '"'; w.at++ {
-		if w.text[w.at] == '\\' {
-			w.at++
+func (sc *scanner) quoted() []byte {
+	begin := sc.at
+	for sc.at++; sc.text[sc.at] != '"'; sc.at++ {
+		if sc.text[sc.at] == '\\' {
+			sc.at++
 		}
 	}
-	w.at++
-	return w.text[begin:w.at]
+	sc.at++
+	return sc.text[begin:sc.at]
 }
 
 // scalar passes a number, true, false or null.
-func (w *walker) scalar() {
-	for w.at < len(w.text) {
-		switch w.text[w.at] {
+func (sc *scanner) scalar() {
+	for sc.at < len(sc.text) {
+		switch sc.text[sc.at] {
 		case ',', ']', '}':
 			return
 		}
-		w.at++
+		sc.at++
 	}
 }
 
-// path says where the walker is.
-func (w *walker) path() string {
+// path says where the scanner is.
+func (sc *scanner) path() string {
 	path := "$"
-	for _, s := range w.steps {
+	for _, s := range sc.steps {
 		if s.name == nil {
 			path = element(path, s.index)
 		} else {
