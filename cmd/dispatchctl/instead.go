@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -135,5 +136,6 @@ func (a *app) runsLonger(ctx context.Context, id string, limit time.Duration) (i
 // mayEnd reports whether a dispatcher's jobs may be ended for their time at all.
 func (a *app) mayEnd(ctx context.Context, name string) bool {
 	d, err := a.api().Dispatcher(ctx, name)
-	return err == nil && d.Definition["kill_mode"] != "none" && d.Definition["timeout"] != "0s"
+	word, _ := d.Definition["kill_mode"].(string)
+	return err == nil && !mode.KillMode(word).Never() && d.Definition["timeout"] != "0s"
 }

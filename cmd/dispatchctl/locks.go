@@ -30,15 +30,15 @@ process outside holds is listed once a job has met it.`,
 			}
 			t := a.table("LOCK", "MODE", "WAITING", "SINCE", "HELD BY")
 			for _, l := range all {
-				t.Row(l.Name, mode(l), len(l.Waiters), since(l), strings.Join(holders(l), "; "))
+				t.Row(l.Name, lockMode(l), len(l.Waiters), since(l), strings.Join(holders(l), "; "))
 			}
 			return a.show(t)
 		},
 	}
 }
 
-// mode is how a lock is held.
-func mode(l ipc.Lock) string {
+// lockMode is how a lock is held.
+func lockMode(l ipc.Lock) string {
 	switch {
 	case len(l.Holders) == 0:
 		return "-"

@@ -37,7 +37,7 @@ func layers() map[string][]string {
 		},
 
 		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},
-		"cmd/dispatchctl":     {"ipc", "ipc/client", "ipc/console", "ipc/lockfile", "scheduler"},
+		"cmd/dispatchctl":     {"dispatchers/mode", "ipc", "ipc/client", "ipc/console", "ipc/lockfile", "scheduler"},
 		"cmd/dispatch-notify": {"ipc", "ipc/notify"},
 	}
 }
