@@ -17,13 +17,15 @@ import (
 	"dispatchd/ipc"
 )
 
-// maxDepth bounds how deep arguments may be nested.
+// maxDepth bounds how deep arguments may be nested: the scanner recurses, and a
+// client must not choose the depth of the daemon's stack.
 const maxDepth = 100
 
 // ValidateArguments checks that raw is exactly one JSON value in UTF-8, without
-// duplicate names and at most 100 levels deep, and returns it without
-// needless space. encoding/json would take the last of two equal names. The
-// error is an *ipc.Error of KindArgumentsInvalid.
+// duplicate names and at most 100 levels deep, and returns it without needless
+// space. encoding/json takes the last of two equal names, so that a check and
+// the program that runs could read different values. The error is an *ipc.Error
+// of KindArgumentsInvalid.
 func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 	var compact bytes.Buffer
 	if !utf8.Valid(raw) {
@@ -48,9 +50,9 @@ func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 	return compact.Bytes(), nil
 }
 
-// loneSurrogate finds an escape such as \ud800 without its other half, -1 if there is
-// none. It stands for no character: encoding/json makes all of them the same
-// one, and different arguments would be taken for equal.
+// loneSurrogate finds an escape such as \ud800 without its other half, and gives
+// -1 if there is none. Such an escape stands for no character: encoding/json
+// decodes each to U+FFFD, so that different arguments would become equal.
 func loneSurrogate(text []byte) int {
 	unit := func(at int) rune { // the code unit of an escape, 0 where there is none
 		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
@@ -65,7 +67,7 @@ func loneSurrogate(text []byte) int {
 		}
 		switch r := unit(i); {
 		case !utf16.IsSurrogate(r):
-			i++ // the escaped character may be a backslash
+			i++ // skip the escaped character, which may be a backslash
 		case utf16.DecodeRune(r, unit(i+6)) == unicode.ReplacementChar:
 			return i
 		default:
@@ -125,8 +127,8 @@ func canonical(v any) string {
 // job, and its memory is bounded.
 const maxKey = 64
 
-// ArgKey is what two notifies must have in common to share a run: all their
-// arguments, or those that coalesce_key names. Long ones are given as a hash.
+// ArgKey gives the text that two notifies must have in common to share a run:
+// all their arguments, or those that coalesce_key names. It hashes long ones.
 func (s *Spec) ArgKey(args json.RawMessage) string {
 	key := s.Canonical(args)
 	if v, ok := decodeAny(args); ok && len(s.CoalesceKey) > 0 {

@@ -23,14 +23,16 @@ func (b *builder) layer(src *source) {
 		b.base = src
 	}
 	doc := parseTOML(src)
-	// Values before the place where the syntax breaks are judged as well.
+	// The tree holds the values before the place where the syntax breaks: they
+	// are judged as well, so that one reading reports all faults.
 	b.keys.decode(b.decoder, doc.root, b.spec)
 	b.addSyntaxFaults(doc)
 	b.broken = b.broken || doc.broken
 }
 
 // finish checks the keys against each other and gives all faults. Where a file
-// could not be read to its end or a value is bad, a missing key proves nothing.
+// could not be read to its end or a value is bad, a missing key proves nothing:
+// each check reports only what it would say of the whole file, too.
 func (b *builder) finish() []Fault {
 	b.checkOperation()
 	b.checkCoalesce()
@@ -72,13 +74,13 @@ func (b *builder) checkOperation() {
 		b.count++
 	}
 	b.spec.Function = b.function
-	// argv is run as it is: nothing would ever load the includes.
+	// The kernel executes argv as it is: no interpreter would load the includes.
 	if v := b.seen["package_includes"]; v != nil && len(b.spec.PackageIncludes) > 0 && (b.function || b.seen["command"] != nil) {
 		b.report(v, v.keyAt, "use script or php_class, or load the files in the program", "works with script and php_class only")
 	}
 }
 
-// checkAccount checks that the daemon can run the job as whom it is to.
+// checkAccount checks that the daemon can change to the job's user and group.
 func (b *builder) checkAccount() {
 	var v *value
 	for _, key := range []string{"group", "user"} {

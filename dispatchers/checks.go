@@ -21,7 +21,7 @@ func className(s string) string {
 	return ""
 }
 
-// oneLine is for what people read in lists.
+// oneLine keeps a description in its column of a list.
 func oneLine(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
 		return "has control characters, want one line of text"
@@ -29,7 +29,7 @@ func oneLine(s string) string {
 	return ""
 }
 
-// notBlank refuses what says nothing.
+// notBlank refuses an empty text, and one of spaces alone.
 func notBlank(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return "is empty"
@@ -45,8 +45,8 @@ func absolutePath(s string) string {
 	return ""
 }
 
-// packageName checks one name of required_packages. Options and patterns are
-// kept away from the package manager.
+// packageName checks one name of required_packages. The package manager would
+// take "--root=/" for an option and "*" for a pattern.
 func packageName(s string) string {
 	if !matches(s, "a0", "a0+._:@~/-", 200) {
 		return "is no name of a package"
@@ -89,8 +89,8 @@ func orEmpty(check func(string) string) func(string) string {
 	}
 }
 
-// searchPath wants absolute directories: an empty or relative one would be
-// looked up where a job happens to run.
+// searchPath wants absolute directories. execvp(3) takes an empty or relative
+// one from the working directory, which is the job's.
 func searchPath(s string) string {
 	for dir := range strings.SplitSeq(s, ":") {
 		if !filepath.IsAbs(dir) {

@@ -13,13 +13,14 @@ import (
 	"syscall"
 )
 
-// Bounds of what a child reads and says.
+// Bounds of what a child reads and writes. The daemon takes arguments of at most
+// 1 MiB, and a result of at most 64 KiB.
 const (
 	maxArguments = 2 << 20
 	maxResult    = 64 << 10
 )
 
-// progressFD is the descriptor of the progress pipe (SPEC section 4).
+// progressFD is the descriptor of the progress pipe: dispatcher.toml(5).
 const progressFD = 3
 
 // Main runs one of the set's functions when the process was started for that,
@@ -31,11 +32,11 @@ func (s *Set) Main() bool {
 	if name == "" {
 		return false
 	}
-	// A child of the function that is this program again is a plain one.
+	// The function may start this program: that child must not run it again.
 	_ = os.Unsetenv(FunctionEnv)
 	progress := io.Discard
 	if os.Getenv("DISPATCHD_PROGRESS_FD") == fmt.Sprint(progressFD) {
-		// What the function starts in the background must not hold the pipe.
+		// A process that the function leaves behind must not hold the pipe open.
 		syscall.CloseOnExec(progressFD)
 		progress = os.NewFile(progressFD, "progress")
 	}
@@ -77,13 +78,13 @@ func (s *Set) runChild(ctx context.Context, name string, stdin io.Reader, progre
 	if len(line) >= maxResult {
 		return fmt.Errorf("%s: result is larger than %d bytes", name, maxResult)
 	}
-	// A progress pipe that nobody reads any more is no fault of the run.
+	// EPIPE is no fault of the run: its reader, the supervisor, has ended.
 	_, _ = progress.Write(append(line, '\n'))
 	return nil
 }
 
-// decodeStrict reads one JSON value into v: no unknown, duplicate or otherwise
-// spelled names, nothing after it. Nothing at all leaves v as it is.
+// decodeStrict reads one JSON value into v, and refuses unknown, duplicate and
+// otherwise spelled names and text behind the value. Empty input leaves v alone.
 func decodeStrict(raw []byte, v any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil
@@ -93,7 +94,7 @@ func decodeStrict(raw []byte, v any) error {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(clean))
-	dec.DisallowUnknownFields() // says the field; the letters' case is left to us
+	dec.DisallowUnknownFields() // names the field; exactNames checks the letters' case
 	if err := dec.Decode(v); err != nil {
 		return fmt.Errorf("arguments: %w", err)
 	}

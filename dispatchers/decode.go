@@ -17,20 +17,21 @@ const maxDuration = 100 * 365 * 24 * time.Hour
 // maxSize bounds sizes in the same way: a PiB.
 const maxSize = int64(1) << 50
 
-// decoder gathers what is wrong with the values of one dispatcher's files, and
-// which keys were set, by whom last.
+// decoder gathers the faults of one dispatcher's files, and the keys that they
+// set. All layers share one decoder.
 type decoder struct {
 	faults []Fault
-	seen   map[string]*value
-	count  int      // all faults, also those beyond maxFaults
-	top    []string // the file's top-level keys, for suggestions
+	seen   map[string]*value // by path: the value of the last layer that sets it
+	count  int               // all faults, also those beyond maxFaults
+	top    []string          // the file's top-level keys, for suggestions
 }
 
 // newDecoder makes an empty decoder.
 func newDecoder() *decoder { return &decoder{seen: map[string]*value{}} }
 
-// addSyntaxFaults adds the faults of a document's form, but not what the library says
-// about a value that has a fault already.
+// addSyntaxFaults adds the faults of a document's form. It leaves out those that
+// the library reports in a line which has a fault of ours already: that one says
+// more.
 func (d *decoder) addSyntaxFaults(doc *document) {
 	values := d.faults
 	for _, f := range doc.faults {
@@ -66,7 +67,8 @@ func (d *decoder) is(v *value, kind unstable.Kind, want string) bool {
 	return false
 }
 
-// printableText refuses zero bytes.
+// printableText refuses zero bytes: the kernel ends an argument, a variable and
+// a path at the first one.
 func (d *decoder) printableText(v *value) bool {
 	if strings.ContainsRune(v.text, 0) {
 		d.bad(v, "", "contains a zero byte")
@@ -116,7 +118,7 @@ func (d *decoder) duration(v *value) (time.Duration, bool) {
 		if err == nil {
 			return n, true
 		}
-		// The two mistakes that people make: no unit, and days.
+		// The two frequent mistakes are a missing unit and days.
 		hint := ""
 		if _, err := strconv.Atoi(v.text); err == nil {
 			hint = fmt.Sprintf(`write %s or "%ss"`, v.text, v.text)
@@ -132,8 +134,8 @@ func (d *decoder) duration(v *value) (time.Duration, bool) {
 	return 0, false
 }
 
-// sizeOf reads a size as people write it, such as 64 KiB: a number and how many
-// bits its unit shifts it.
+// sizeOf reads a size such as 64 KiB: a number, and by how many bits its unit
+// shifts it.
 func sizeOf(text string) (n int64, shift int, ok bool) {
 	rest := strings.TrimLeft(text, "0123456789")
 	digits := text[:len(text)-len(rest)]

@@ -50,7 +50,7 @@ func (f Fault) Render() string {
 	return b.String()
 }
 
-// place is the place in the form that editors follow.
+// place gives file:row:column, the form that editors and terminals follow.
 func (f Fault) place() string {
 	if f.Row == 0 {
 		return f.File + ": "
@@ -58,7 +58,7 @@ func (f Fault) place() string {
 	return fmt.Sprintf("%s:%d:%d: ", f.File, f.Row, f.Column)
 }
 
-// text is key and message.
+// text gives key and message.
 func (f Fault) text() string {
 	if f.Key == "" {
 		return f.Message
@@ -93,8 +93,8 @@ func (s *source) fault(off int, key, format string, args ...any) Fault {
 	return f
 }
 
-// excerpt cuts a long line to what is around the caret, and makes it safe for a
-// terminal: a definition may hold any bytes.
+// excerpt cuts a long line to a window around the caret, and makes it safe for a
+// terminal: a definition may hold escape sequences.
 func excerpt(line []byte, caret int) (string, int) {
 	// Columns are characters, as editors count them, while TOML counts bytes.
 	runes := []rune(string(line))
@@ -106,7 +106,8 @@ func excerpt(line []byte, caret int) (string, int) {
 	return printable(string(runes)), caret
 }
 
-// printable replaces what a terminal could act upon, character by character.
+// printable replaces characters that a terminal could act upon, one by one, so
+// that columns stay.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -126,12 +127,13 @@ func sortFaults(faults []Fault) {
 	})
 }
 
-// nearest is the word that was probably meant, "" when none is near.
+// nearest gives the known word that is nearest to a wrong one, "" when none is.
 func nearest(word string, known []string) string {
 	if near := ipc.Nearest(word, known); near != "" || len(word) < 3 || len(word) > 64 {
 		return near
 	}
-	// desc for description, timeout_seconds for timeout.
+	// An abbreviation or a longer form is far in letters: desc for description,
+	// timeout_seconds for timeout.
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 	for _, k := range known {
 		if strings.HasPrefix(plain(k), plain(word)) || strings.HasPrefix(plain(word), plain(k)+"_") {

@@ -11,10 +11,11 @@ import (
 	"dispatchd/ipc"
 )
 
-// CheckIncludes judges the files that the dispatcher's script or class is about to load,
-// as Load did: one that was missing then may have come since, from anybody, and
-// one that was there may have been opened to others. The error is an *ipc.Error,
-// KindIncludeMissing for a file that is not there, else KindDispatcherDisabled.
+// CheckIncludes judges the files that the dispatcher's script or class is about
+// to load, as Load did. Anybody may have made a file since that was missing then,
+// and a file that was good may be writable by others now. The error is an
+// *ipc.Error, KindIncludeMissing for a file that is not there, else
+// KindDispatcherDisabled.
 func (s *Spec) CheckIncludes(trustUID int) error {
 	for _, path := range s.PackageIncludes {
 		if err := s.checkLoaded("include", path, trustUID, "install what brings the file, or take it out of package_includes"); err != nil {
@@ -33,18 +34,18 @@ func (s *Spec) CheckBridge(path string, trustUID int) error {
 	return s.checkLoaded("PHP bridge", path, trustUID, "install it, or set php_bridge in dispatchd.toml")
 }
 
-// checkLoaded judges one file that a run loads; missing says what to do where it
-// is not there.
-func (s *Spec) checkLoaded(what, path string, trustUID int, missing string) error {
+// checkLoaded judges one file that a run loads. Messages call it thing; missing is
+// the suggestion where it is not there.
+func (s *Spec) checkLoaded(thing, path string, trustUID int, missing string) error {
 	err := trust{uid: trustUID}.include(path)
 	if err == nil {
 		return nil
 	}
 	f := fileFault(path, err)
-	e := ipc.Errorf(ipc.KindDispatcherDisabled, "%s %s: %s", what, path, f.Message)
+	e := ipc.Errorf(ipc.KindDispatcherDisabled, "%s %s: %s", thing, path, f.Message)
 	e.Suggestion = f.Suggestion
 	if errors.Is(err, fs.ErrNotExist) {
-		e = ipc.Errorf(ipc.KindIncludeMissing, "%s %s: no such file", what, path)
+		e = ipc.Errorf(ipc.KindIncludeMissing, "%s %s: no such file", thing, path)
 		e.Suggestion = missing
 	}
 	e.Dispatcher = s.Name
@@ -77,9 +78,9 @@ func (t trust) include(path string) error {
 	return t.judge(path, fi, false)
 }
 
-// checkIncludes wants the files that a script loads to be as trusted as itself. One
-// that is missing is no fault of the definition: the package that brings it may
-// come later. A job is refused as long.
+// checkIncludes wants the files that a script loads to be as trusted as itself.
+// A missing one is no fault of the definition, since the package that brings it
+// may be installed later; jobs are refused until then.
 func (b *builder) checkIncludes() {
 	v := b.seen["package_includes"]
 	if v == nil {

@@ -28,8 +28,8 @@ const (
 	later       // its value is checked and then refused: nothing is ignored silently
 )
 
-// field is how the value of a key is read, given back and described. The row of
-// a table has a decode only to prepare s for the keys inside.
+// field reads the value of a key, gives it back and describes it. The row of a
+// table has nothing but a decode, and that only to prepare s for the keys inside.
 type field[S any] struct {
 	decode func(d *decoder, v *value, s *S) // sets the value, or reports its fault
 	value  func(s *S) any                   // as a file would say it; nil = left out of the definition
@@ -160,7 +160,7 @@ func (k keys[S]) setDefaults(s *S, only string) {
 			text.WriteString(row.name + " = " + row.deflt + "\n")
 		}
 	}
-	// A default that is none is a fault of this program: TestDefaultsAreGood.
+	// A bad default is a fault of this program, which TestDefaultsAreGood finds.
 	k.decode(newDecoder(), parseTOML(&source{path: "defaults", data: []byte(text.String())}).root, s)
 }
 

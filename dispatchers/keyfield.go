@@ -21,8 +21,8 @@ func word[S any, T mode.Word[T]](at func(*S) *T) field[S] {
 	return choice(at, zero.Values()...)
 }
 
-// command is an argv: what runs is an absolute path or a bare name that is
-// looked up in the job's own PATH, never something below a working directory.
+// command is an argv. Its program is an absolute path, or a bare name to look up
+// in the job's PATH: a path below a working directory could be anybody's.
 func command(at func(*Spec) *[]string) field[Spec] {
 	f := given(list(at, nil))
 	decode, schema := f.decode, f.schema
@@ -110,8 +110,8 @@ func defaultCache() *Cache {
 	return s.Cache
 }
 
-// umask is an octal string, or an integer written in octal: 22 without a mark
-// could mean either, and a wrong guess opens files.
+// umask is an octal string, or an integer written in octal. 22 could mean 0o22 or
+// 0o26, and a wrong guess opens files to others.
 func umask(at func(*Spec) *int) field[Spec] {
 	return field[Spec]{
 		schema: func() Schema { return either(whole(0, 0o777), "^0*[0-7]{1,3}$") },
@@ -141,7 +141,7 @@ func umask(at func(*Spec) *int) field[Spec] {
 	}
 }
 
-// isVariable reports whether every shell takes a name for a variable's.
+// isVariable reports whether every shell takes name for the name of a variable.
 func isVariable(name string) bool { return matches(name, "a_", "a0_", 256) }
 
 // variables is a table of a job's variables. Layers are merged one by one.
@@ -166,9 +166,9 @@ func variables(at func(*Spec) *map[string]string) field[Spec] {
 	}
 }
 
-// variable judges one variable. What dispatchd tells the job must not be forged
-// by a file, and a number is probably a key that slipped below the table's
-// header.
+// variable judges one variable. A file must not forge the variables by which
+// dispatchd tells the job its id and socket. A key with a number probably stands
+// below the header of [environment] by mistake.
 func (d *decoder) variable(v *value) bool {
 	switch {
 	case !isVariable(v.name):

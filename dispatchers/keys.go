@@ -116,7 +116,7 @@ func dueKeys() keys[Spec] {
 			name: "catch_up", deflt: `"latest"`, field: when(scheduled, word(func(s *Spec) *mode.CatchUp { return &s.CatchUp })),
 			doc: "What becomes of due times that passed while no daemon ran.",
 		}, {
-			// Of a cache it is "skip": see Spec.finish.
+			// The default of a cache is "skip": its active run refreshes the data.
 			name: "overlap", deflt: `"queue"`, field: when(scheduled, word(func(s *Spec) *mode.Overlap { return &s.Overlap })),
 			doc: "What becomes of a due time that finds a run active.",
 		}, {
@@ -201,7 +201,7 @@ func killKeys() keys[Spec] {
 	}
 }
 
-// placeKeys say as whom and where a job runs.
+// placeKeys say as which user and where a job runs.
 func placeKeys() keys[Spec] {
 	return keys[Spec]{
 		{
@@ -223,8 +223,9 @@ func placeKeys() keys[Spec] {
 	}
 }
 
-// laterKeys are keys whose behaviour a later stage brings, each with since.
-// Their values go nowhere: Spec gets a field for each with its stage.
+// laterKeys are keys whose behaviour a later stage brings. A definition that uses
+// one fails now, and not on the day when the key begins to act. Their values go
+// nowhere: Spec gets a field for each with its stage.
 func laterKeys() keys[Spec] {
 	dispatchers := distinct(list(nowhere[Spec, []string], dispatcherName))
 	who := distinct(list(nowhere[Spec, []string], member))
@@ -253,7 +254,7 @@ func laterKeys() keys[Spec] {
 	}
 }
 
-// nowhere takes a value that nobody reads yet.
+// nowhere takes a value that no code reads yet.
 func nowhere[S, T any](*S) *T { return new(T) }
 
 // argumentTypes judges [arguments]: name = "type", or a table with more rules.

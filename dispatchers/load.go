@@ -13,7 +13,7 @@ import (
 	"dispatchd/ipc"
 )
 
-// Catalog is what Load found: good dispatchers, and what is wrong with others.
+// Catalog has the good dispatchers that Load found, and the faults of the others.
 type Catalog struct {
 	Specs    map[string]*Spec
 	Disabled map[string][]Fault // by name, why
@@ -30,9 +30,9 @@ func (c *Catalog) Broken(name string) ([]Fault, bool) {
 	return c.Unlisted, len(c.Unlisted) > 0 && c.Specs[name] == nil
 }
 
-// KeepGood takes over from the catalog in force what this one does not know
-// better: the last good definition of each dispatcher whose file is bad now, and
-// of all that are not found while a directory cannot be read.
+// KeepGood takes over definitions from the catalog in force: the last good one
+// of each dispatcher whose file is bad now, and of all that are not found while a
+// directory cannot be read. A typo at a reload stops no dispatcher.
 func (c *Catalog) KeepGood(old *Catalog) {
 	for name, last := range old.Specs {
 		if _, bad := c.Broken(name); bad {
@@ -49,7 +49,7 @@ type Options struct {
 	SkipOwnership bool     // for an offline check of files that are not installed
 
 	// MayRunAs says why jobs cannot run as a user and group, "" when they can;
-	// nil = nobody knows yet.
+	// nil = that is not checked.
 	MayRunAs func(user, group string) string
 }
 
@@ -65,7 +65,8 @@ func (c *Catalog) Names() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// Nearest is the dispatcher that was probably meant, "" when none is near.
+// Nearest gives the dispatcher's name that is nearest to a wrong one, "" when
+// none is.
 func (c *Catalog) Nearest(name string) string { return ipc.Nearest(name, c.Names()) }
 
 // Load reads all definitions. It always gives a Catalog: a bad file disables
@@ -120,7 +121,7 @@ func fileFault(path string, err error) Fault {
 	if u, ok := errors.AsType[*untrusted](err); ok {
 		f.Suggestion = u.suggestion
 	}
-	// "open /a/b: permission denied" after "/a/b: " says the path once more.
+	// The fault begins with the path; "open /a/b: permission denied" repeats it.
 	if p, ok := errors.AsType[*fs.PathError](err); ok && p.Path == path {
 		f.Message = p.Op + ": " + p.Err.Error()
 	}
@@ -135,8 +136,8 @@ func (l *loader) scan(dir string) {
 		l.c.Faults = append(l.c.Faults, fileFault(dir, err))
 		return
 	}
-	// Names are read even of a directory that cannot be trusted: they say
-	// which dispatchers to disable. No file of it is believed then.
+	// The names in a directory that cannot be trusted say which dispatchers to
+	// disable. No file of it is believed.
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -162,8 +163,8 @@ func (l *loader) scan(dir string) {
 	}
 }
 
-// unreadable notes a directory that cannot be listed. What those before it define
-// is not believed either: it may have been replaced, changed or masked here.
+// unreadable notes a directory that cannot be listed. It disables what the
+// directories before it define, too: this one may replace, change or mask it.
 func (l *loader) unreadable(f Fault) {
 	l.c.Unlisted, l.c.Faults = append(l.c.Unlisted, f), append(l.c.Faults, f)
 	for _, of := range l.layers {
@@ -188,8 +189,8 @@ func (l *loader) scanDropIns(dir string, of *layers, bad []Fault) {
 	of.faults = append(of.faults, bad...)
 }
 
-// stemOf cuts the ending off. Dot files and what package managers and editors
-// leave behind are not for us.
+// stemOf cuts the ending off; false for hidden files and for the copies that
+// package managers and editors leave behind.
 func stemOf(name, ending string) (string, bool) {
 	stem, ok := strings.CutSuffix(name, ending)
 	if !ok || stem == "" || strings.HasPrefix(name, ".") || strings.Contains(name, ".dpkg-") {
@@ -217,7 +218,7 @@ func (l *loader) build(name string, of *layers) {
 	}
 	spec, masked, found := l.merge(name, of)
 	faults = append(faults, found...)
-	// A mask in a directory that others can write is no mask but a fault.
+	// An empty file in a directory that others can write is no mask but a fault.
 	if masked && len(faults) == 0 {
 		return
 	}
@@ -247,8 +248,8 @@ func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults
 		b.spec.Origin, files = of.base, append([]string{of.base}, of.dropIns...)
 	}
 	for _, path := range files {
-		// One bad layer does not end the reading: all faults of all files are
-		// reported at once.
+		// One bad layer does not end the reading, so that one Load reports all
+		// faults of all files.
 		data, err := l.trust.read(path)
 		if err != nil {
 			faults = append(faults, fileFault(path, err))

@@ -9,14 +9,15 @@ import (
 	"dispatchd/ipc"
 )
 
-// isLock is the rule of lock names (SPEC section 9).
+// isLock reports whether name can be a lock's. It is also the name of a file, so
+// it has no slash and does not begin with a dot.
 func isLock(name string) bool { return matches(name, "a0", "a0_.:-", 128) }
 
 // placeholder finds {name} in a lock template.
 var placeholder = regexp.MustCompile(`\{([^{}]*)\}`)
 
-// ownLock is how the daemon names a dispatcher's own lock; a named lock called
-// so could not be told from it.
+// ownLock begins the names that the daemon gives to dispatchers' own locks. A
+// named lock must not begin so: users could not tell the two apart.
 const ownLock = "dispatcher:"
 
 // Lock is one lock that a job takes before it starts.
@@ -33,8 +34,8 @@ func (s *Spec) Locks(args json.RawMessage) ([]Lock, error) {
 	if len(s.Exclusive)+len(s.Shared) == 0 {
 		return nil, nil
 	}
-	// Shared ones first: an exclusive one of the same name takes its place.
-	// Two templates can meet in one name by the arguments' values.
+	// Two templates can become one name by the arguments' values. Shared ones are
+	// entered first, so that an exclusive one of the same name takes their place.
 	shared := map[string]bool{}
 	object, _ := decodeAny(args)
 	members, _ := object.(map[string]any)

@@ -14,35 +14,35 @@ import (
 // maxLinks bounds the symbolic links on the way to a directory.
 const maxLinks = 40
 
-// trust judges files by who could have written them: nobody but root and one
-// user. A definition says what runs as root, so whoever can change it, or put
-// another in its place by way of a parent, would be root (Nimbuspwn).
+// trust judges whether nobody but root and one user could have written a file.
+// A definition says what runs as root: a user who can change it, or replace it by
+// way of a parent directory, is root (Nimbuspwn: CVE-2022-29799, CVE-2022-29800).
 type trust struct {
 	uid int
 	off bool // for an offline check of files that are not installed yet
 }
 
-// untrusted is a file that somebody else could have written.
+// untrusted is the error of a file that another user could have written.
 type untrusted struct{ message, suggestion string }
 
 // Error gives the message.
 func (u *untrusted) Error() string { return u.message }
 
-// judge looks at owner and mode. A directory on the way (not the last one) may
-// be writable by all when it is root's and sticky, as /tmp is: what lies in it
-// is judged too, and only its owner can replace it.
+// judge looks at owner and mode. A directory on the way, so not the last one, may
+// be writable by all when it is root's and sticky, as /tmp is: the entry in it is
+// judged too, and only its owner can replace it.
 func (t trust) judge(path string, fi fs.FileInfo, onTheWay bool) error {
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if t.off || !ok {
 		return nil
 	}
 	if st.Uid != 0 && int(st.Uid) != t.uid {
-		who := "root"
+		want := "root"
 		if t.uid != 0 {
-			who = fmt.Sprintf("root or user %d", t.uid)
+			want = fmt.Sprintf("root or user %d", t.uid)
 		}
 		return &untrusted{
-			fmt.Sprintf("%s belongs to user %d, want %s", path, st.Uid, who),
+			fmt.Sprintf("%s belongs to user %d, want %s", path, st.Uid, want),
 			"chown root " + path,
 		}
 	}
@@ -112,8 +112,8 @@ func follow(link string, rest []string) (string, []string, error) {
 	return from, append(parts, rest...), nil
 }
 
-// read opens a definition once and judges what it has opened. Its directory was
-// judged before.
+// read opens a definition once and judges the open descriptor, so that nobody can
+// exchange the file between the two. Its directory was judged before.
 func (t trust) read(path string) ([]byte, error) {
 	f, err := openRegular(path)
 	if err != nil {
@@ -137,10 +137,11 @@ func (t trust) read(path string) ([]byte, error) {
 	return data, err
 }
 
-// openRegular opens a file that is no symbolic link, and does not hang on a pipe.
+// openRegular opens a file that is no symbolic link. With O_NONBLOCK it does not
+// wait for the writer of a pipe; the caller refuses what is not regular.
 func openRegular(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	// Linux says ELOOP and FreeBSD EMLINK for a link that is not followed.
+	// open(2): O_NOFOLLOW gives ELOOP on Linux and EMLINK on FreeBSD.
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) {
 		return nil, &untrusted{path + " is a symbolic link", "put the file itself there; an empty file masks a package's"}
 	}

@@ -1,8 +1,8 @@
 package dispatchers
 
 // Schema is a JSON Schema (draft 2020-12), for editors. It follows from the rows
-// that read the files. What keys mean together only reading a file tells, so a
-// file that is good always fits its schema, and not the other way round.
+// that read the files. A good file always fits its schema. A file that fits may
+// still be bad: a schema cannot say what keys mean together.
 type Schema map[string]any
 
 const (
@@ -64,7 +64,7 @@ func either(number Schema, pattern string) Schema {
 	return Schema{"anyOf": []Schema{number, {"type": "string", "pattern": pattern}}}
 }
 
-// head says what a schema is.
+// head gives a schema its dialect, title and description.
 func (s Schema) head(title, description string) {
 	s["$schema"], s["title"], s["description"] = "https://json-schema.org/draft/2020-12/schema", title, description
 }

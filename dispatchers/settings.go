@@ -33,8 +33,8 @@ type Settings struct {
 	PHPLoader      string // package, lazy
 }
 
-// DefaultSettings are the settings of a daemon without a file. The bridge is
-// elsewhere on each platform.
+// DefaultSettings are the settings of a daemon without a file. The path of the
+// PHP bridge depends on the platform, so its row has no default.
 func DefaultSettings() Settings {
 	s := Settings{PHPBridge: ipc.PHPBridge()}
 	settingsKeys().setDefaults(&s, "")
@@ -50,7 +50,7 @@ func LoadSettings(path string) (Settings, []Fault) {
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return s, nil
-	} else if err != nil { // it may be there: not to know it is no reason to go on without
+	} else if err != nil { // the file may be there: its settings must not be lost silently
 		return s, []Fault{fileFault(path, err)}
 	}
 	t := trust{uid: os.Geteuid()}
@@ -68,7 +68,7 @@ func LoadSettings(path string) (Settings, []Fault) {
 	return s, d.faults
 }
 
-// Differing names the keys whose values are others in o, sorted.
+// Differing names the keys whose values differ between s and o, sorted.
 func (s Settings) Differing(o Settings) []string {
 	var names []string
 	for _, row := range settingsKeys() {

@@ -6,9 +6,9 @@ import "strings"
 // of rest behind it, and has at most longest of them. In first and rest an a
 // stands for all ASCII letters and a 0 for all digits.
 //
-// This is no regular expression for a reason: one with a bound such as {0,255}
-// is compiled into a step for each repetition, at every start of every program
-// that has it. Ten of them took 800 KB, and milliseconds, of each job's shim.
+// This is no regular expression: regexp compiles a bound such as {0,255} into one
+// step a repetition, at every start of a program that has it. Ten such patterns
+// took 800 KB, and milliseconds, of each job's supervisor.
 func matches(word, first, rest string, longest int) bool {
 	if word == "" || len(word) > longest {
 		return false

@@ -7,7 +7,8 @@ import (
 	"dispatchd/dispatchers/mode"
 )
 
-// Defaults of the keys that others need to know.
+// Defaults that other packages need. The rows of the keys say the same as text;
+// a test compares the two.
 const (
 	DefaultTimeout   = 300 * time.Second
 	DefaultMaxQueue  = 10
@@ -23,8 +24,8 @@ const unset = -1
 // ValidName reports whether name can be a dispatcher's.
 func ValidName(name string) bool { return matches(name, "a", "a0_-", 64) }
 
-// Spec is one dispatcher: the keys of its file with all defaults filled in. It
-// is data only, equal Specs mean the same, and it is not changed once loaded.
+// Spec is one dispatcher: the keys of its file with all defaults filled in. It is
+// data only, equal Specs mean the same, and nothing changes one once it is loaded.
 type Spec struct {
 	Name        string
 	Origin      string   // the file that defines it, "go" for a function without one
@@ -71,7 +72,7 @@ type Spec struct {
 	Durability       mode.Durability // "" = the daemon's
 }
 
-// Retry says what happens after failed and timed_out.
+// Retry says which attempts follow a failed or timed_out one.
 type Retry struct {
 	Attempts   int           // further attempts, 0 = none
 	Backoff    time.Duration // before the first retry, doubled for each other

@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// readable gives what the parser is to read, as long as the file so that places
-// agree. Editors that write a byte order mark, or UTF-16, show nothing of it.
+// readable gives the text for the parser, as long as the file so that places
+// agree. It reports a byte order mark and UTF-16 by name, since an editor that
+// writes them does not show them.
 func (d *document) readable() []byte {
 	data := d.src.data
 	switch {
@@ -23,15 +24,15 @@ func (d *document) readable() []byte {
 		d.faults = append(d.faults, Fault{File: d.src.path, Message: "is UTF-16, want UTF-8"})
 		return nil
 	}
-	// The library finds places by capacity: nothing may lie behind the data in
-	// its array.
+	// The library computes places from capacities: the array must end with the
+	// data.
 	return slices.Clip(data)
 }
 
-// syntax makes the fault of what the library says about the form of the file.
+// syntax makes a fault of the library's message about the form of the file.
 func (s *source) syntax(off int, message string) Fault {
 	off = min(max(off, 0), len(s.data))
-	// The library names the byte where people see a character.
+	// The library names a byte where the reader sees a character.
 	if rest := s.data[off:]; len(rest) > 0 && rest[0] >= utf8.RuneSelf && !strings.Contains(message, "UTF-8") {
 		if r, size := utf8.DecodeRune(rest); r == utf8.RuneError && size == 1 {
 			message = "invalid UTF-8"
@@ -49,7 +50,7 @@ func (s *source) syntax(off int, message string) Fault {
 	return f
 }
 
-// wordAt is the bare word around a place.
+// wordAt gives the bare word around a place.
 func (s *source) wordAt(off int) string {
 	inWord := func(c byte) bool {
 		return c == '_' || c == '-' || c == '+' || c == '.' || c == '/' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'

@@ -8,18 +8,18 @@ import (
 	"dispatchd/scheduler"
 )
 
-// Timing says when a dispatcher is due without anybody asking.
+// Timing says when a dispatcher is due without a notify.
 type Timing struct {
 	Schedule []string // as scheduler.Parse takes them; nil = only when it is asked for
 	Timezone string   // IANA name, "" = the machine's
 	Jitter   time.Duration
 	CatchUp  mode.CatchUp // runs missed while nothing could run
-	Overlap  mode.Overlap // a tick that finds a run active
+	Overlap  mode.Overlap // a due time that finds a run active
 	OnStart  bool         // also due when the daemon starts
 }
 
-// Times gives the parsed schedules. A loaded Spec's have no fault, but the zone
-// may have left the machine since.
+// Times gives the parsed schedules. Load found them good; still the machine's
+// time zone files may be gone since.
 func (t Timing) Times() ([]scheduler.Schedule, error) {
 	loc := time.Local
 	if t.Timezone != "" {
@@ -41,7 +41,7 @@ func (t Timing) Times() ([]scheduler.Schedule, error) {
 // Cache says that a dispatcher's output is kept as data.
 type Cache struct {
 	MaxAge  time.Duration // older data is stale, 0 = never
-	StaleOK bool          // who asks without saying gets stale data rather than none
+	StaleOK bool          // a reader that does not wait gets stale data rather than none
 	Format  string        // json or text
 	MaxSize int64         // of the data, in bytes
 }

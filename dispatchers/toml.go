@@ -18,8 +18,8 @@ const (
 	maxKeys   = 4000 // the library compares every key with all before it
 )
 
-// value is one value of a TOML file together with its place, which the decoder
-// of go-toml knows only for values that it refuses itself.
+// value is one value of a TOML file together with its place. go-toml's decoder
+// gives places only of values that it refuses itself.
 type value struct {
 	src    *source
 	at     int    // where the value stands
@@ -34,8 +34,8 @@ type value struct {
 	header bool              // a table that had its own [header]
 }
 
-// document is a file as a tree, with what was wrong about its form. After a
-// fault of syntax the tree holds what stood before it.
+// document is a file as a tree, with the faults of its form. After a fault of
+// syntax the tree holds the values before it.
 type document struct {
 	src    *source
 	root   *value
@@ -46,15 +46,15 @@ type document struct {
 	checked bool // the faults are the library's own, about values
 }
 
-// parseTOML never fails: what is wrong is in the document's faults.
+// parseTOML never fails: the document has the faults.
 func parseTOML(src *source) *document {
 	d := &document{src: src, root: newTable(src, "", 0)}
 	text := d.readable()
 	if d.broken {
 		return d
 	}
-	// The unstable parser gives places and goes on after a fault of ours; the
-	// stable decoder stops at the first one and knows places of its own only.
+	// The unstable parser gives places, and goes on after a fault of ours. The
+	// stable decoder stops at its first fault.
 	p := &unstable.Parser{}
 	p.Reset(text)
 	current := d.root
@@ -161,8 +161,8 @@ func element(path string, i int) string {
 	return fmt.Sprintf("%s[%d]", path, i)
 }
 
-// enter finds or makes the table of one part of a key. What is already a value
-// is a fault, and the rest goes to a table that nobody reads.
+// enter finds or makes the table of one part of a key. Where that part is a value
+// already, it reports the fault and gives a table that no row reads.
 func (d *document) enter(t *value, p part) *value {
 	v := t.names[p.name]
 	if v == nil {
@@ -170,7 +170,7 @@ func (d *document) enter(t *value, p part) *value {
 		t.add(p.name, v)
 		return v
 	}
-	// Below [[a]], a key of a means its last element.
+	// TOML: below [[a]], a key of a is one of a's last element.
 	if n := len(v.items); v.kind == unstable.Array && n > 0 && v.items[n-1].kind == unstable.Table {
 		return v.items[n-1]
 	}
@@ -244,7 +244,7 @@ func (d *document) assign(p *unstable.Parser, t *value, expr *unstable.Node) {
 		d.duplicateKey(was, last)
 		return
 	}
-	// The library keeps no place of arrays: theirs is after the equals sign.
+	// The library gives no place for arrays: use the one after the equals sign.
 	at := last.end
 	for at < len(d.src.data) && strings.IndexByte(" \t=", d.src.data[at]) >= 0 {
 		at++
@@ -254,10 +254,10 @@ func (d *document) assign(p *unstable.Parser, t *value, expr *unstable.Node) {
 	t.add(last.name, v)
 }
 
-// build copies a node of the library, whose memory is reused, into a value.
+// build copies a node into a value: the library reuses its nodes.
 func (d *document) build(p *unstable.Parser, n *unstable.Node, path string, at int) *value {
 	v := &value{src: d.src, at: at, keyAt: at, path: path, kind: n.Kind, text: string(n.Data)}
-	// A list inside a list has no place of its own: it is shown at the outer.
+	// A list inside a list has no place of its own: use the outer one's.
 	if n.Raw.Length > 0 {
 		v.at = int(n.Raw.Offset)
 	}
