@@ -31,7 +31,7 @@ object, a line each.`,
 	}
 }
 
-// report is what a check found.
+// report has the faults that a check found.
 type report struct {
 	faults         []dispatchers.Fault
 	good, disabled int
@@ -77,14 +77,14 @@ func (r *report) settings(path string) {
 	r.faults = append(r.faults, bad...)
 }
 
-// catalog adds what was loaded.
+// catalog adds the faults of a loaded catalog.
 func (r *report) catalog(c *dispatchers.Catalog) {
 	r.faults = append(r.faults, c.Faults...)
 	r.good += len(c.Specs)
 	r.disabled += len(c.Disabled)
 }
 
-// path adds what one PATH of the command line means.
+// path adds the faults of one PATH of the command line.
 func (r *report) path(p ipc.Paths, path string) error {
 	fi, err := os.Stat(path)
 	if err != nil {
@@ -108,8 +108,8 @@ func (r *report) path(p ipc.Paths, path string) error {
 	return nil
 }
 
-// directory adds what a directory holds: a private root, dispatchers' files, or
-// the drop-ins of one.
+// directory adds the faults of a directory: a private root, dispatchers' files,
+// or the drop-ins of one.
 func (r *report) directory(p ipc.Paths, path string) error {
 	sub := filepath.Join(path, "dispatchers.d")
 	switch {
@@ -124,8 +124,8 @@ func (r *report) directory(p ipc.Paths, path string) error {
 	return nil
 }
 
-// dropIns is the dispatcher that a directory NAME.d has drop-ins of, "" for any
-// other. Directories of whole files are called so, too, but dispatchers.d.
+// dropIns gives NAME for a directory NAME.d of drop-ins, and "" for any other. The
+// name dispatchers.d is that of a directory of whole files.
 func dropIns(dir string) string {
 	name, ok := strings.CutSuffix(filepath.Base(dir), ".d")
 	if !ok || name == "dispatchers" || !dispatchers.ValidName(name) {
@@ -134,8 +134,8 @@ func dropIns(dir string) string {
 	return name
 }
 
-// dropIn adds what was found about the dispatcher of a NAME.d: a drop-in means
-// something only together with the file that it changes.
+// dropIn adds the faults of the dispatcher that a NAME.d changes: a drop-in means
+// something only together with the file below it.
 func (r *report) dropIn(p ipc.Paths, dir string) error {
 	beside, name := filepath.Dir(dir), dropIns(dir)
 	dirs := []string{beside}
@@ -156,7 +156,7 @@ func load(p ipc.Paths, dirs ...string) *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{Dirs: dirs, TrustUID: os.Geteuid(), SkipOwnership: !installed})
 }
 
-// file adds what was found about one dispatcher of a directory.
+// file adds the faults of one dispatcher of a directory.
 func (r *report) file(c *dispatchers.Catalog, name string) {
 	if bad := c.Disabled[name]; len(bad) > 0 {
 		r.faults = append(r.faults, bad...)

@@ -56,7 +56,7 @@ max_age = "2h"
 	}
 }
 
-// demoCommand shows the main job in a private instance.
+// demoCommand plays the demo in a private instance.
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
@@ -126,12 +126,12 @@ func (s *show) play(ctx context.Context) error {
 	return nil
 }
 
-// say prints the head of a scene.
-func (s *show) say(text string) { fmt.Fprintf(s.out, "\n── %s\n", text) }
+// heading prints the title of a scene.
+func (s *show) heading(text string) { fmt.Fprintf(s.out, "\n── %s\n", text) }
 
 // output notifies a job and follows its output.
 func (s *show) output(ctx context.Context) error {
-	s.say("Notify, and follow the output as it comes")
+	s.heading("Notify, and follow the output as it comes")
 	n, err := s.client.Notify(ctx, ipc.NotifyRequest{Dispatcher: "backup", Arguments: json.RawMessage(`{"to":"usb"}`)})
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (s *show) output(ctx context.Context) error {
 	if err := indent(s.out, log); err != nil {
 		return err
 	}
-	return s.ended(ctx, n.ID)
+	return s.awaitEnd(ctx, n.ID)
 }
 
 // indent copies lines as they come.
@@ -165,8 +165,8 @@ func indent(w io.Writer, r io.Reader) error {
 	}
 }
 
-// ended waits for a job and says how it ended.
-func (s *show) ended(ctx context.Context, id string) error {
+// awaitEnd waits for a job and prints how it ended.
+func (s *show) awaitEnd(ctx context.Context, id string) error {
 	job, err := s.client.Await(ctx, id)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (s *show) ended(ctx context.Context, id string) error {
 
 // coalescing notifies one dispatcher twenty times at once.
 func (s *show) coalescing(ctx context.Context) error {
-	s.say("Twenty clients apply the configuration at once: the ones that can join, join")
+	s.heading("Twenty clients apply the configuration at once: the ones that can join, join")
 	var mu sync.Mutex
 	var failed error
 	jobs := map[string]int{}
@@ -213,7 +213,7 @@ func (s *show) coalescing(ctx context.Context) error {
 		fmt.Fprintf(s.out, "   %s serves %s\n", id, ipc.Counted(clients, "client"))
 	}
 	for id := range jobs {
-		if err := s.ended(ctx, id); err != nil {
+		if err := s.awaitEnd(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -222,7 +222,7 @@ func (s *show) coalescing(ctx context.Context) error {
 
 // full fills a queue beyond its bound.
 func (s *show) full(ctx context.Context) error {
-	s.say("A queue with room for two, asked three times")
+	s.heading("A queue with room for two, asked three times")
 	var last string
 	for i := range 3 {
 		n, err := s.client.Notify(ctx, ipc.NotifyRequest{Dispatcher: "upgrade"})
@@ -236,22 +236,22 @@ func (s *show) full(ctx context.Context) error {
 		last = n.ID
 		fmt.Fprintf(s.out, "   %d: accepted, place %d in line\n", i+1, n.Position)
 	}
-	return s.ended(ctx, last)
+	return s.awaitEnd(ctx, last)
 }
 
 // timeout runs a job that does not end.
 func (s *show) timeout(ctx context.Context) error {
-	s.say("A job that ignores SIGTERM, with timeout = 1 and kill_grace = 1")
+	s.heading("A job that ignores SIGTERM, with timeout = 1 and kill_grace = 1")
 	n, err := s.client.Notify(ctx, ipc.NotifyRequest{Dispatcher: "stuck"})
 	if err != nil {
 		return err
 	}
-	return s.ended(ctx, n.ID)
+	return s.awaitEnd(ctx, n.ID)
 }
 
 // cache reads data that a schedule keeps fresh.
 func (s *show) cache(ctx context.Context) error {
-	s.say("Data that a schedule keeps fresh, and that everybody reads at once")
+	s.heading("Data that a schedule keeps fresh, and that everybody reads at once")
 	due, err := s.client.Schedule(ctx, ipc.ScheduleQuery{Dispatcher: "load", Next: 1})
 	if err != nil {
 		return err
@@ -273,9 +273,9 @@ func (s *show) cache(ctx context.Context) error {
 	return nil
 }
 
-// history lists what happened.
+// history lists all jobs.
 func (s *show) history(ctx context.Context) error {
-	s.say("Everybody can see what happened")
+	s.heading("Everybody can see what happened")
 	jobs, err := s.client.Jobs(ctx, ipc.JobFilter{})
 	if err != nil {
 		return err

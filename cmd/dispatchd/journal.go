@@ -7,8 +7,8 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// journalSink writes to systemd's journal. Each attribute is a field as well, by
-// which admins filter: DISPATCHER and JOB_ID, and DISPATCHD_KEY for the others.
+// journalSink writes to systemd's journal. Each attribute is a field as well, for
+// journalctl's filters: DISPATCHER and JOB_ID, and DISPATCHD_KEY for the others.
 func journalSink(level slog.Level, line string, attrs []slog.Attr) error {
 	fields := map[string]string{"SYSLOG_IDENTIFIER": "dispatchd"}
 	for _, a := range attrs {
@@ -17,7 +17,7 @@ func journalSink(level slog.Level, line string, attrs []slog.Attr) error {
 	return journal.Send(line, journalPriority(level), fields)
 }
 
-// journalField is the field that an attribute becomes.
+// journalField names the field of an attribute.
 func journalField(key string) string {
 	switch key {
 	case "dispatcher":
@@ -33,7 +33,7 @@ func journalField(key string) string {
 	}, strings.ToUpper(key))
 }
 
-// journalPriority is syslog's word for a level.
+// journalPriority gives the journal's priority for a level.
 func journalPriority(l slog.Level) journal.Priority {
 	return journal.Priority(severity(l))
 }

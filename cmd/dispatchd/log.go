@@ -14,11 +14,11 @@ import (
 	"dispatchd/dispatchers"
 )
 
-// newLogger writes as dispatchd.toml says. By default that is for people on a
-// terminal, with fields into systemd's journal where that takes our standard
-// error anyway, to syslog where nobody takes it, and else as plain key=value lines
-// with quoted values. A private instance (--root) leaves syslog alone. The command
-// line's level is stronger.
+// newLogger makes the logger that dispatchd.toml asks for. log_format "auto" means
+// colours on a terminal, fields in systemd's journal where standard error is a
+// stream of it, syslog where standard error is /dev/null, and else key=value lines
+// with quoted values. A private instance (--root) leaves syslog alone. A level on
+// the command line comes before log_level.
 func newLogger(w io.Writer, s dispatchers.Settings, f *flags) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level(s.LogLevel, f)}
 	plain := slog.NewTextHandler(w, options)
@@ -38,7 +38,7 @@ func newLogger(w io.Writer, s dispatchers.Settings, f *flags) *slog.Logger {
 	return slog.New(plain)
 }
 
-// logFormat is the form of the log, with what "auto" means here.
+// logFormat gives the form of the log, and resolves "auto".
 func logFormat(w io.Writer, word string, f *flags) string {
 	if word != "auto" {
 		return word
@@ -55,7 +55,7 @@ func logFormat(w io.Writer, word string, f *flags) string {
 	return "text"
 }
 
-// isNull says whether what is written to w goes nowhere: under OpenRC it does.
+// isNull reports whether w is /dev/null, as standard error is under OpenRC.
 func isNull(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -69,7 +69,7 @@ func isNull(w io.Writer) bool {
 	return err == nil && os.SameFile(ours, null)
 }
 
-// level is how much is logged.
+// level gives the lowest level that is logged.
 func level(word string, f *flags) slog.Level {
 	switch {
 	case f.verbose:

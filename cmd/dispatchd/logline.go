@@ -11,34 +11,33 @@ import (
 // logSink takes one log line, and the attributes that are in it once more.
 type logSink func(level slog.Level, line string, attrs []slog.Attr) error
 
-// lineHandler makes a line of each record, "what happened key=value ...", for a
-// log service that adds time, level and name by itself. Values are quoted where
-// they could be taken for something else. What the service does not take goes
-// to the other handler.
+// lineHandler makes a line of each record, "message key=value ...", for a log
+// service that adds time, level and name by itself. It quotes values that have
+// spaces or quotes, and gives a record that the service does not take to other.
 type lineHandler struct {
 	level slog.Leveler
 	sink  logSink
 	other slog.Handler
-	pen   *pen
-	text  slog.Handler // writes to the pen
+	buf   *lineBuffer
+	text  slog.Handler // writes to buf
 	attrs []slog.Attr  // of With
 	group string       // of WithGroup, with its dot
 }
 
-// pen is what one line is written with at a time.
-type pen struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+// lineBuffer holds one line at a time; all handlers of WithAttrs share it.
+type lineBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
 }
 
 // newLineHandler makes one.
 func newLineHandler(level slog.Leveler, sink logSink, other slog.Handler) *lineHandler {
-	p := &pen{}
-	text := slog.NewTextHandler(&p.buf, &slog.HandlerOptions{Level: level, ReplaceAttr: attributesOnly})
-	return &lineHandler{level: level, sink: sink, other: other, pen: p, text: text}
+	b := &lineBuffer{}
+	text := slog.NewTextHandler(b, &slog.HandlerOptions{Level: level, ReplaceAttr: attributesOnly})
+	return &lineHandler{level: level, sink: sink, other: other, buf: b, text: text}
 }
 
-// attributesOnly leaves out what the service adds, and the message.
+// attributesOnly leaves out time and level, which the service adds, and message.
 func attributesOnly(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
 		return slog.Attr{}
@@ -46,7 +45,7 @@ func attributesOnly(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Enabled says whether records of a level are written.
+// Enabled reports whether records of a level are written.
 func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level.Level() }
 
 // Handle writes a record.
@@ -63,17 +62,17 @@ func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	return nil
 }
 
-// line is the record as text. One that has several lines would be several
-// records to the service, so there are none.
+// line gives the record as text. Control characters become spaces: syslog takes
+// a line break for the end of a record.
 func (h *lineHandler) line(ctx context.Context, r slog.Record) (string, error) {
-	h.pen.mu.Lock()
-	defer h.pen.mu.Unlock()
-	h.pen.buf.Reset()
+	h.buf.mu.Lock()
+	defer h.buf.mu.Unlock()
+	h.buf.Reset()
 	if err := h.text.Handle(ctx, r); err != nil {
 		return "", err
 	}
 	text := r.Message
-	if attrs := strings.TrimSpace(h.pen.buf.String()); attrs != "" {
+	if attrs := strings.TrimSpace(h.buf.String()); attrs != "" {
 		text += " " + attrs
 	}
 	return strings.Map(func(c rune) rune {

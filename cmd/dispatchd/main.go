@@ -22,23 +22,23 @@ import (
 )
 
 func main() {
-	// A shim is started once a job: it does without everything that follows.
+	// Each job's supervisor begins here: it needs nothing of what follows.
 	if len(os.Args) > 1 && os.Args[1] == shimVerb {
 		os.Exit(daemon.RunShim())
 	}
 	os.Exit(Main(os.Args[1:]))
 }
 
-// shimVerb makes this program a job's shim. It is no command for people.
+// shimVerb makes this program a job's supervisor. The daemon uses it, users do not.
 const shimVerb = "shim"
 
-// shim is how this program is started as a shim.
+// shim gives the command line that starts this program as a supervisor.
 func shim() ([]string, error) {
 	self, err := os.Executable()
 	return []string{self, shimVerb}, err
 }
 
-// version is what this program says of itself.
+// version is this program's version.
 func version() string { return console.Version() }
 
 // flags are those of all verbs.
@@ -56,7 +56,7 @@ type flags struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	// The errors of parsing are to be JSON too, so this flag is looked for before.
+	// Errors of parsing are JSON with --json, too, so this looks for it before.
 	f := &flags{json: slices.Contains(args, "--json")}
 	cmd := rootCommand(f)
 	cmd.SetArgs(args)
@@ -98,8 +98,8 @@ It stays in the foreground; a service manager starts it.`,
 	return cmd
 }
 
-// run starts the daemon, or with the hidden flag says whether it could. All
-// faults of its settings are told at once.
+// run starts the daemon, or with the hidden flag says whether it could start. It
+// prints all faults of the settings at once.
 func run(cmd *cobra.Command, f *flags) error {
 	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
 	if f.check {
@@ -115,7 +115,7 @@ func run(cmd *cobra.Command, f *flags) error {
 	}
 	cfg.Log = newLogger(os.Stderr, settings, f)
 	if f.readyFD != 0 {
-		ready, err := readyTeller(f.readyFD)
+		ready, err := notifyReady(f.readyFD)
 		if err != nil {
 			return err
 		}
@@ -124,11 +124,12 @@ func run(cmd *cobra.Command, f *flags) error {
 	return serve(cmd.Context(), cfg)
 }
 
-// readyFlag names the descriptor that is told of readiness.
+// readyFlag names the descriptor of a service manager that waits for readiness.
 const readyFlag = "ready-fd"
 
-// readyTeller tells who started us, on a descriptor, that the socket answers.
-func readyTeller(fd int) (func(), error) {
+// notifyReady gives the function that writes the newline of readiness to a
+// descriptor and closes it: the protocol of s6 and dinit.
+func notifyReady(fd int) (func(), error) {
 	if fd < 1 {
 		return nil, console.Usage("name a descriptor that is open", "--%s %d: no descriptor", readyFlag, fd)
 	}
@@ -137,13 +138,13 @@ func readyTeller(fd int) (func(), error) {
 		return nil, console.Usage("name a descriptor that is open", "--%s %d: %v", readyFlag, fd, err)
 	}
 	return func() {
-		_, _ = f.WriteString("\n") // who does not listen any more does not want to know
+		_, _ = f.WriteString("\n") // a manager that has closed its end waits no more
 		_ = f.Close()
 	}, nil
 }
 
-// withoutReady leaves out of a command line what names a descriptor that an
-// upgraded program does not have any more.
+// withoutReady takes --ready-fd out of a command line. An upgraded program does
+// not have the descriptor any more.
 func withoutReady(args []string) []string {
 	var kept []string
 	for i := 0; i < len(args); i++ {
@@ -157,39 +158,39 @@ func withoutReady(args []string) []string {
 	return kept
 }
 
-// serve is the daemon: SIGHUP has it read its definitions anew, SIGUSR2 become
-// the program that is installed now.
+// serve runs the daemon. At SIGHUP it reads its definitions anew, at SIGUSR2 it
+// executes the program that is installed now.
 func serve(ctx context.Context, cfg daemon.Config) error {
 	argv, err := shim()
 	if err != nil {
 		return err
 	}
 	oneProcessor()
-	signals(syscall.SIGPIPE) // once asked for, it kills nobody: who reads our log may go away before us
+	signals(syscall.SIGPIPE) // caught, it kills no process: the reader of the log may end before the daemon
 	cfg.ReloadOn, cfg.UpgradeOn = signals(syscall.SIGHUP), signals(syscall.SIGUSR2)
 	cfg.Shim, cfg.Upgrade = argv, append([]string{argv[0]}, withoutReady(os.Args[1:])...)
 	return daemon.Run(ctx, cfg)
 }
 
-// signals gives a channel of one kind of signal. One that comes while another
-// waits is the same wish once more.
+// signals gives a channel of one kind of signal. Its buffer of one merges a signal
+// with one that waits: both ask for the same.
 func signals(s os.Signal) <-chan os.Signal {
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, s)
 	return ch
 }
 
-// oneProcessor has the daemon's own code run on one processor at a time, unless
-// $GOMAXPROCS says otherwise: it waits for others nearly always, and what a job
-// costs is mostly its goroutines waking each other, which is dearest across
-// processors. The jobs are processes of their own and use all of them.
+// oneProcessor runs the daemon's own code on one processor at a time, unless
+// $GOMAXPROCS says otherwise. The daemon waits nearly always; a job costs it
+// mostly wake-ups between goroutines, and those cost most across processors. Jobs
+// are processes of their own and use all processors.
 func oneProcessor() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)
 	}
 }
 
-// paths is where this instance lives.
+// paths gives the places of this instance.
 func paths(root string) ipc.Paths {
 	if root != "" {
 		return ipc.RootPaths(absolute(root))

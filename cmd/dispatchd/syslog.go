@@ -15,18 +15,18 @@ const (
 	// longestSyslog is what FreeBSD's syslogd takes as a datagram with its
 	// defaults, and what RFC 5424 wants every receiver to take.
 	longestSyslog = 2048
-	// syslogPatience bounds what a syslogd that hangs costs who logs.
+	// syslogPatience is how long a syslogd that hangs may hold a log call up.
 	syslogPatience = 200 * time.Millisecond
-	// syslogPause is how long one that does not answer is left alone.
+	// syslogPause is how long no line is sent to one that did not answer.
 	syslogPause = 5 * time.Second
 )
 
 // syslogPlaces are the sockets where a syslogd listens, on Linux and FreeBSD.
 func syslogPlaces() []string { return []string{"/var/run/log", "/dev/log"} }
 
-// syslogSink writes to the machine's syslogd, as RFC 3164 or RFC 5424 describe
-// it. The standard library's has neither a bound on how long it waits nor the
-// second form. Structured data is left empty: that needs a number of IANA's.
+// syslogSink writes to the machine's syslogd in the form of RFC 3164 or RFC 5424.
+// log/syslog has neither a bound on its wait nor the second form. Structured data
+// is empty: names in it need an enterprise number of IANA.
 type syslogSink struct {
 	places  []string
 	rfc5424 bool
@@ -34,10 +34,10 @@ type syslogSink struct {
 
 	mu    sync.Mutex
 	conn  net.Conn
-	quiet time.Time // until then it is not tried
+	quiet time.Time // until then nothing is sent
 }
 
-// newSyslogSink makes one for this machine.
+// newSyslogSink makes the sink of this machine.
 func newSyslogSink(rfc5424 bool) *syslogSink {
 	return &syslogSink{places: syslogPlaces(), rfc5424: rfc5424, now: time.Now}
 }
@@ -62,7 +62,7 @@ func (s *syslogSink) write(level slog.Level, line string, _ []slog.Attr) error {
 	return err
 }
 
-// send writes a datagram, and connects before where it must.
+// send writes a datagram, and connects first where there is no connection.
 func (s *syslogSink) send(message []byte) error {
 	if s.conn == nil {
 		conn, err := s.dial()
