@@ -22,14 +22,14 @@ type Cause struct {
 // Result is how an attempt ended.
 type Result struct {
 	Exit    proc.Exit
-	Outcome store.Run // what is kept of it; Judge adds the error
-	Spare   Spare     // a supervisor that can serve the next job, nil = none
+	Outcome store.Outcome // what is kept of it; Judge adds the error
+	Spare   Spare         // a supervisor that can serve the next job, nil = none
 }
 
 // result makes the result of an exit. It looks at the log, which the attempt's
 // goroutine may do and the owner's loop must not.
 func (r *Runner) result(a *Attempt, x proc.Exit) Result {
-	res := Result{Exit: x, Outcome: store.Run{
+	res := Result{Exit: x, Outcome: store.Outcome{
 		StartedAt: x.Started.UnixNano(), EndedAt: x.Ended.UnixNano(),
 		Result: x.Result, Progress: x.Progress, Signal: x.Signal,
 	}}
@@ -51,7 +51,7 @@ func (r *Runner) result(a *Attempt, x proc.Exit) Result {
 func (r Result) NeverBegan() bool { return r.Exit.NotStarted && r.Exit.Err == nil }
 
 // Judge gives the state in which the attempt ended, and what is kept of it.
-func (r Result) Judge(s *dispatchers.Spec, c Cause) (ipc.State, *store.Run) {
+func (r Result) Judge(s *dispatchers.Spec, c Cause) (ipc.State, *store.Outcome) {
 	state, why := Verdict(s, r.Exit, c)
 	out := r.Outcome
 	out.Error = why
