@@ -1,8 +1,14 @@
 package daemon
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +125,64 @@ func TestEveryMethodAsks(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Each route asks with the verb of its row, whoever calls it, and a refusal is
+// its answer. The description alone is everybody's: it says nothing of this
+// daemon.
+func TestEveryRouteAsksItsVerb(t *testing.T) {
+	root := t.TempDir()
+	s := set(t, root, map[string]string{"op": "command = [\"/bin/true\"]\n[cache]\n"}, func(string, int) act { return act{} })
+	defer s.strike()
+	if _, err := s.Pause(t.Context(), ipc.Peer{}, "op", true); err != nil {
+		t.Fatal(err)
+	}
+	job, err := s.Notify(t.Context(), ipc.Peer{}, ipc.NotifyRequest{Dispatcher: "op"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan query, 100)
+	s.cfg.allow = func(q query) error {
+		asked <- q
+		return ipc.Errorf(ipc.KindForbidden, "not you")
+	}
+	path := filepath.Join(root, "s")
+	l, err := server.Listen(path, "", 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := server.New(s.backend, server.Options{})
+	go func() { _ = srv.Serve(l) }()
+	defer func() { _ = srv.Shutdown(context.Background()) }()
+	for _, r := range server.Routes() {
+		where := strings.NewReplacer("{name}", "op", "{id}", job.ID).Replace(r.Path)
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", r.Method, where)
+		answer, err := io.ReadAll(c)
+		_ = c.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "HTTP/1.1 403 "
+		if r.ID == "openapi" {
+			want = "HTTP/1.1 200 "
+		}
+		if !strings.HasPrefix(string(answer), want) {
+			t.Errorf("%s: %s", r.ID, answer)
+		}
+		n := 0
+		for ; len(asked) > 0; n++ {
+			if q := <-asked; q.Verb != r.Verb || q.Peer != self() && q.Peer.PID != 0 {
+				t.Errorf("%s, whose verb is %s, asks for %s by %+v", r.ID, r.Verb, q.Verb, q.Peer)
+			}
+		}
+		if (n == 0) != (r.ID == "openapi") {
+			t.Errorf("%s asks %d times", r.ID, n)
+		}
+	}
 }
 
 // A job whose holder went away ends, but not one that others have joined.

@@ -44,13 +44,13 @@ func values(name string) []string {
 }
 
 // exchanges are requests to every route, with all that its parameters may be.
-func exchanges(s *Server) []string {
+func exchanges() []string {
 	queries := map[string][]string{
 		"notify": {"wait", "bound"}, "jobs": {"dispatcher", "state", "since", "limit", "before"}, "job": {"wait"}, "log": {"follow", "from"},
 		"schedule": {"dispatcher", "next"}, "cache": {"max_age", "stale_ok", "wait"}, "reload": {"dry_run"}, "drain": {"wait"},
 	}
 	var all []string
-	for _, r := range s.routes() {
+	for _, r := range routes() {
 		path := r.method + " " + strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
 		all = append(all, path, path+"?nothing=1", path+"?nothing", path+"?=1", path+"?%6eothing=%22%3Cb%3E", path+"?"+strings.Repeat("n", 90)+"=1")
 		for _, name := range queries[r.id] {
@@ -112,7 +112,7 @@ func TestAnswers(t *testing.T) {
 	job := h.back.add(ipc.Succeeded)
 	job.job.Arguments, job.job.Error = json.RawMessage(`{"a": "<&>\u2028"}`), &ipc.JobError{Kind: ipc.KindInternal, Message: "<&>"}
 	var got bytes.Buffer
-	for _, text := range exchanges(h.server) {
+	for _, text := range exchanges() {
 		h.back.mu.Lock()
 		h.back.jobs, h.back.calls = h.back.jobs[:1], nil
 		h.back.mu.Unlock()

@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
 	"dispatchd/ipc"
 )
 
@@ -25,7 +22,7 @@ func (s *Server) schedule(ctx context.Context, by ipc.Peer, in *scheduleIn) ([]i
 	return list(s.backend.Schedule(ctx, by, ipc.ScheduleQuery{Dispatcher: in.Dispatcher, Next: in.Next}))
 }
 
-func (s *Server) caches(ctx context.Context, by ipc.Peer, _ *none) ([]ipc.Cache, error) {
+func (s *Server) caches(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Cache, error) {
 	return list(s.backend.Caches(ctx, by))
 }
 
@@ -35,7 +32,7 @@ type cacheIn struct {
 	MaxAge      string `query:"max_age" doc:"the oldest that will do, such as 60s; without it what the cache says itself"`
 	StaleOK     string `query:"stale_ok" enum:"true,false" doc:"whether older data is better than none; without it what the cache says itself"`
 	IfNoneMatch string `header:"If-None-Match" doc:"the ETag of what the reader has"`
-	Waited
+	WaitInput
 }
 
 // query is what it asks for.
@@ -68,24 +65,22 @@ func (in *cacheIn) query() (ipc.CacheQuery, error) {
 }
 
 // cache answers with the data itself, and says in headers how old it is.
-func (s *Server) cache(ctx context.Context, by ipc.Peer, in *cacheIn) (*huma.StreamResponse, error) {
+func (s *Server) cache(ctx context.Context, by ipc.Peer, in *cacheIn, w http.ResponseWriter) error {
 	q, err := in.query()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if q.Wait == 0 {
-		steady, done := s.steady(ctx)
+		calling, done := s.ignoreHangup(ctx)
 		defer done()
-		ctx = steady
+		ctx = calling
 	}
 	d, err := s.backend.Cache(ctx, by, in.Name, q)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		_, w := humago.Unwrap(hc)
-		writeCache(w, d)
-	}}, nil
+	writeCache(w, d)
+	return nil
 }
 
 // writeCache writes a cache's data. Where it cannot all be read, the connection

@@ -32,7 +32,7 @@ func TestCacheQuery(t *testing.T) {
 			key, value, _ := strings.Cut(pair, "=")
 			values[key] = value
 		}
-		in := cacheIn{MaxAge: values["max_age"], StaleOK: values["stale_ok"], Waited: Waited{values["wait"]}}
+		in := cacheIn{MaxAge: values["max_age"], StaleOK: values["stale_ok"], WaitInput: WaitInput{values["wait"]}}
 		got, err := in.query()
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", query, err, diff)

@@ -26,7 +26,7 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 		{"Sec-Fetch-Site: none", "Sec-Fetch-Site: cross-site"},
 	}
 	n := int64(0)
-	for _, r := range h.server.routes() {
+	for _, r := range routes() {
 		path := strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
 		for _, headers := range foreign {
 			got := h.do(r.method, path, "", headers...)

@@ -75,7 +75,7 @@ func FuzzWait(f *testing.F) {
 	})
 }
 
-// A query that passes means to huma what it means to everybody.
+// A query that passes means to a handler what it means to everybody.
 func FuzzQuery(f *testing.F) {
 	for _, s := range []string{"", "a", "a&b=1", "a=1&a=2", "a=%zz", "a;b", "&&a", "=", "=1", "a=&b", "%61=1&a=2", "a=b=c", "+=+"} {
 		f.Add(s)

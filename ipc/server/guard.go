@@ -1,13 +1,11 @@
 package server
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"path"
 	"strings"
 	"time"
 
@@ -34,9 +32,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			err = s.takeBody(r)
 		}
 		if err != nil {
-			s.count(typed(err).Kind)
+			s.count(asError(err).Kind)
 			w.Header().Set("Connection", "close")
-			fail(w, err)
+			writeError(w, err)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -133,50 +131,11 @@ func (s *Server) takeBody(r *http.Request) error {
 		_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
 		return tooLarge()
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body = wholeBody{body}
 	return nil
 }
 
 // tooLarge refuses a body.
 func tooLarge() error {
 	return ipc.Errorf(ipc.KindBodyTooLarge, "the body is larger than %d bytes", maxBody)
-}
-
-// routed answers a wrong path or method with a problem, where a ServeMux would
-// redirect or answer in text.
-func routed(mux *http.ServeMux) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		escaped := r.URL.EscapedPath()
-		if path.Clean("/"+escaped) != escaped {
-			fail(w, noPath(r))
-			return
-		}
-		if _, pattern := mux.Handler(r); pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		if allow := allowed(mux, r); allow != "" {
-			w.Header().Set("Allow", allow)
-			fail(w, ipc.Errorf(ipc.KindMethodNotAllowed, "%.20s is not possible on %.80q, only %s", r.Method, r.URL.Path, allow))
-			return
-		}
-		fail(w, noPath(r))
-	})
-}
-
-// noPath says that nothing is there.
-func noPath(r *http.Request) error {
-	return ipc.Errorf(ipc.KindNotFound, "no such path: %.80q; see /openapi.json", r.URL.Path)
-}
-
-// allowed lists the methods that a path has, "" if there is no such path.
-func allowed(mux *http.ServeMux, r *http.Request) string {
-	var methods []string
-	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
-		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := mux.Handler(probe); pattern != "" {
-			methods = append(methods, m)
-		}
-	}
-	return strings.Join(methods, ", ")
 }

@@ -7,60 +7,60 @@ import (
 	"dispatchd/ipc"
 )
 
-// Named names a dispatcher.
-type Named struct {
+// NameInput names a dispatcher.
+type NameInput struct {
 	Name string `path:"name" maxLength:"200"`
 }
 
-func (s *Server) health(ctx context.Context, by ipc.Peer, _ *none) (ipc.Health, error) {
+func (s *Server) health(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Health, error) {
 	return s.backend.Health(ctx, by)
 }
 
-func (s *Server) status(ctx context.Context, by ipc.Peer, _ *none) (ipc.Status, error) {
+func (s *Server) status(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Status, error) {
 	return s.counted(s.backend.Status(ctx, by))
 }
 
-func (s *Server) dispatchers(ctx context.Context, by ipc.Peer, _ *none) ([]ipc.Dispatcher, error) {
+func (s *Server) dispatchers(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Dispatcher, error) {
 	return list(s.backend.Dispatchers(ctx, by))
 }
 
-func (s *Server) dispatcher(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+func (s *Server) dispatcher(ctx context.Context, by ipc.Peer, in *NameInput) (ipc.Dispatcher, error) {
 	return s.backend.Dispatcher(ctx, by, in.Name)
 }
 
-func (s *Server) pause(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+func (s *Server) pause(ctx context.Context, by ipc.Peer, in *NameInput) (ipc.Dispatcher, error) {
 	return s.backend.Pause(ctx, by, in.Name, true)
 }
 
-func (s *Server) resume(ctx context.Context, by ipc.Peer, in *Named) (ipc.Dispatcher, error) {
+func (s *Server) resume(ctx context.Context, by ipc.Peer, in *NameInput) (ipc.Dispatcher, error) {
 	return s.backend.Pause(ctx, by, in.Name, false)
 }
 
-func (s *Server) locks(ctx context.Context, by ipc.Peer, _ *none) ([]ipc.Lock, error) {
+func (s *Server) locks(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Lock, error) {
 	return list(s.backend.Locks(ctx, by))
 }
 
-// Tried is a request that may be only a trial.
-type Tried struct {
+// DryRunInput is a request that may be only a trial.
+type DryRunInput struct {
 	DryRun bool `query:"dry_run" doc:"only say what would change"`
 }
 
-func (s *Server) reload(ctx context.Context, by ipc.Peer, in *Tried) (ipc.Reload, error) {
+func (s *Server) reload(ctx context.Context, by ipc.Peer, in *DryRunInput) (ipc.Reload, error) {
 	return s.backend.Reload(ctx, by, in.DryRun)
 }
 
-// Waited is a request that may wait: true, or a duration.
-type Waited struct {
+// WaitInput is a request that may wait: true, or a duration.
+type WaitInput struct {
 	Wait string `query:"wait" doc:"true, or how long, such as 30s"`
 }
 
 // drain refuses new jobs, and waits for the end of all if it is asked to.
-func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (ipc.Status, error) {
+func (s *Server) drain(ctx context.Context, by ipc.Peer, in *WaitInput) (ipc.Status, error) {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
 		return ipc.Status{}, err
 	}
-	calling, done := s.steady(ctx)
+	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	status, err := s.backend.Drain(calling, by, true)
 	if err != nil || !waits {
@@ -74,11 +74,11 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *Waited) (ipc.Status
 	return s.counted(s.backend.Status(calling, by))
 }
 
-func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *none) (ipc.Upgrade, error) {
+func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Upgrade, error) {
 	return s.backend.Upgrade(ctx, by)
 }
 
-func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *none) (ipc.Status, error) {
+func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Status, error) {
 	return s.counted(s.backend.Drain(ctx, by, false))
 }
 

@@ -8,72 +8,64 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
-
 	"dispatchd/ipc"
 )
 
 // notifyIn is a notify on the wire. The body is read by hand: a duplicate name
 // or what follows the value must not pass.
 type notifyIn struct {
-	Named
-	Waited
-	Bound   bool   `query:"bound" doc:"cancel the job if the caller is gone when the answer comes; then hold it"`
-	Key     string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
-	RawBody []byte `contentType:"application/json"`
-}
-
-// notifyOut answers a notify.
-type notifyOut struct {
-	Status   int
-	Location string `header:"Location"`
-	Body     ipc.Notified
+	NameInput
+	WaitInput
+	Bound bool   `query:"bound" doc:"cancel the job if the caller is gone when the answer comes; then hold it"`
+	Key   string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
+	Body  []byte
 }
 
 // notify asks for a run, and waits for its end if it is asked to.
-func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn) (*notifyOut, error) {
+func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.ResponseWriter) error {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkKey(in.Key); err != nil {
-		return nil, err
+		return err
 	}
-	args, err := argumentsOf(in.RawBody)
+	args, err := argumentsOf(in.Body)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	calling, done := s.steady(ctx)
+	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	n, err := s.backend.Notify(calling, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if in.Bound && s.gone(ctx) {
 		n.Job, err = s.backend.CancelIfAbandoned(calling, by, n.ID)
-		return &notifyOut{Status: http.StatusOK, Body: n}, err
+		if err != nil {
+			return err
+		}
+		return writeNotified(w, http.StatusOK, n)
 	}
-	return s.notified(ctx, by, n, limit, waits)
-}
-
-// notified answers with the job as accepted, or as ended.
-func (s *Server) notified(ctx context.Context, by ipc.Peer, n ipc.Notified, limit time.Duration, waits bool) (*notifyOut, error) {
-	out := &notifyOut{Status: http.StatusAccepted, Location: "/v1/jobs/" + n.ID, Body: n}
 	if !waits {
-		return out, nil
+		return writeNotified(w, http.StatusAccepted, n)
 	}
 	waiting, cancel := bound(ctx, limit)
 	defer cancel()
-	job, err := s.backend.Await(waiting, by, n.ID)
-	if err != nil {
-		return nil, err
+	if n.Job, err = s.backend.Await(waiting, by, n.ID); err != nil {
+		return err
 	}
-	out.Body.Job = job
-	if job.State.Final() {
-		out.Status, out.Body.Position = http.StatusOK, 0
+	if n.State.Final() {
+		n.Position = 0
+		return writeNotified(w, http.StatusOK, n)
 	}
-	return out, nil
+	return writeNotified(w, http.StatusAccepted, n) // the wait ran out
+}
+
+// writeNotified answers a notify with its job.
+func writeNotified(w http.ResponseWriter, status int, n ipc.Notified) error {
+	w.Header().Set("Location", "/v1/jobs/"+n.ID)
+	return writeJSON(w, status, n)
 }
 
 // checkKey bounds an idempotency key.
@@ -148,10 +140,10 @@ type JobRef struct {
 	ID string `path:"id" maxLength:"40"`
 }
 
-// waitJob names a job whose end may be Waited for.
+// waitJob names a job whose end may be waited for.
 type waitJob struct {
 	JobRef
-	Waited
+	WaitInput
 }
 
 func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, error) {
@@ -160,7 +152,7 @@ func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, er
 		return ipc.Job{}, err
 	}
 	if !waits {
-		calling, done := s.steady(ctx)
+		calling, done := s.ignoreHangup(ctx)
 		defer done()
 		return s.backend.Job(calling, by, in.ID)
 	}
@@ -173,7 +165,7 @@ func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, er
 // the connection breaks before, the Backend decides whether the job is canceled.
 // A daemon that goes down breaks connections too, and cancels nothing.
 func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
-	calling, done := s.steady(ctx)
+	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	job, err := s.backend.Hold(calling, by, in.ID)
 	if err != nil || job.State.Final() {
@@ -183,7 +175,7 @@ func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, er
 	if err != nil || !s.gone(ctx) {
 		return job, err
 	}
-	calling, done = s.steady(ctx) // anew: the wait may have been long
+	calling, done = s.ignoreHangup(ctx) // anew: the wait may have been long
 	defer done()
 	return s.backend.CancelIfAbandoned(calling, by, in.ID)
 }
@@ -201,17 +193,17 @@ type retryIn struct {
 	Key string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
 }
 
-func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn) (*notifyOut, error) {
+func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn, w http.ResponseWriter) error {
 	if err := checkKey(in.Key); err != nil {
-		return nil, err
+		return err
 	}
-	calling, done := s.steady(ctx)
+	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	n, err := s.backend.Retry(calling, by, in.ID, in.Key)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return s.notified(ctx, by, n, 0, false)
+	return writeNotified(w, http.StatusAccepted, n)
 }
 
 // logIn asks for a job's output.
@@ -222,25 +214,23 @@ type logIn struct {
 }
 
 // log streams a job's output as text.
-func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn) (*huma.StreamResponse, error) {
+func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn, w http.ResponseWriter) error {
 	if !in.Follow {
 		ctx = context.WithoutCancel(ctx)
 	}
 	src, err := s.backend.Log(ctx, by, in.ID, in.From, in.Follow)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer func() { _ = src.Close() }()
-		_, w := humago.Unwrap(hc)
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if !stream(w, src) || ctx.Err() != nil {
-			// Not the output's end: the connection breaks off, so that the
-			// reader does not take it for one. net/http's own way to do so.
-			panic(http.ErrAbortHandler)
-		}
-	}}, nil
+	defer func() { _ = src.Close() }()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if !stream(w, src) || ctx.Err() != nil {
+		// Not the output's end: the connection breaks off, so that the reader
+		// does not take it for one. net/http's own way to do so.
+		panic(http.ErrAbortHandler)
+	}
+	return nil
 }
 
 // stream copies as the output comes, and reports whether it came to its end. A

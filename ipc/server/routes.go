@@ -1,138 +1,198 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"path"
 	"reflect"
-	"strconv"
-
-	"github.com/danielgtaylor/huma/v2"
+	"strings"
 
 	"dispatchd/ipc"
 )
 
-// route is one row of the API.
+// route is one row of the API: where it is, what a caller asks for by it, and
+// what answers. The mux, the description (/openapi.json) and the tests are made
+// of the rows; nothing is reachable beside them.
 type route struct {
 	method, path, id string
 	verb             Verb
 	summary          string
 	status           int
-	register         registrar
+	endpoint
 }
 
 // routes is the whole API.
-func (s *Server) routes() []route {
+func routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
-		{get, "/openapi.json", "openapi", VerbHealth, "This description", 200, whole(s.openapi)},
-		{get, "/v1/health", "health", VerbHealth, "Whether the daemon works", 200, now(s.health)},
-		{get, "/v1/status", "status", VerbStatus, "The daemon at a glance", 200, now(s.status)},
-		{get, "/v1/dispatchers", "dispatchers", VerbRead, "All dispatchers", 200, now(s.dispatchers)},
-		{get, "/v1/dispatchers/{name}", "dispatcher", VerbRead, "One dispatcher with its definition", 200, now(s.dispatcher)},
-		{post, "/v1/dispatchers/{name}/notify", "notify", VerbNotify, "Ask for a run", 202, whole(s.notify)},
-		{post, "/v1/dispatchers/{name}/pause", "pause", VerbPause, "Accept, but start nothing", 200, now(s.pause)},
-		{post, "/v1/dispatchers/{name}/resume", "resume", VerbPause, "Start again", 200, now(s.resume)},
-		{get, "/v1/jobs", "jobs", VerbRead, "Jobs, newest first", 200, now(s.jobs)},
-		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, op(s.job)},
-		{get, "/v1/jobs/{id}/log", "log", VerbOutput, "A job's output", 200, whole(s.log)},
-		{post, "/v1/jobs/{id}/cancel", "cancel", VerbCancel, "End a job", 200, now(s.cancelJob)},
-		{post, "/v1/jobs/{id}/hold", "hold", VerbHold, "Wait for a job's end; it is canceled when the caller goes away before", 200, op(s.hold)},
-		{post, "/v1/jobs/{id}/retry", "retry", VerbRetry, "A new job like an ended one", 202, whole(s.retry)},
-		{get, "/v1/locks", "locks", VerbRead, "Locks with holders and waiters", 200, now(s.locks)},
-		{get, "/v1/schedule", "schedule", VerbRead, "When dispatchers are due", 200, now(s.schedule)},
-		{get, "/v1/caches", "caches", VerbRead, "All caches", 200, now(s.caches)},
-		{get, "/v1/caches/{name}", "cache", VerbRead, "A cache's data", 200, whole(s.cache)},
-		{post, "/v1/reload", "reload", VerbReload, "Read the definitions anew", 200, now(s.reload)},
-		{post, "/v1/drain", "drain", VerbDrain, "Accept nothing more; wait for the end of all jobs", 200, op(s.drain)},
-		{post, "/v1/upgrade", "upgrade", VerbUpgrade, "Become the program that is installed now; jobs go on", 202, now(s.upgrade)},
-		{post, "/v1/undrain", "undrain", VerbUndrain, "Accept again", 200, now(s.undrain)},
+		{get, "/openapi.json", "openapi", VerbHealth, "This description", 200, handleRaw((*Server).openapi)},
+		{get, "/v1/health", "health", VerbHealth, "Whether the daemon works", 200, handle((*Server).health)},
+		{get, "/v1/status", "status", VerbStatus, "The daemon at a glance", 200, handle((*Server).status)},
+		{get, "/v1/dispatchers", "dispatchers", VerbRead, "All dispatchers", 200, handle((*Server).dispatchers)},
+		{get, "/v1/dispatchers/{name}", "dispatcher", VerbRead, "One dispatcher with its definition", 200, handle((*Server).dispatcher)},
+		{post, "/v1/dispatchers/{name}/notify", "notify", VerbNotify, "Ask for a run", 202, handleRaw((*Server).notify)},
+		{post, "/v1/dispatchers/{name}/pause", "pause", VerbPause, "Accept, but start nothing", 200, handle((*Server).pause)},
+		{post, "/v1/dispatchers/{name}/resume", "resume", VerbPause, "Start again", 200, handle((*Server).resume)},
+		{get, "/v1/jobs", "jobs", VerbRead, "Jobs, newest first", 200, handle((*Server).jobs)},
+		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, handleWaiting((*Server).job)},
+		{get, "/v1/jobs/{id}/log", "log", VerbOutput, "A job's output", 200, handleRaw((*Server).log)},
+		{post, "/v1/jobs/{id}/cancel", "cancel", VerbCancel, "End a job", 200, handle((*Server).cancelJob)},
+		{post, "/v1/jobs/{id}/hold", "hold", VerbHold, "Wait for a job's end; it is canceled when the caller goes away before", 200, handleWaiting((*Server).hold)},
+		{post, "/v1/jobs/{id}/retry", "retry", VerbRetry, "A new job like an ended one", 202, handleRaw((*Server).retry)},
+		{get, "/v1/locks", "locks", VerbRead, "Locks with holders and waiters", 200, handle((*Server).locks)},
+		{get, "/v1/schedule", "schedule", VerbRead, "When dispatchers are due", 200, handle((*Server).schedule)},
+		{get, "/v1/caches", "caches", VerbRead, "All caches", 200, handle((*Server).caches)},
+		{get, "/v1/caches/{name}", "cache", VerbRead, "A cache's data", 200, handleRaw((*Server).cache)},
+		{post, "/v1/reload", "reload", VerbReload, "Read the definitions anew", 200, handle((*Server).reload)},
+		{post, "/v1/drain", "drain", VerbDrain, "Accept nothing more; wait for the end of all jobs", 200, handleWaiting((*Server).drain)},
+		{post, "/v1/upgrade", "upgrade", VerbUpgrade, "Become the program that is installed now; jobs go on", 202, handle((*Server).upgrade)},
+		{post, "/v1/undrain", "undrain", VerbUndrain, "Accept again", 200, handle((*Server).undrain)},
 	}
 }
 
-// handle answers one kind of request.
-type handle[I, O any] func(context.Context, ipc.Peer, *I) (O, error)
-
-// registrar makes a route of a handler.
-type registrar func(*Server, huma.API, route)
-
-// value is an answer that is nothing else. All such routes have this
-// one, so that the library's code for an answer is in the program once.
-type value struct{ Body any }
-
-// op makes a route of a handler that answers with a value. Its context ends when
-// the client goes away, so it may wait.
-func op[I, T any](fn handle[I, T]) registrar {
-	return func(s *Server, api huma.API, r route) {
-		o := r.operation()
-		o.Responses[strconv.Itoa(r.status)] = &huma.Response{Content: map[string]*huma.MediaType{
-			"application/json": {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")},
-		}}
-		enter(api, o, func(ctx context.Context, in *I) (*value, error) {
-			v, err := guarded(s, fn)(ctx, in)
-			if err != nil {
-				return nil, err
-			}
-			return &value{v}, nil
-		})
-	}
+// Route is a row of the API as others see it.
+type Route struct {
+	ID, Method, Path string
+	Verb             Verb
 }
 
-// now makes a route of a handler that does not wait. It is not broken off when
-// the client has closed its side behind the request, as nc and socat do.
-func now[I, T any](fn handle[I, T]) registrar {
-	return func(s *Server, api huma.API, r route) {
-		op(func(ctx context.Context, by ipc.Peer, in *I) (T, error) {
-			ctx, cancel := s.steady(ctx)
-			defer cancel()
-			return fn(ctx, by, in)
-		})(s, api, r)
+// Routes lists the API, so that the Backend's tests can hold its access rules
+// against it.
+func Routes() []Route {
+	var list []Route
+	for _, r := range routes() {
+		list = append(list, Route{r.id, r.method, r.path, r.verb})
 	}
+	return list
 }
 
-// whole makes a route of a handler whose answer has more than a value: headers,
-// a status of its own, or a body that comes piece by piece.
-func whole[I, O any](fn handle[I, *O]) registrar {
-	return func(s *Server, api huma.API, r route) {
-		o := r.operation()
-		enter(api, o, guarded(s, fn))
-	}
+// endpoint answers a route. Its types are what the description is made of.
+type endpoint struct {
+	in, out reflect.Type // the parameters, and the value that answers; out is nil where the handler writes more than a value
+	serve   func(s *Server, status int, by ipc.Peer, w http.ResponseWriter, r *http.Request) error
 }
 
-// enter puts an operation in. Nothing else does.
-func enter[I, O any](api huma.API, o huma.Operation, fn func(context.Context, *I) (*O, error)) {
-	huma.Register(api, o, fn)
-	document(o)
+// handle makes an endpoint of a handler that does not wait. It is not broken off
+// when the client has closed its side behind the request, as nc and socat do.
+func handle[I, T any](fn func(*Server, context.Context, ipc.Peer, *I) (T, error)) endpoint {
+	return handleWaiting(func(s *Server, ctx context.Context, by ipc.Peer, in *I) (T, error) {
+		ctx, cancel := s.ignoreHangup(ctx)
+		defer cancel()
+		return fn(s, ctx, by, in)
+	})
 }
 
-// operation is the route as the library wants it.
-func (r route) operation() huma.Operation {
-	o := huma.Operation{
-		OperationID: r.id, Method: r.method, Path: r.path, Summary: r.summary, DefaultStatus: r.status,
-		Extensions:       map[string]any{"x-access": r.verb.level()},
-		Responses:        map[string]*huma.Response{},
-		SkipValidateBody: true, // the guard has bounded it, the handler reads it
-	}
-	if r.id == "notify" {
-		o.RequestBody = &huma.RequestBody{}
-	}
-	return o
-}
-
-// guarded runs a handler for a peer that the kernel has named. Whether that peer
-// may do it, the Backend decides.
-func guarded[I, O any](s *Server, fn handle[I, O]) func(context.Context, *I) (O, error) {
-	return func(ctx context.Context, in *I) (none O, _ error) {
-		by, err := peerOf(ctx)
+// handleWaiting makes an endpoint of a handler that answers with a value. Its
+// context ends when the client goes away, so it may wait.
+func handleWaiting[I, T any](fn func(*Server, context.Context, ipc.Peer, *I) (T, error)) endpoint {
+	e := endpointOf(func(s *Server, status int, by ipc.Peer, w http.ResponseWriter, r *http.Request, in *I) error {
+		v, err := fn(s, r.Context(), by, in)
 		if err != nil {
-			return none, toHuma(err)
+			return err
 		}
-		out, err := fn(ctx, by, in)
-		if err != nil {
-			return none, toHuma(s.hungUp(err))
+		return writeJSON(w, status, v)
+	})
+	e.out = reflect.TypeFor[T]()
+	return e
+}
+
+// handleRaw makes an endpoint of a handler that writes its answer itself:
+// headers, a status of its own, or a body that comes piece by piece. A handler
+// that returns an error has written nothing.
+func handleRaw[I any](fn func(*Server, context.Context, ipc.Peer, *I, http.ResponseWriter) error) endpoint {
+	return endpointOf(func(s *Server, _ int, by ipc.Peer, w http.ResponseWriter, r *http.Request, in *I) error {
+		return fn(s, r.Context(), by, in, w)
+	})
+}
+
+// endpointOf reads the parameters and hands them to a handler.
+func endpointOf[I any](fn func(*Server, int, ipc.Peer, http.ResponseWriter, *http.Request, *I) error) endpoint {
+	t := reflect.TypeFor[I]()
+	list := parametersOf(t)
+	return endpoint{in: t, serve: func(s *Server, status int, by ipc.Peer, w http.ResponseWriter, r *http.Request) error {
+		in := new(I)
+		if err := list.read(r, reflect.ValueOf(in).Elem()); err != nil {
+			return err
 		}
-		return out, nil
+		return fn(s, status, by, w, r, in)
+	}}
+}
+
+// handler is the API behind the checks that hold for every request. Nothing is
+// reachable but the table's routes.
+func (s *Server) handler(table []route) http.Handler {
+	mux := http.NewServeMux()
+	for _, r := range table {
+		mux.Handle(r.method+" "+r.path, s.authorized(r))
 	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { writeError(w, noRoute(mux, w, r)) })
+	return s.guard(cleanPaths(mux))
+}
+
+// authorized serves a route for a peer that the kernel has named. Whether that
+// peer may do it, the Backend decides.
+func (s *Server) authorized(row route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		by, err := peerOf(r.Context())
+		if err == nil {
+			err = s.hungUp(row.serve(s, row.status, by, w, r))
+		}
+		if err != nil {
+			writeError(w, err)
+		}
+	})
+}
+
+// cleanPaths refuses a path with dots or double slashes, where a ServeMux would
+// redirect.
+func cleanPaths(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p {
+			writeError(w, noPath(r))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// noRoute is the problem of a request that no row matches: its path is wrong, or
+// only its method, where a ServeMux would answer in text.
+func noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
+	var methods []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
+		if _, pattern := mux.Handler(probe); pattern != "/" {
+			methods = append(methods, m)
+		}
+	}
+	if len(methods) == 0 {
+		return noPath(r)
+	}
+	allow := strings.Join(methods, ", ")
+	w.Header().Set("Allow", allow)
+	return ipc.Errorf(ipc.KindMethodNotAllowed, "%.20s is not possible on %.80q, only %s", r.Method, r.URL.Path, allow)
+}
+
+// noPath says that nothing is there.
+func noPath(r *http.Request) error {
+	return ipc.Errorf(ipc.KindNotFound, "no such path: %.80q; see /openapi.json", r.URL.Path)
+}
+
+// writeJSON answers with a value.
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(text.Bytes()) // the client is gone, or the connection ends: nobody is there to be told
+	return nil
 }
 
 // hungUp words the end of a wait that was due to the client alone.
@@ -143,14 +203,14 @@ func (s *Server) hungUp(err error) error {
 	return err
 }
 
-// steady is a context that ends with the time for a call, but neither with the
-// client nor with the server: a stop answers what was accepted.
-func (s *Server) steady(ctx context.Context) (context.Context, context.CancelFunc) {
+// ignoreHangup is a context that ends with the time for a call, but neither with
+// the client nor with the server: a stop answers what was accepted.
+func (s *Server) ignoreHangup(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), s.opts.Times.Call)
 }
 
-// none is a request without parameters.
-type none struct{}
+// noInput is a request without parameters.
+type noInput struct{}
 
 // list is a list; none is [], not null.
 func list[T any](v []T, err error) ([]T, error) {

@@ -46,7 +46,7 @@ func TestEveryRoute(t *testing.T) {
 		"upgrade":     {"POST", "/v1/upgrade", 202, call{Method: "Upgrade", By: self()}},
 		"undrain":     {"POST", "/v1/undrain", 200, call{Method: "Drain", By: self(), Arg: "false"}},
 	}
-	for _, r := range h.server.routes() {
+	for _, r := range routes() {
 		t.Run(r.id, func(t *testing.T) {
 			c, ok := cases[r.id]
 			if !ok {

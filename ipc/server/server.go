@@ -6,9 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-
-	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 )
 
 // Options of a server. The zero value is good.
@@ -24,7 +21,6 @@ type Server struct {
 	backend Backend
 	opts    Options
 	http    *http.Server
-	spec    []byte // the OpenAPI description
 	retire  *retirement
 	refused refusals
 	base    context.Context
@@ -40,7 +36,7 @@ func New(b Backend, o Options) *Server {
 	s := &Server{backend: b, opts: o, retire: newRetirement()}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:                      s.handler(s.routes()),
+		Handler:                      s.handler(routes()),
 		ReadHeaderTimeout:            o.Times.Header,
 		IdleTimeout:                  o.Times.Idle,
 		MaxHeaderBytes:               maxHeader,
@@ -73,23 +69,4 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.retire.wait(ctx)
 	_ = s.http.Close()
 	return err
-}
-
-// handler is the API behind the checks that hold for every request. Nothing is
-// reachable but the table's routes.
-func (s *Server) handler(table []route) http.Handler {
-	mux := http.NewServeMux()
-	config := huma.DefaultConfig("dispatchd", s.opts.Version)
-	config.DocsPath, config.SchemasPath, config.OpenAPIPath, config.CreateHooks = "", "", "", nil
-	config.RejectUnknownQueryParameters = true
-	config.AllowAdditionalPropertiesByDefault = true // fields are added
-	config.Info.Description = "Runs the slow operations of an appliance in the background, one at a time."
-	setErrors()
-	api := humago.New(mux, config)
-	for _, r := range table {
-		r.register(s, api, r)
-	}
-	s.spec = describe(api.OpenAPI())
-	forget(api.OpenAPI())
-	return s.guard(routed(mux))
 }

@@ -264,7 +264,7 @@ func TestHalfClosedClient(t *testing.T) {
 	h := start(t, Options{})
 	gone, cancel := context.WithCancel(context.WithValue(context.Background(), peerKey{}, &conn{server: h.server, peer: self()}))
 	cancel()
-	for _, r := range h.server.routes() {
+	for _, r := range routes() {
 		h.back.add(ipc.Running)
 		path := strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
 		rec := httptest.NewRecorder()

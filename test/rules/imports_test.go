@@ -75,7 +75,7 @@ func outside() []origin {
 		{"github.com/coreos/go-systemd/v22/activation", "ipc/server", "a socket from systemd"},
 		{"github.com/coreos/go-systemd/v22/daemon", "daemon", "readiness and watchdog for systemd"},
 		{"github.com/coreos/go-systemd/v22/journal", "cmd/dispatchd", "the logger's set-up"},
-		{"github.com/danielgtaylor/huma/v2", "ipc/server", "the API and its description from one source"},
+		{"github.com/danielgtaylor/huma/v2", "tests", "describes the route table; its initialisation costs every start 0.9 ms and 176 KiB, so the daemon does not link it"},
 		{"github.com/dustin/go-humanize", "cmd/dispatchctl", "sizes for people"},
 		{"github.com/gofrs/flock", "daemon/internal/store", "the instance's lock; its unlock frees inherited locks, so for nothing else"},
 		{"github.com/google/go-cmp", "tests", "compares in tests"},

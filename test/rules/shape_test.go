@@ -15,7 +15,6 @@ import (
 func variables() map[string]string {
 	return map[string]string{
 		"ipc/console.packaged": "the linker sets it: a package knows its version, the source does not",
-		"ipc/server.errorsSet": "huma's error constructor is a variable of huma's package: it is set once",
 		"test/cli.bin":         "as in test/e2e",
 		"test/crash.opt":       "TestMain reads the flags, and has no other way to tell the tests",
 		"test/crash.bin":       "as in test/e2e",
