@@ -29,7 +29,7 @@ type submission struct {
 	by     ipc.Notifier
 	origin ipc.Origin
 	key    string
-	tick   *store.Cursor // the due time that this comes from, nil = somebody asked
+	cursor *store.Cursor // of the schedule whose due time this is, nil = somebody asked
 }
 
 // answer is what a notify gets once it is durable.
@@ -126,7 +126,7 @@ func (s *state) submit(sub submission, reply func(answer)) {
 		reply(answer{err: s.refusal(sub.spec, verdict)})
 		return
 	}
-	rec := store.Record{At: at.UnixNano(), Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.tick}
+	rec := store.Record{At: at.UnixNano(), Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.cursor}
 	if verdict.Joined {
 		rec.Op, rec.ID, rec.By = store.OpJoin, [16]byte(verdict.ID), &sub.by
 		s.count(sub.spec.Name, func(c *ipc.Counters) *int64 { return &c.Coalesced })

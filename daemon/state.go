@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/schedules"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -27,8 +29,8 @@ type state struct {
 	ending         map[queue.ID]*ending        // ended, not yet durable
 	joining        map[store.Key][]func(error) // joined, not yet durable: who asked again
 	failings       map[string]*failing         // caches whose last refresh failed
-	agenda         scheduler.Agenda
-	owed           map[string]scheduler.Occurrence // due times that could not be journaled
+	planner        *schedules.Planner
+	deferred       map[string]scheduler.Occurrence // due times that could not be journaled
 	tallies        map[string]*tally
 	total          ipc.Counters
 	gone           map[string]*dispatchers.Spec // removed by a reload, jobs still open
@@ -52,7 +54,8 @@ func newState(h *host, handed *inherited) *state {
 		book: jobs.New(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
 		}),
-		owed:     map[string]scheduler.Occurrence{},
+		deferred: map[string]scheduler.Occurrence{},
+		planner:  schedules.New(hostname()),
 		failings: map[string]*failing{},
 		runs:     map[queue.ID]*run{},
 		inflight: map[queue.ID][]func(error){},
@@ -62,6 +65,13 @@ func newState(h *host, handed *inherited) *state {
 		tallies:  map[string]*tally{},
 		outputs:  store.NewQuota(h.settings.LogBytes),
 	}
+}
+
+// hostname spreads jitter over the machines of a fleet; a machine without a name
+// has none to spread by.
+func hostname() string {
+	name, _ := os.Hostname()
+	return name
 }
 
 // recover is the first thing on the loop: definitions, and the jobs of the
@@ -97,7 +107,7 @@ func (s *state) due() bool {
 func (s *state) next() (time.Duration, bool) {
 	next, ok := s.core.Next()
 	next = max(0, next-s.now())
-	if nap, some := s.agenda.Next(s.clock()); some && (!ok || nap < next) {
+	if nap, some := s.planner.Next(s.clock()); some && (!ok || nap < next) {
 		next, ok = nap, true
 	}
 	if calm, some := s.memory.next(s.now()); some && (!ok || calm < next) {

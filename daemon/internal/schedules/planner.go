@@ -6,21 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/scheduler"
 )
 
-// Cursor is where a schedule stands. Each is whole, so that the last one says
-// all. Its fields are those of the journal's record, in the same order.
-type Cursor struct {
-	Due     int64  // the due time dealt with last, in Unix nanoseconds as all times here
-	Plan    string // the schedule it belongs to
-	At      int64  // when it was dealt with
-	Why     string // the reason when it led to no job
-	Refused int64  // how many were refused since the plan is the same
-	Missed  int64  // how many passed while no daemon ran, and were left out
-}
+// Cursor is where a schedule stands, as the journal's record says it.
+type Cursor = store.Cursor
 
 // Entry is a dispatcher as a plan needs it.
 type Entry struct {

@@ -1,0 +1,190 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"dispatchd/daemon/internal/schedules"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
+	"dispatchd/ipc"
+	"dispatchd/ipc/server"
+	"dispatchd/scheduler"
+)
+
+// A due time enters by the same door as a client's notify. Where the schedule
+// stands is in the same record of the journal as the job that it led to, so no
+// crash loses one or doubles it.
+
+// plan puts the schedules of the catalog in force.
+func (s *state) plan(c *dispatchers.Catalog) {
+	for _, fault := range s.planner.Plan(s.clock(), s.scheduled(c)) {
+		s.log.Error("schedule", "error", fault)
+	}
+}
+
+// scheduled gives the dispatchers of a catalog that have a schedule, by name.
+func (s *state) scheduled(c *dispatchers.Catalog) iter.Seq[schedules.Entry] {
+	return func(yield func(schedules.Entry) bool) {
+		for _, name := range c.Names() {
+			if spec := c.Specs[name]; spec != nil && len(spec.Schedule) > 0 && !yield(s.entry(spec)) {
+				return
+			}
+		}
+	}
+}
+
+// entry is a dispatcher as the planner needs it.
+func (s *state) entry(spec *dispatchers.Spec) schedules.Entry {
+	e := schedules.Entry{Name: spec.Name, Spec: spec, Paused: slices.Contains(s.book.Paused(), spec.Name)}
+	if c, ok := s.book.Cursor(spec.Name); ok {
+		e.Cursor = &c
+	}
+	return e
+}
+
+// submitDue submits what is due, and what could not be journaled when it was. It
+// reports whether there was anything.
+func (s *state) submitDue() bool {
+	var deferred []scheduler.Occurrence
+	if s.journalErr == nil {
+		deferred = slices.Collect(maps.Values(s.deferred))
+		clear(s.deferred)
+	}
+	due := s.planner.Due(s.clock(), deferred...)
+	for _, d := range due {
+		spec := s.catalog.Load().Specs[d.Dispatcher]
+		switch {
+		case spec == nil:
+		case d.WantsRun():
+			go s.checkThenAdmit(spec, d)
+		default:
+			s.admit(submission{spec: spec}, d, nil)
+		}
+	}
+	return len(due) > 0
+}
+
+// checkThenAdmit does what of a due run needs no loop: packages are looked for.
+func (h *host) checkThenAdmit(spec *dispatchers.Spec, d schedules.Due) {
+	sub, unfit := h.check(context.Background(), spec, ipc.NotifyRequest{Dispatcher: spec.Name})
+	h.post(func(s *state) { s.admit(sub, d, unfit) })
+}
+
+// admit performs what is decided of each occurrence before the next one is
+// decided on: a job that is submitted moves the cursor.
+func (s *state) admit(sub submission, d schedules.Due, unfit error) {
+	for _, o := range d.Occurrences {
+		_, running := s.core.DispatcherCounts(d.Dispatcher)
+		decision := schedules.Admit(sub.spec, o, schedules.Standing{
+			Cursor: s.entry(sub.spec).Cursor, Running: running,
+			Leaving: s.stopping || s.handingOver, At: s.wallClock(),
+		}, unfit)
+		switch decision.Verdict {
+		case schedules.Ignore:
+		case schedules.Note:
+			s.moveCursor(sub.spec, decision.Cursor)
+		case schedules.Refuse:
+			s.count(d.Dispatcher, refused)
+			s.moveCursor(sub.spec, decision.Cursor)
+			s.logRefused(sub.spec, decision.Cursor, decision.Err)
+		case schedules.Submit:
+			due := sub
+			due.origin, due.cursor = decision.Origin, &decision.Cursor
+			s.submitOccurrence(due, o)
+		}
+	}
+}
+
+// submitOccurrence submits a job for an occurrence.
+func (s *state) submitOccurrence(sub submission, o scheduler.Occurrence) {
+	before := s.entry(sub.spec).Cursor
+	sub.by = ipc.Notifier{Peer: self(), At: s.wallClock().UTC()}
+	if s.durability(sub.spec) == mode.Memory { // its job is written nowhere
+		defer s.moveCursor(sub.spec, *sub.cursor)
+	}
+	s.submit(sub, func(a answer) {
+		if a.err != nil {
+			s.post(func(s *state) { s.notAccepted(sub, o, before, a.err) })
+		}
+	})
+}
+
+// notAccepted deals with an occurrence whose job was not accepted. One that the
+// journal could not take is admitted again when it can: nothing says that it was
+// dealt with.
+func (s *state) notAccepted(sub submission, o scheduler.Occurrence, before *store.Cursor, err error) {
+	p, typed := errors.AsType[*ipc.Error](err)
+	switch {
+	case typed && p.Kind == ipc.KindJournalUnavailable:
+		if before != nil {
+			_, _ = s.book.Apply(store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, Cursor: before})
+		}
+		s.deferred[o.Name] = schedules.Deferred(o)
+		s.log.Warn("a due run waits for the journal", "dispatcher", o.Name, "due", o.Due, "error", err)
+	case typed && p.Kind == ipc.KindDraining && s.stopping: // the next daemon catches it up
+	default:
+		next := schedules.Refused(*sub.cursor, err) // a copy: the journal may still write the other
+		s.moveCursor(sub.spec, next)
+		s.logRefused(sub.spec, next, err)
+	}
+}
+
+// logRefused logs an occurrence that led to no job.
+func (s *state) logRefused(spec *dispatchers.Spec, at store.Cursor, err error) {
+	s.log.Warn("a due run was refused", "dispatcher", spec.Name, "due", time.Unix(0, at.Due), "error", err)
+}
+
+// moveCursor records where a schedule stands when no job's record does.
+func (s *state) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
+	rec := store.Record{Op: store.OpCursor, Dispatcher: spec.Name, At: to.At, Cursor: &to}
+	if _, err := s.book.Apply(rec); err == nil {
+		s.journal.Append(rec, mode.Relaxed, false, func(error) {})
+	}
+}
+
+// notifyAtStart asks for a run of what is to run whenever the daemon starts.
+func (d *Daemon) notifyAtStart() {
+	for _, spec := range d.catalog.Load().Specs {
+		if spec.OnStart {
+			go d.notifyBySelf(spec, ipc.OriginStart)
+		}
+	}
+}
+
+// notifyBySelf asks for a run that nobody waits for.
+func (b *backend) notifyBySelf(spec *dispatchers.Spec, origin ipc.Origin) {
+	_, err := b.Notify(context.Background(), self(), ipc.NotifyRequest{Dispatcher: spec.Name, Origin: origin})
+	if err != nil {
+		b.log.Warn("a run was refused", "dispatcher", spec.Name, "origin", string(origin), "error", err)
+	}
+}
+
+// self is the daemon as a peer of its own.
+func self() ipc.Peer { return ipc.Peer{UID: os.Geteuid(), GID: os.Getegid(), PID: os.Getpid()} }
+
+// Schedule lists when dispatchers are due: those that have a schedule.
+func (b *backend) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery) ([]ipc.Schedule, error) {
+	var only *dispatchers.Spec
+	if q.Dispatcher != "" {
+		var err error
+		if only, err = b.lookup(q.Dispatcher); err != nil {
+			return nil, err
+		}
+	}
+	list := []ipc.Schedule{}
+	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: only}, func(s *state) {
+		for e := range s.scheduled(s.catalog.Load()) {
+			if q.Dispatcher == "" || q.Dispatcher == e.Name {
+				list = append(list, s.planner.View(e, q.Next))
+			}
+		}
+	})
+	return list, err
+}
