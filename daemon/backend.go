@@ -224,7 +224,7 @@ func (b *backend) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id 
 			refuse = p
 			return
 		}
-		if r := s.runs[queue.ID(job.ID)]; r != nil && r.spec.KillMode.Never() {
+		if r := s.runs[queue.ID(job.ID)]; r != nil && r.Spec.KillMode.Never() {
 			p := ipc.Errorf(ipc.KindStateConflict, "job %s runs, and the kill_mode of %s is none: it must not be killed", job.ID, job.Dispatcher)
 			p.Job, p.Suggestion = job.ID.String(), "wait for its end"
 			refuse = p

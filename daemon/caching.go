@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/jobs"
-	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -51,33 +49,25 @@ func (h *host) openCaches(book *jobs.State) error {
 	return ownedDir(h.cfg.Paths.Cache)
 }
 
-// partOf is where a run writes its cache's data to, "" when it has none.
-func (h *host) partOf(spec *dispatchers.Spec, marks proc.AttemptFiles) string {
-	if spec.Cache == nil {
-		return ""
-	}
-	return h.caches.Part(spec.Name, filepath.Base(string(marks)))
+// keeper keeps the data of caches for run.
+type keeper struct{ files *store.Caches }
+
+// Part is run.Keeper's.
+func (k keeper) Part(spec *dispatchers.Spec, attempt string) string {
+	return k.files.Part(spec.Name, attempt)
 }
 
-// keepData puts what a successful run printed in its cache's place before
-// anybody is told of its end. A run whose output is no data has failed.
-func (h *host) keepData(r *run, exit proc.Exit) proc.Exit {
-	part := h.partOf(r.spec, r.marks)
-	if part == "" {
-		return exit
-	}
-	if !exit.Exited() || exit.TimedOut || exit.Canceled || !slices.Contains(r.spec.SuccessExitCodes, exit.Code) {
-		_ = os.Remove(part)
-		return exit
-	}
-	c := r.spec.Cache
-	err := h.caches.Replace(r.spec.Name, c.Format, part, c.MaxSize, exit.Started)
+// Keep is run.Keeper's. What is wrong with the data is an *ipc.Error.
+func (k keeper) Keep(spec *dispatchers.Spec, part string, began time.Time) error {
+	err := k.files.Replace(spec.Name, spec.Cache.Format, part, spec.Cache.MaxSize, began)
 	if _, typed := errors.AsType[*ipc.Error](err); err != nil && !typed {
 		err = ipc.Errorf(ipc.KindInternal, "%v", err)
 	}
-	exit.Err = err
-	return exit
+	return err
 }
+
+// Drop is run.Keeper's.
+func (k keeper) Drop(part string) { _ = os.Remove(part) }
 
 // refreshed notes how a refresh of a cache ended.
 func (s *state) refreshed(job *store.Job, state ipc.State, out *store.Outcome) {
@@ -161,8 +151,8 @@ func (b *backend) addLive(ctx context.Context, v *ipc.Cache) error {
 // refreshing is the job that refreshes a cache now, or is about to; "" = none.
 func (s *state) refreshing(name string) string {
 	for _, r := range s.runs {
-		if r.spec.Name == name {
-			return r.job.ID.String()
+		if r.Spec.Name == name {
+			return r.Job.ID
 		}
 	}
 	if id, _, ok := s.core.Head(name); ok {

@@ -145,7 +145,7 @@ func TestBadRefreshes(t *testing.T) {
 		{"echo '[2]'; exec sleep 60", ipc.KindTimeout, "timeout of 1s"},
 		{"echo '[2]'; kill -9 $$", ipc.KindSignaled, "SIGKILL"},
 		{"printf '[2'", ipc.KindCacheInvalid, "in the middle of a value"},
-		{"head -c 100000000 /dev/zero", ipc.KindCacheInvalid, "longer than max_size, which is 1048576"},
+		{"head -c 3000000 /dev/zero", ipc.KindCacheInvalid, "longer than max_size, which is 1048576"},
 		{":", ipc.KindCacheInvalid, "is empty"},
 		{"rm -f " + root + "/cache/.op.*; echo '[2]'", ipc.KindInternal, "no such file"},
 	} {
@@ -256,7 +256,7 @@ func TestPartOfInterruptedRefresh(t *testing.T) {
 	}
 	if err := b.until(t.Context(), func(s *state) bool {
 		for _, r := range s.runs {
-			return r.process != nil
+			return r.Child() != nil
 		}
 		return false
 	}); err != nil {

@@ -15,6 +15,7 @@ import (
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/loop"
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -101,7 +102,6 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if h.cfg.allow == nil {
 		h.cfg.allow = allow
 	}
-	h.starter = h.startProcess
 	d := &Daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}, handed: handed}
 	h.manager = newServiceManager(h)
 	if err := h.openEpoch(); err != nil {
@@ -121,6 +121,9 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if err := s.openCaches(s.book); err != nil {
 		return nil, nil, errors.Join(err, journal.Close())
 	}
+	h.runner = &run.Runner{
+		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: keeper{h.caches}, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
+	}
 	return d, func(s *state) { s.recover(report.Suspects) }, nil
 }
 
@@ -134,7 +137,13 @@ func newBuilder(cfg Config, settings dispatchers.Settings, bootID string) *launc
 
 // start runs the loop, and returns when the jobs of the journal are restored.
 func (d *Daemon) start(first func(*state)) {
+	var cancel context.CancelFunc
+	d.following, cancel = context.WithCancel(context.Background())
 	go d.loop.Run(first)
+	go func() {
+		defer cancel()
+		<-d.loop.Stopping()
+	}()
 	_ = d.view(context.Background(), func(*state) {}) // it has not been stopped
 }
 

@@ -12,7 +12,7 @@
 //
 //	ipc/server ──do──▶ loop ──▶ queue ──effects──▶ perform ──▶ store.Journal
 //	                    ▲                             │
-//	                    └──────────post───────────────┴──▶ proc (a goroutine a run)
+//	                    └──────────post───────────────┴──▶ run (a goroutine an attempt)
 //
 // Schedules (scheduler.Agenda) belong to the loop too: its timer is the queue's
 // and theirs. A due time is submitted like a notify, and where the schedule

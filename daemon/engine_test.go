@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -40,9 +43,13 @@ type played struct {
 	exit proc.Exit
 }
 
-func (p *played) Done() <-chan struct{} { return p.done }
-func (p *played) Exit() proc.Exit       { <-p.done; return p.exit }
-func (p *played) Stop()                 { p.once.Do(func() { close(p.stop) }) }
+func (p *played) Done() <-chan struct{}       { return p.done }
+func (p *played) Exit() proc.Exit             { <-p.done; return p.exit }
+func (p *played) Stop() error                 { p.once.Do(func() { close(p.stop) }); return nil }
+func (p *played) Signal(syscall.Signal) error { return nil }
+func (p *played) Extend(time.Duration) error  { return nil }
+func (p *played) Leave()                      {}
+func (p *played) Supervised() bool            { return false }
 
 // play lets an act begin.
 func play(a act) *played {
@@ -71,7 +78,7 @@ type stage struct {
 	from   time.Time
 	starts []time.Duration // when, since the stage was set
 	jobs   []string        // origin and wall time of each start
-	locks  [][]held        // of each start
+	locks  [][]*os.File    // of each start
 	ahead  atomic.Int64    // of the bubble's clock, the wall clock
 	mu     sync.Mutex
 }
@@ -111,14 +118,19 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 	wall := func() time.Time { return time.Now().UTC().Add(time.Duration(s.ahead.Load())) }
 	d, first := built(t, root, files, wall)
 	s.Daemon = d
-	d.starter = func(r *run, g gear) (process, error) {
-		g.discard()
+	d.runner.Start = func(q run.Request) (run.Child, error) {
+		name := q.Launch.Dispatcher
+		attempt, _ := strconv.Atoi(variable(q, "DISPATCHD_ATTEMPT"))
+		var locks []*os.File
+		for f := range q.Locks.All() {
+			locks = append(locks, f)
+		}
 		s.mu.Lock()
 		s.starts = append(s.starts, time.Since(s.from))
-		s.locks = append(s.locks, slices.Clone(r.locks))
-		s.jobs = append(s.jobs, r.spec.Name+" "+string(r.job.Origin)+" "+wall().Format("01-02 15:04"))
+		s.locks = append(s.locks, locks)
+		s.jobs = append(s.jobs, name+" "+variable(q, "DISPATCHD_ORIGIN")+" "+wall().Format("01-02 15:04"))
 		s.mu.Unlock()
-		a := acts(r.spec.Name, r.attempt)
+		a := acts(name, attempt)
 		if a.err != nil {
 			return nil, a.err
 		}
@@ -126,6 +138,16 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 	}
 	d.start(first)
 	return s
+}
+
+// variable is what a child finds in its environment.
+func variable(q run.Request, name string) string {
+	for _, v := range q.Launch.Env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }
 
 // strike ends the daemon.
@@ -288,7 +310,7 @@ func TestLocksAreFreedBetweenRuns(t *testing.T) {
 		s.pass(time.Second)
 		s.started(0, 20*time.Millisecond, 40*time.Millisecond, 60*time.Millisecond, 80*time.Millisecond, 100*time.Millisecond, 120*time.Millisecond)
 		for i, locks := range s.locks {
-			if i > 0 && locks[1].file == s.locks[i-1][1].file {
+			if i > 0 && locks[1] == s.locks[i-1][1] {
 				t.Errorf("start %d has the lock file of the run before", i+1)
 			}
 		}

@@ -1,123 +1,146 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"runtime"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
-	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/lockfile"
 )
 
-// RunOnce runs one dispatcher in the foreground, without a daemon: the same
-// locks, timeout and environment; output goes to the caller's own. It waits
-// for locks as long as the dispatcher's queue_timeout and tells talk who holds
-// them. The exit code is the child's where it ended by itself.
-func RunOnce(ctx context.Context, cfg Config, name string, args json.RawMessage, talk io.Writer) (ipc.State, int, error) {
+// RunForeground runs one dispatcher in the foreground, without a daemon: the same
+// locks, timeout and environment as a job; output goes to the caller's own. It
+// waits for locks as long as the dispatcher's queue_timeout and tells talk who
+// holds them. When ctx is done it ends the child. The exit code is the child's
+// where it ended by itself.
+func RunForeground(ctx context.Context, cfg Config, name string, args json.RawMessage, talk io.Writer) (ipc.State, int, error) {
 	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
 	if len(faults) > 0 {
 		return ipc.Failed, 0, ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
 	}
-	h := &host{cfg: cfg, settings: settings, build: newBuilder(cfg, settings, proc.BootID())}
+	h := &host{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), settings: settings, build: newBuilder(cfg, settings, proc.BootID())}
+	h.runner = &run.Runner{Build: h.build, Locks: run.LocksIn(cfg.Paths), Start: run.Foreground, Log: h.log}
 	h.catalog.Store(h.read())
 	spec, err := h.lookup(name)
 	if err != nil {
 		return ipc.Failed, 0, err
 	}
-	s, err := h.check(ctx, spec, ipc.NotifyRequest{Dispatcher: name, Arguments: args})
+	sub, err := h.check(ctx, spec, ipc.NotifyRequest{Dispatcher: name, Arguments: args})
 	if err != nil {
 		return ipc.Failed, 0, err
 	}
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
 		return ipc.Failed, 0, err
 	}
-	r := &run{spec: spec, attempt: 1, job: &store.Job{ID: ulid.Make(), Dispatcher: name, Arguments: s.args, Origin: ipc.OriginNotify}}
-	if err := h.waitLocks(ctx, r, talk); err != nil {
+	job := &store.Job{ID: ulid.Make(), Dispatcher: name, Arguments: sub.args, Origin: ipc.OriginNotify}
+	locks, err := waitLocks(ctx, h.runner, spec, job, talk)
+	if err != nil {
 		return ipc.Expired, 0, err
 	}
-	defer r.release()
-	return h.foreground(ctx, r)
+	return h.foreground(ctx, run.New(job, 1, spec, h.marks(job.ID, 1), locks))
 }
 
-// waitLocks takes the locks of a foreground run, once a second, all or none.
-func (h *host) waitLocks(ctx context.Context, r *run, talk io.Writer) error {
-	if limit := time.Duration(r.spec.QueueTimeout); limit > 0 {
+// waitLocks takes the locks of a job in the foreground, all or none. It tries once a
+// second: there is no loop that others could wake.
+func waitLocks(ctx context.Context, r *run.Runner, spec *dispatchers.Spec, job *store.Job, talk io.Writer) (*run.Locks, error) {
+	if spec.QueueTimeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, limit)
+		ctx, cancel = context.WithTimeout(ctx, spec.QueueTimeout)
 		defer cancel()
 	}
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	said := ""
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	told := ""
 	for {
-		lock, pid, err := h.takeLocks(r, r.job)
-		if err == nil {
-			return nil
+		locks, err := r.TryLocks(spec, job.Arguments, lockfile.Holder{Job: job.ID.String(), PID: os.Getpid()})
+		busy, ok := errors.AsType[*run.BusyError](err)
+		if !ok || !busy.Held() {
+			return locks, err
 		}
-		if _, busy := errors.AsType[*lockfile.BusyError](err); !busy {
-			return fmt.Errorf("lock %s: %w", lock, err)
-		}
-		if now := fmt.Sprintf("waiting for lock %s, held by process %d", lock, pid); now != said {
+		if now := fmt.Sprintf("waiting for lock %s, held by process %d", busy.Lock, busy.PID); now != told {
 			fmt.Fprintln(talk, now)
-			said = now
+			told = now
 		}
 		select {
-		case <-tick.C:
+		case <-ticker.C:
 		case <-ctx.Done():
-			p := ipc.Errorf(ipc.KindLocked, "lock %s is held by process %d", lock, pid)
-			p.Holder = fmt.Sprint(pid)
-			return p
+			p := ipc.Errorf(ipc.KindLocked, "lock %s is held by process %d", busy.Lock, busy.PID)
+			p.Holder = fmt.Sprint(busy.PID)
+			return nil, p
 		}
 	}
 }
 
-// foreground starts the child and waits for its end; Ctrl-C stops it.
-func (h *host) foreground(ctx context.Context, r *run) (ipc.State, int, error) {
-	l, err := h.build.Build(r.spec, launchJob(r.job, 1), h.marks(r.job.ID, 1), launch.Outputs{})
-	if err != nil {
-		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
-	}
-	l.NotifySocket = "" // nobody looks at progress
-	// This process lives for this run alone, so it can be its own shim.
-	l.SelfSupervised = true
-	runtime.LockOSThread()
+// foreground runs an attempt to its end. There is no journal to record its start:
+// a run in the foreground ends with this process and is nobody's job.
+func (h *host) foreground(ctx context.Context, a *run.Attempt) (ipc.State, int, error) {
+	runtime.LockOSThread() // run.Foreground: the child lives as long as this thread
 	defer runtime.UnlockOSThread()
-	if err := launch.WriteArguments(l, r.job.Arguments); err != nil {
-		return ipc.Failed, 0, err
+	recorded := make(chan error, 1)
+	recorded <- nil
+	w := watcher{stop: ctx.Done()}
+	h.runner.Run(context.WithoutCancel(ctx), a, recorded, &w)
+	a.Files.Remove()
+	return w.verdict(a.Spec)
+}
+
+// watcher is the Events of a run in the foreground. It keeps how the run ended.
+type watcher struct {
+	stop   <-chan struct{} // closed when the child is to end
+	result run.Result
+	err    error // why there was no child
+}
+
+// Started is run.Events'.
+func (w *watcher) Started(_ *run.Attempt, c run.Child) {
+	go func() {
+		select {
+		case <-w.stop:
+			_ = c.Stop()
+		case <-c.Done():
+		}
+	}()
+}
+
+// Progressed is run.Events'. Nobody looks at progress.
+func (w *watcher) Progressed(*run.Attempt, proc.Update) {}
+
+// NotStarted is run.Events'.
+func (w *watcher) NotStarted(_ *run.Attempt, err error) { w.err = err }
+
+// Ended is run.Events'.
+func (w *watcher) Ended(_ *run.Attempt, res run.Result) { w.result = res }
+
+// verdict words the end for the command: the error says what state and exit code do
+// not.
+func (w *watcher) verdict(spec *dispatchers.Spec) (ipc.State, int, error) {
+	x := w.result.Exit
+	if w.err != nil {
+		x.Err = w.err
 	}
-	defer launch.RemoveFiles(l)
-	p, err := proc.Start(l, func(proc.Update) {})
-	if err != nil {
-		return ipc.Failed, 0, ipc.Errorf(ipc.KindStartFailed, "%v", err)
-	}
-	select {
-	case <-p.Done():
-	case <-ctx.Done():
-		p.Stop()
-		<-p.Done()
-	}
-	exit := p.Exit()
+	state, why := run.Verdict(spec, x, run.Cause{Canceled: x.Canceled}) // nobody but us stops it
 	switch {
-	case exit.Canceled:
-		return ipc.Canceled, exit.Code, nil
-	case exit.TimedOut:
-		return ipc.TimedOut, exit.Code, nil
-	case exit.Signal != "":
-		return ipc.Failed, exit.Code, ipc.Errorf(ipc.KindSignaled, "%s ended by signal %s", r.spec.Name, strings.TrimSpace(exit.Signal))
-	case !slices.Contains(r.spec.SuccessExitCodes, exit.Code):
-		return ipc.Failed, exit.Code, nil
+	case x.Err != nil:
+		if p, typed := errors.AsType[*ipc.Error](x.Err); typed {
+			return state, 0, p
+		}
+		return state, 0, ipc.Errorf(why.Kind, "%s", why.Message)
+	case why != nil && why.Kind == ipc.KindSignaled:
+		return state, x.Code, ipc.Errorf(ipc.KindSignaled, "%s %s", spec.Name, why.Message)
 	}
-	return ipc.Succeeded, exit.Code, nil
+	return state, x.Code, nil
 }

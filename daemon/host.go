@@ -9,6 +9,7 @@ import (
 
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/loop"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -27,7 +28,8 @@ type host struct {
 	wallClock func() time.Time // time.Now; another in tests of clock steps
 	catalog   atomic.Pointer[dispatchers.Catalog]
 	build     *launch.Builder
-	starter   func(*run, gear) (process, error) // startProcess; another in tests of time
+	runner    *run.Runner
+	following context.Context // done when the loop stops: supervised children are left then
 	caches    *store.Caches
 	manager   *serviceManager // nil = none listens
 	bootID    string          // of the machine

@@ -12,6 +12,7 @@ import (
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
@@ -103,29 +104,23 @@ func duplicate(l *net.UnixListener) (net.Listener, error) {
 }
 
 // resume takes over a run whose child the last image handed us.
-func (s *state) resume(r *run) bool {
+func (s *state) resume(r *attempt) bool {
 	if s.inherited == nil {
 		return false
 	}
-	i := slices.IndexFunc(s.inherited.Runs, func(h handedRun) bool { return h.Job == r.job.ID.String() && h.Attempt == r.attempt })
+	i := slices.IndexFunc(s.inherited.Runs, func(h handedRun) bool { return h.Job == r.Job.ID && h.Attempt == r.Job.Attempt })
 	if i < 0 {
 		return false
 	}
 	h := s.inherited.Runs[i]
-	p, err := proc.Resume(h.Child, func(u proc.Update) { s.post(func(s *state) { s.progressed(r, u) }) })
-	if err != nil {
+	var locks run.Locks
+	for _, l := range h.Locks {
+		locks.Add(os.NewFile(uintptr(l.FD), "lock"), l.Shared)
+	}
+	if err := s.runner.Resume(s.following, r.Attempt, h.Child, &locks, events{s.host}); err != nil {
 		s.log.Error("a handed child cannot be watched", "job", h.Job, "error", err)
 		return false
 	}
-	for _, l := range h.Locks {
-		r.locks = append(r.locks, held{file: os.NewFile(uintptr(l.FD), "lock"), shared: l.Shared})
-	}
-	r.process, r.late = p, h.Child.TimedOut
-	if h.Child.Percent != nil || h.Child.Message != "" {
-		r.progress = &ipc.Progress{Percent: h.Child.Percent, Message: h.Child.Message}
-	}
-	s.occupy(r)
-	go s.follow(r, p)
 	return true
 }
 
@@ -135,19 +130,15 @@ func (d *Daemon) handDirect(ctx context.Context) (runs []handedRun, keep []*os.F
 	ended := map[queue.ID]bool{}
 	if err := d.do(ctx, func(s *state) {
 		for id, r := range s.runs {
-			p, direct := r.process.(*proc.Process)
-			if !direct {
-				continue
-			}
-			child, files, ok := p.Detach()
+			child, files, locks, ok := r.Detach()
 			if !ok {
-				ended[id] = true
+				ended[id] = r.Child() != nil && !r.Child().Supervised()
 				continue
 			}
-			h := handedRun{Job: r.job.ID.String(), Attempt: r.attempt, Child: child}
-			for _, l := range r.locks {
-				h.Locks = append(h.Locks, handedLock{int(l.file.Fd()), l.shared})
-				keep = append(keep, l.file)
+			h := handedRun{Job: r.Job.ID, Attempt: r.Job.Attempt, Child: child}
+			for f, shared := range locks.All() {
+				h.Locks = append(h.Locks, handedLock{int(f.Fd()), shared})
+				keep = append(keep, f)
 			}
 			runs, keep = append(runs, h), append(keep, files...)
 		}
@@ -156,8 +147,8 @@ func (d *Daemon) handDirect(ctx context.Context) (runs []handedRun, keep []*os.F
 	}
 	// The end of those that are not handed must reach the book.
 	err = d.until(ctx, func(s *state) bool {
-		for id := range ended {
-			if s.runs[id] != nil {
+		for id, is := range ended {
+			if is && s.runs[id] != nil {
 				return false
 			}
 		}

@@ -193,10 +193,7 @@ func (s *state) settled(id queue.ID, err error) {
 		return
 	}
 	effects := s.core.Withdraw(s.now(), id)
-	if r := s.runs[id]; r != nil {
-		r.release()
-		delete(s.runs, id)
-	}
+	delete(s.runs, id) // what runs of it holds its locks to its end
 	s.book.Forget([16]byte(id))
 	s.forgetEnd(id)
 	s.perform(effects)

@@ -3,80 +3,18 @@ package daemon
 import (
 	"errors"
 	"os"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/lockfile"
 )
-
-// run is one active attempt of a job.
-type run struct {
-	id       queue.ID
-	job      *store.Job
-	spec     *dispatchers.Spec
-	attempt  int
-	locks    []held
-	since    time.Time
-	process  process // nil until the child exists
-	marks    proc.AttemptFiles
-	recorded chan error // whether its start is durable, before anything starts
-	canceled bool
-	late     bool // its timeout is over, and kill_mode none lets it run
-	answered bool // the queue knows that it has started
-	progress *ipc.Progress
-	outcome  *store.Outcome // known once the child has ended
-	unborn   bool           // it never began
-	state    ipc.State
-}
-
-// held is a lock that a run holds on disk.
-type held struct {
-	file   *os.File
-	shared bool
-}
-
-// process is a job's child, or the shim above it.
-type process interface {
-	Done() <-chan struct{}
-	Exit() proc.Exit
-	Stop()
-}
-
-// handOver closes our copies of the locks that the run's shim holds now.
-func (r *run) handOver() {
-	for _, l := range r.locks {
-		_ = l.file.Close()
-	}
-	r.locks = nil
-}
-
-// release frees the run's locks on disk. A fork in progress holds copies of
-// our descriptors until its exec, and so the lock: ForkLock waits for that.
-func (r *run) release() {
-	release(r.locks)
-	r.locks = nil
-}
-
-// release frees locks on disk.
-func release(locks []held) {
-	if len(locks) == 0 {
-		return
-	}
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	for _, l := range locks {
-		lockfile.Release(l.file)
-	}
-}
 
 // decide performs what the queue decided about an event.
 func (s *state) decide(effects []queue.Effect, err error) {
@@ -103,7 +41,7 @@ func (s *state) perform(effects []queue.Effect) {
 				answers = append(answers, func() { s.decide(s.core.Busy(s.now(), ef.ID, missing)) })
 			}
 		case queue.Stop:
-			s.stopRun(ef.ID)
+			s.cancelAttempt(ef.ID)
 		case queue.Expire:
 			s.endQueued(ef.ID, ipc.Expired, ipc.KindExpired, "waited longer than its queue_timeout")
 		case queue.Drop:
@@ -139,128 +77,45 @@ func (s *state) start(id queue.ID, attempt int) (missing queue.Reason, ok bool) 
 		s.log.Error("a job without a definition is to start", "job", ulid.ULID(id).String())
 		return queue.Reason{Kind: queue.Condition}, false
 	}
-	r := &run{id: id, spec: spec, attempt: attempt, since: time.Now(), marks: s.marks(job.ID, attempt)}
-	if lock, pid, err := s.takeLocks(r, job); err != nil {
-		s.log.Debug("lock is held from outside", "lock", lock, "pid", pid, "job", job.ID.String(), "error", err)
-		if proc.IsTransient(err) {
-			s.startBlockedBy = err.Error()
-			return queue.Reason{Kind: queue.NoResources}, false
-		}
-		return queue.Reason{Lock: lock, PID: pid}, false
+	locks, err := s.runner.TryLocks(spec, job.Arguments, lockfile.Holder{Job: job.ID.String(), PID: os.Getpid()})
+	if err != nil {
+		return s.missingLock(job, err), false
 	}
-	rec := store.Record{Op: store.OpStart, ID: job.ID, At: r.since.UnixNano(), Attempt: int32(attempt), Epoch: s.epochID}
+	now := time.Now()
+	rec := store.Record{Op: store.OpStart, ID: job.ID, At: now.UnixNano(), Attempt: int32(attempt), Epoch: s.epochID}
 	applied, err := s.book.Apply(rec)
 	if err != nil {
 		s.log.Error("book: start", "job", job.ID.String(), "error", err)
-		r.release()
+		locks.Release()
 		return queue.Reason{Kind: queue.NoJournal}, false
 	}
-	r.job = applied
-	s.runs[id] = r
+	s.runs[id] = s.newAttempt(applied, attempt, spec, now, locks)
+	recorded := make(chan error, 1)
 	dur := spec.OnInterrupt.StartDurability(s.durability(spec))
-	r.recorded = make(chan error, 1)
-	s.journal.Append(rec, dur, true, func(err error) { r.recorded <- err })
-	go s.launch(r)
+	s.journal.Append(rec, dur, true, func(err error) { recorded <- err })
+	go s.runner.Run(s.following, s.runs[id].Attempt, recorded, events{s.host})
 	return queue.Reason{}, true
 }
 
-// begun answers a run's Start: it has its locks, its start is durable, and it
-// runs or is about to fail. What the queue decides then is performed.
-func (s *state) begun(r *run) {
-	if s.runs[r.id] == r && !r.answered {
-		r.answered = true
-		s.decide(s.core.Started(s.now(), r.id))
-	}
+// newAttempt makes an attempt of a job, with the locks that it holds.
+func (s *state) newAttempt(job *store.Job, number int, spec *dispatchers.Spec, since time.Time, locks *run.Locks) *attempt {
+	a := run.New(job, number, spec, s.marks(job.ID, number), locks)
+	a.Since = since
+	return &attempt{Attempt: a, id: queue.ID(job.ID), job: job}
 }
 
-// unstart puts a run back whose start could not be journaled. The queue tries
-// it again as soon as the journal works.
-func (s *state) unstart(r *run) {
-	if s.runs[r.id] != r {
-		return
+// missingLock is the reason of a start that could not take a lock.
+func (s *state) missingLock(job *store.Job, err error) queue.Reason {
+	s.log.Debug("a lock cannot be taken", "job", job.ID.String(), "error", err)
+	if proc.IsTransient(err) {
+		s.startBlockedBy = err.Error()
+		return queue.Reason{Kind: queue.NoResources}
 	}
-	r.release()
-	delete(s.runs, r.id)
-	if _, err := s.book.Apply(notStarted(r)); err != nil {
-		s.log.Error("book: unstart", "job", r.job.ID.String(), "error", err)
+	var r queue.Reason
+	if busy, ok := errors.AsType[*run.BusyError](err); ok {
+		r.Lock, r.PID = busy.Lock, busy.PID
 	}
-	s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoJournal}))
-}
-
-// putOff puts a run back that the system is too short of something to start.
-// The queue tries it again after a second.
-func (s *state) putOff(r *run, cause error) {
-	if s.runs[r.id] != r {
-		return
-	}
-	s.log.Warn("a job cannot be started now", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "error", cause)
-	s.startBlockedBy = cause.Error()
-	r.release()
-	delete(s.runs, r.id)
-	rec := notStarted(r)
-	if _, err := s.book.Apply(rec); err != nil {
-		s.log.Error("book: put off", "job", r.job.ID.String(), "error", err)
-	} else {
-		s.journal.Append(rec, s.durability(r.spec), false, func(error) {})
-	}
-	s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoResources}))
-}
-
-// notStarted is the record of a start that did not come to be.
-func notStarted(r *run) store.Record {
-	return store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.attempt - 1)}
-}
-
-// holderOf is who holds the locks of a job that is our own child.
-func holderOf(job *store.Job) lockfile.Holder {
-	return lockfile.Holder{Job: job.ID.String(), PID: os.Getpid()}
-}
-
-// takeLocks takes the dispatcher's own lock file and the named ones, all or
-// none, without waiting. It says which one is held by whom.
-func (h *host) takeLocks(r *run, job *store.Job) (string, int, error) {
-	holder := holderOf(job)
-	shared := r.spec.Concurrency != 1
-	if name, pid, err := h.take(r, h.cfg.Paths.DispatcherLocks(), r.spec.Name, shared, holder, "dispatcher:"+r.spec.Name); err != nil {
-		return name, pid, err
-	}
-	locks, err := r.spec.Locks(job.Arguments)
-	if err != nil {
-		locks = nil // refused at notify; a definition changed since
-	}
-	slices.SortFunc(locks, func(a, b dispatchers.Lock) int { return strings.Compare(a.Name, b.Name) })
-	for _, l := range locks {
-		if name, pid, err := h.take(r, h.cfg.Paths.Locks(), l.Name, l.Shared, holder, l.Name); err != nil {
-			return name, pid, err
-		}
-	}
-	return "", 0, nil
-}
-
-// take adds one lock to the run, or gives all of them back.
-func (h *host) take(r *run, dir, name string, shared bool, holder lockfile.Holder, label string) (string, int, error) {
-	f, err := lockfile.Try(dir, name, shared, holder)
-	if err == nil {
-		r.locks = append(r.locks, held{file: f, shared: shared})
-		return "", 0, nil
-	}
-	r.release()
-	if busy, ok := errors.AsType[*lockfile.BusyError](err); ok {
-		return label, busy.Holder.PID, err
-	}
-	return label, 0, err
-}
-
-// stopRun ends a running job because somebody canceled it.
-func (s *state) stopRun(id queue.ID) {
-	r := s.runs[id]
-	if r == nil {
-		return
-	}
-	r.canceled = true
-	if r.process != nil {
-		r.process.Stop()
-	}
+	return r
 }
 
 // endQueued ends a job that never ran, or waited for a retry.
@@ -290,20 +145,20 @@ func (s *state) requeue(ef queue.Requeue) {
 		Op: store.OpRequeue, ID: r.job.ID, At: now.UnixNano(), Attempt: int32(ef.Attempt),
 		NotBefore: now.Add(ef.After).UnixNano(), Run: r.outcome,
 	}
-	forget := s.forgetMarks(r)
-	if r.unborn {
+	forget := forgetFiles(r.Files)
+	if r.neverBegan {
 		// It goes back to where it was: nothing of it ran. The next try has the
 		// same marks.
 		rec.NotBefore, rec.Run = 0, nil
-		r.marks.Remove()
+		r.Files.Remove()
 		forget = func(error) {}
 	}
 	if _, err := s.book.Apply(rec); err != nil {
 		s.log.Error("book: retry", "job", r.job.ID.String(), "error", err)
 		return
 	}
-	s.journal.Append(rec, s.durability(r.spec), false, forget)
-	s.log.Warn("job will be tried again", "dispatcher", r.spec.Name, "job", r.job.ID.String(), "attempt", ef.Attempt, "after", ef.After)
+	s.journal.Append(rec, s.durability(r.Spec), false, forget)
+	s.log.Warn("job will be tried again", "dispatcher", r.Spec.Name, "job", r.Job.ID, "attempt", ef.Attempt, "after", ef.After)
 }
 
 // finish records the end of a job whose run has ended for good.
@@ -313,22 +168,7 @@ func (s *state) finish(id queue.ID) {
 		return
 	}
 	delete(s.runs, id)
-	s.endThen(r.job, r.state, r.outcome, s.forgetMarks(r))
-}
-
-// forgetMarks removes a run's marks once its end is known for good elsewhere.
-// The journal's writer does not wait for that.
-func (s *state) forgetMarks(r *run) func(error) {
-	return func(err error) {
-		if err != nil {
-			return
-		}
-		if _, own := r.process.(*proc.Process); own {
-			go r.marks.RemoveOwn(len(r.job.Arguments) > 0)
-			return
-		}
-		go r.marks.Remove()
-	}
+	s.endThen(r.job, r.state, r.outcome, forgetFiles(r.Files))
 }
 
 // end records a job's final state and wakes who waits for it, once it is

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -92,41 +92,25 @@ func (s *state) adopt(job *store.Job) bool {
 		}
 		s.gone[job.Dispatcher] = spec
 	}
-	r := &run{
-		id: queue.ID(job.ID), job: job, spec: spec, attempt: int(job.Attempt), since: time.Unix(0, job.Run.StartedAt),
-		marks: s.marks(job.ID, int(job.Attempt)),
-	}
-	if s.resume(r) {
-		return true
-	}
-	remote, found := proc.Adopt(r.marks, job.ID.String(), func(u proc.Update) { s.post(func(s *state) { s.progressed(r, u) }) })
-	if !found && r.marks.Started() {
+	r := s.newAttempt(job, int(job.Attempt), spec, time.Unix(0, job.Run.StartedAt), nil)
+	if !s.resume(r) && !s.runner.Adopt(s.following, r.Attempt, events{s.host}) {
 		return false
 	}
 	s.occupy(r)
-	if !found { // the last daemon went down before it started anything
-		go s.post(func(s *state) { s.attemptEnded(r, proc.Exit{NotStarted: true}) })
-		return true
-	}
-	r.process = remote
-	if !spec.SurviveRestart { // it was to die with its daemon
-		remote.Stop()
-	}
-	go s.follow(r, remote)
 	return true
 }
 
 // occupy tells the queue of a run that goes on.
-func (s *state) occupy(r *run) {
+func (s *state) occupy(r *attempt) {
 	s.runs[r.id] = r
 	var locks []queue.Lock
-	if wanted, err := r.spec.Locks(r.job.Arguments); err == nil {
+	if wanted, err := r.Spec.Locks(r.job.Arguments); err == nil {
 		locks = coreLocks(wanted)
 	}
 	r.answered = true
 	s.inTurn(s.core.Restore(s.now(), queue.Restored{
 		Submission: queue.Submission{ID: r.id, Dispatcher: r.job.Dispatcher, Locks: locks},
-		Running:    true, Attempt: r.attempt, Ran: max(0, time.Since(r.since)),
+		Running:    true, Attempt: r.Job.Attempt, Ran: max(0, time.Since(r.Since)),
 		Waited: s.waited(r.job),
 	}))
 }
@@ -180,7 +164,7 @@ func (s *state) interrupted(job *store.Job, why string) {
 	marks.KillRemaining(job.ID.String())
 	spec := s.catalog.Load().Specs[job.Dispatcher]
 	if spec != nil && spec.Cache != nil {
-		_ = os.Remove(s.partOf(spec, marks))
+		s.runner.Data.Drop(s.runner.Data.Part(spec, filepath.Base(string(marks))))
 	}
 	out := &store.Outcome{EndedAt: time.Now().UnixNano()}
 	if job.Run != nil {
@@ -214,9 +198,9 @@ func (d *Daemon) stopRuns() {
 		s.stopping = true
 		s.core.Freeze(true)
 		for _, r := range s.runs {
-			if r.process != nil && !r.outlives() {
-				grace = max(grace, time.Duration(r.spec.KillGrace))
-				r.process.Stop()
+			if r.Child() != nil && !r.SurvivesDaemon() {
+				grace = max(grace, r.Spec.KillGrace)
+				s.logStop(r, r.Stop())
 			}
 		}
 	})
@@ -234,7 +218,7 @@ func (d *Daemon) stopRuns() {
 // noChildren reports that every run goes on without this daemon.
 func (s *state) noChildren() bool {
 	for _, r := range s.runs {
-		if !r.outlives() {
+		if !r.SurvivesDaemon() {
 			return false
 		}
 	}

@@ -151,7 +151,7 @@ func (s *state) runningNames() string {
 	const most = 3
 	names := make([]string, 0, len(s.runs))
 	for _, r := range s.runs {
-		names = append(names, r.spec.Name)
+		names = append(names, r.Spec.Name)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)

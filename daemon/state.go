@@ -23,7 +23,7 @@ type state struct {
 	core           *queue.Core
 	book           *jobs.State
 	journal        *store.Journal
-	runs           map[queue.ID]*run
+	runs           map[queue.ID]*attempt
 	inflight       map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
 	waiters        map[queue.ID][]chan struct{}
 	ending         map[queue.ID]*ending        // ended, not yet durable
@@ -57,7 +57,7 @@ func newState(h *host, handed *inherited) *state {
 		deferred: map[string]scheduler.Occurrence{},
 		planner:  schedules.New(hostname()),
 		failings: map[string]*failing{},
-		runs:     map[queue.ID]*run{},
+		runs:     map[queue.ID]*attempt{},
 		inflight: map[queue.ID][]func(error){},
 		waiters:  map[queue.ID][]chan struct{}{},
 		ending:   map[queue.ID]*ending{},

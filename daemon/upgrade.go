@@ -127,7 +127,7 @@ func (d *Daemon) quiesce(ctx context.Context) error {
 // launched reports that no start is under way.
 func (s *state) launched() bool {
 	for _, r := range s.runs {
-		if r.process == nil {
+		if r.Child() == nil {
 			return false
 		}
 	}
@@ -139,8 +139,8 @@ func (d *Daemon) notLaunched(ctx context.Context) string {
 	name := "a job"
 	_ = d.do(ctx, func(s *state) {
 		for _, r := range s.runs {
-			if r.process == nil {
-				name = "job " + r.job.ID.String()
+			if r.Child() == nil {
+				name = "job " + r.Job.ID
 			}
 		}
 	})

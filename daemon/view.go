@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"time"
-
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/queue"
@@ -26,9 +24,9 @@ func (s *state) view(job *store.Job) ipc.Job {
 		}
 	case ipc.Running:
 		if r := s.runs[id]; r != nil {
-			v.Progress = r.progress
-			if r.late {
-				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + time.Duration(r.spec.Timeout).String() + "; its kill_mode lets it run on"}
+			v.Progress = r.Progress()
+			if r.Late() {
+				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + r.Spec.Timeout.String() + "; its kill_mode lets it run on"}
 			}
 			v.Output.Bytes = s.dir.LogSize(job.ID)
 		}
@@ -98,7 +96,7 @@ func (s *state) lockView(l queue.LockState) ipc.Lock {
 	for _, h := range l.Holders {
 		holder := ipc.LockHolder{PID: h.PID, Shared: h.Shared, Since: s.epoch.Add(h.Since).UTC()}
 		if r := s.runs[h.Job]; r != nil {
-			holder.Job, holder.Dispatcher = r.job.ID.String(), r.spec.Name
+			holder.Job, holder.Dispatcher = r.Job.ID, r.Spec.Name
 		}
 		v.Holders = append(v.Holders, holder)
 	}

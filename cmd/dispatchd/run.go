@@ -24,11 +24,11 @@ as a job of the daemon's. It waits for a lock that a job holds, and says so. Ctr
 the command. With --json it says on standard error, as an object, how it ended.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o, err := runOnce(cmd, f, args)
+			o, err := runForeground(cmd, f, args)
 			if err != nil {
 				return err
 			}
-			if err := o.say(cmd.ErrOrStderr(), f); err != nil {
+			if err := o.report(cmd.ErrOrStderr(), f); err != nil {
 				return err
 			}
 			if passExit && o.ExitCode > 0 {
@@ -48,9 +48,9 @@ type outcome struct {
 	ExitCode   int       `json:"exit_code"`
 }
 
-// runOnce runs a dispatcher and gives its end. One that waited in vain for a
+// runForeground runs a dispatcher and gives its end. One that waited in vain for a
 // lock has expired, as a job would have.
-func runOnce(cmd *cobra.Command, f *flags, args []string) (outcome, error) {
+func runForeground(cmd *cobra.Command, f *flags, args []string) (outcome, error) {
 	o := outcome{Dispatcher: args[0]}
 	var raw json.RawMessage
 	var err error
@@ -64,7 +64,7 @@ func runOnce(cmd *cobra.Command, f *flags, args []string) (outcome, error) {
 		talk = io.Discard
 	}
 	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
-	o.State, o.ExitCode, err = daemon.RunOnce(cmd.Context(), cfg, args[0], raw, talk)
+	o.State, o.ExitCode, err = daemon.RunForeground(cmd.Context(), cfg, args[0], raw, talk)
 	p, typed := errors.AsType[*ipc.Error](err)
 	switch {
 	case typed && p.Kind == ipc.KindLocked && cmd.Context().Err() != nil:
@@ -78,8 +78,8 @@ func runOnce(cmd *cobra.Command, f *flags, args []string) (outcome, error) {
 	return o, err
 }
 
-// say tells how it ended: always as JSON, in words if it did not succeed.
-func (o outcome) say(w io.Writer, f *flags) error {
+// report tells how the run ended: always as JSON, in words if it did not succeed.
+func (o outcome) report(w io.Writer, f *flags) error {
 	if f.json {
 		return json.NewEncoder(w).Encode(o)
 	}

@@ -25,7 +25,6 @@ func permits() []permit {
 		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down; check becomes dispatchd"},
 		{"cmd/dispatchctl", kernel, "Statfs PidfdOpen Close Timex Adjtimex", "doctor asks the kernel what there is, and changes nothing"},
 		{"daemon/internal/run", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},
-		{"daemon", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},
 		{"daemon", kernel, "Umask", "whatever the daemon makes is writable by itself alone"},
 		{"dispatchers", kernel, "CloseOnExec", "a function's own children must not hold the progress pipe"},
 		{"dispatchers", "os", "Unsetenv", "a function's own children are not functions again"},

@@ -10,26 +10,27 @@ import (
 	"testing/synctest"
 	"time"
 
+	"dispatchd/daemon/internal/run"
 	"dispatchd/ipc"
 )
 
-// geared is a stage whose gear is looked at.
-type geared struct {
+// launches is a stage whose launches are looked at.
+type launches struct {
 	*stage
 	mu   sync.Mutex
-	list []gear // that was started with
+	list []run.Request // what was started
 }
 
-// dress sets a stage with one dispatcher, and lets three jobs of it queue up.
-func dress(t *testing.T, root string, jobs int) (*geared, []string) {
-	s := &geared{stage: set(t, root, map[string]string{"op": "script = 'x'\nsurvive_restart = false\n"},
+// queueUp sets a stage with one dispatcher, and lets three jobs of it queue up.
+func queueUp(t *testing.T, root string, jobs int) (*launches, []string) {
+	s := &launches{stage: set(t, root, map[string]string{"op": "script = 'x'\nsurvive_restart = false\n"},
 		func(string, int) act { return act{lasts: time.Minute} })}
-	play := s.starter
-	s.starter = func(r *run, g gear) (process, error) {
+	play := s.runner.Start
+	s.runner.Start = func(q run.Request) (run.Child, error) {
 		s.mu.Lock()
-		s.list = append(s.list, g)
+		s.list = append(s.list, q)
 		s.mu.Unlock()
-		return play(r, g)
+		return play(q)
 	}
 	s.pause(true)
 	var ids []string
@@ -45,7 +46,7 @@ func dress(t *testing.T, root string, jobs int) (*geared, []string) {
 	return s, ids
 }
 
-func (s *geared) pause(on bool) {
+func (s *launches) pause(on bool) {
 	s.t.Helper()
 	if _, err := s.Pause(s.t.Context(), ipc.Peer{}, "op", on); err != nil {
 		s.t.Fatal(err)
@@ -53,7 +54,7 @@ func (s *geared) pause(on bool) {
 }
 
 // files are the names in the run directory that belong to a job.
-func (s *geared) files(job string) (list []string) {
+func (s *launches) files(job string) (list []string) {
 	s.t.Helper()
 	entries, err := os.ReadDir(s.jobsDir())
 	if err != nil {
@@ -71,7 +72,7 @@ func (s *geared) files(job string) (list []string) {
 // and its environment are looked up when it starts.
 func TestNothingIsMadeAhead(t *testing.T) {
 	bubble(t, func(t *testing.T, root string) {
-		s, ids := dress(t, root, 2)
+		s, ids := queueUp(t, root, 2)
 		defer s.strike()
 		if got := s.files(ids[1]); got != nil {
 			t.Errorf("made before its start: %v", got)
@@ -86,9 +87,9 @@ func TestNothingIsMadeAhead(t *testing.T) {
 }
 
 // A definition that changed meanwhile is what counts at the start.
-func TestGearOfOldDefinition(t *testing.T) {
+func TestLaunchOfOldDefinition(t *testing.T) {
 	bubble(t, func(t *testing.T, root string) {
-		s, ids := dress(t, root, 2)
+		s, ids := queueUp(t, root, 2)
 		defer s.strike()
 		path := filepath.Join(s.cfg.Paths.Dispatchers, "op.toml")
 		if err := os.WriteFile(path, []byte("script = 'x'\nsurvive_restart = false\nenvironment = { NEW = 'yes' }\n"), 0o644); err != nil {
@@ -98,8 +99,9 @@ func TestGearOfOldDefinition(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.await(ids[1])
-		if !slices.Contains(s.list[1].launch.Env, "NEW=yes") || slices.Contains(s.list[0].launch.Env, "NEW=yes") {
-			t.Errorf("environment %q", s.list[1].launch.Env)
+		synctest.Wait() // its files are removed behind its end
+		if !slices.Contains(s.list[1].Launch.Env, "NEW=yes") || slices.Contains(s.list[0].Launch.Env, "NEW=yes") {
+			t.Errorf("environment %q", s.list[1].Launch.Env)
 		}
 		if s.files(ids[1]) != nil {
 			t.Errorf("left %v", s.files(ids[1]))

@@ -1,0 +1,174 @@
+package daemon
+
+import (
+	"errors"
+	"time"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/run"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
+	"dispatchd/ipc"
+)
+
+// attempt is an active attempt of a job, as the loop knows it. The loop owns all of
+// it but what run.Attempt says is anybody's.
+type attempt struct {
+	*run.Attempt
+	id         queue.ID
+	job        *store.Job
+	answered   bool // the queue knows that it has started
+	neverBegan bool // an earlier daemon went down before it started anything
+	state      ipc.State
+	outcome    *store.Outcome // known once the child has ended
+}
+
+// events carries what run tells of attempts to the loop.
+type events struct{ *host }
+
+// Started is run.Events'.
+func (e events) Started(a *run.Attempt, c run.Child) {
+	e.post(func(s *state) { s.started(a, c) })
+}
+
+// Progressed is run.Events'.
+func (e events) Progressed(a *run.Attempt, u proc.Update) {
+	e.post(func(s *state) { s.progressed(a, u) })
+}
+
+// NotStarted is run.Events'.
+func (e events) NotStarted(a *run.Attempt, err error) {
+	e.post(func(s *state) { s.notStarted(a, err) })
+}
+
+// Ended is run.Events'.
+func (e events) Ended(a *run.Attempt, res run.Result) {
+	e.post(func(s *state) { s.attemptEnded(a, res) })
+}
+
+// active gives the attempt that run tells of, nil = its job was withdrawn meanwhile.
+func (s *state) active(a *run.Attempt) *attempt {
+	if r := s.runs[queue.ID(a.ID)]; r != nil && r.Attempt == a {
+		return r
+	}
+	return nil
+}
+
+// started notes that the child exists; a cancel or a stop may have come before it
+// did.
+func (s *state) started(a *run.Attempt, c run.Child) {
+	r := s.active(a)
+	if r == nil {
+		return
+	}
+	err := r.Attach(c)
+	if s.stopping && !r.SurvivesDaemon() {
+		err = errors.Join(err, r.Stop())
+	}
+	s.logStop(r, err)
+	s.answerStart(r)
+}
+
+// answerStart answers an attempt's Start: it has its locks, its start is durable,
+// and it runs or is about to fail. What the queue decides then is performed.
+func (s *state) answerStart(r *attempt) {
+	if !r.answered {
+		r.answered = true
+		s.decide(s.core.Started(s.now(), r.id))
+	}
+}
+
+// progressed keeps what a running job says of itself.
+func (s *state) progressed(a *run.Attempt, u proc.Update) {
+	if r := s.active(a); r != nil && r.Note(u) {
+		s.log.Warn("job runs longer than its timeout, and its kill_mode lets it",
+			"dispatcher", r.Spec.Name, "job", r.Job.ID, "timeout", r.Spec.Timeout)
+	}
+}
+
+// notStarted puts an attempt back that has no child. The queue tries it again as
+// soon as the journal works, or, where the system was short of something, after a
+// second.
+func (s *state) notStarted(a *run.Attempt, cause error) {
+	r := s.active(a)
+	if r == nil {
+		return
+	}
+	delete(s.runs, r.id)
+	rec := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt - 1)}
+	if _, err := s.book.Apply(rec); err != nil {
+		s.log.Error("book: not started", "job", r.Job.ID, "error", err)
+		rec.Op = ""
+	}
+	if errors.Is(cause, run.ErrNotRecorded) {
+		s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoJournal}))
+		return
+	}
+	s.log.Warn("a job cannot be started now", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", cause)
+	s.startBlockedBy = cause.Error()
+	if rec.Op != "" { // the journal has the start, and is to know that it did not come to be
+		s.journal.Append(rec, s.durability(r.Spec), false, func(error) {})
+	}
+	s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoResources}))
+}
+
+// attemptEnded lets the queue decide what follows the end of an attempt. Its locks
+// are free.
+func (s *state) attemptEnded(a *run.Attempt, res run.Result) {
+	r := s.active(a)
+	if r == nil {
+		return
+	}
+	s.answerStart(r)
+	if res.NeverBegan() && !r.Canceled() {
+		r.neverBegan = true
+		s.decide(s.core.Rerun(s.now(), r.id, false))
+		return
+	}
+	cause := run.Cause{Canceled: r.Canceled(), Stopping: s.stopping}
+	r.state, r.outcome = res.Judge(r.Spec, cause)
+	rerun := r.Spec.OnInterrupt == mode.Rerun && !r.Canceled()
+	switch {
+	case rerun && res.Exit.SupervisorLost:
+		s.decide(s.core.Rerun(s.now(), r.id, true))
+	case rerun && s.stopping && r.state != ipc.Succeeded:
+		s.leaveForRerun(r)
+	default:
+		s.decide(s.core.Ended(s.now(), r.id, res.Retryable(r.Spec, cause)))
+	}
+}
+
+// leaveForRerun puts a job that the stop interrupted back into the queue of
+// the next daemon.
+func (s *state) leaveForRerun(r *attempt) {
+	delete(s.runs, r.id)
+	rec := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt), Run: r.outcome}
+	if _, err := s.book.Apply(rec); err == nil {
+		s.journal.Append(rec, s.durability(r.Spec), true, forgetFiles(r.Files))
+	}
+}
+
+// cancelAttempt ends a running job because somebody canceled it.
+func (s *state) cancelAttempt(id queue.ID) {
+	if r := s.runs[id]; r != nil {
+		s.logStop(r, r.Cancel())
+	}
+}
+
+// logStop logs that a child could not be told to end.
+func (s *state) logStop(r *attempt, err error) {
+	if err != nil {
+		s.log.Error("a job cannot be stopped", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", err)
+	}
+}
+
+// forgetFiles removes the files of an attempt once its end is durable elsewhere. The
+// journal's writer, which calls it, does not wait for that.
+func forgetFiles(files proc.AttemptFiles) func(error) {
+	return func(err error) {
+		if err == nil {
+			go files.Remove()
+		}
+	}
+}
