@@ -61,15 +61,15 @@ func connLimit(want int) int {
 	return want
 }
 
-// mostConns is where connections are no longer read from. The ones between
+// hardLimit is where connections are no longer read from. The ones between
 // this and the limit get their refusal as the answer to a request, which every
 // client understands.
-func (s *Server) mostConns() int {
+func (s *Server) hardLimit() int {
 	return s.opts.MaxConns + max(4, min(64, s.opts.MaxConns/8))
 }
 
-// tooMany refuses because of the connections that are open.
-func (s *Server) tooMany() *ipc.Error {
+// tooManyConns refuses because of the connections that are open.
+func (s *Server) tooManyConns() *ipc.Error {
 	p := ipc.Errorf(ipc.KindTooManyConnections, "more than %d connections are open", s.opts.MaxConns)
 	p.RetryAfter = 1
 	return p
@@ -80,8 +80,8 @@ type refusals struct {
 	connections, headers, bodies, foreign, malformed, slow atomic.Int64
 }
 
-// count notes one refusal.
-func (s *Server) count(k ipc.Kind) {
+// countRefusal notes one refusal.
+func (s *Server) countRefusal(k ipc.Kind) {
 	switch k {
 	case ipc.KindTooManyConnections:
 		s.refused.connections.Add(1)
@@ -98,10 +98,10 @@ func (s *Server) count(k ipc.Kind) {
 	}
 }
 
-// counted adds the socket's own figures to the daemon's status.
-func (s *Server) counted(st ipc.Status, err error) (ipc.Status, error) {
+// addCounters adds the socket's own figures to the daemon's status.
+func (s *Server) addCounters(st ipc.Status, err error) (ipc.Status, error) {
 	st.API = ipc.API{
-		Connections: int64(s.retire.count()), MaxConnections: int64(s.opts.MaxConns),
+		Connections: int64(s.conns.count()), MaxConnections: int64(s.opts.MaxConns),
 		Refused: ipc.APIRefusals{
 			Connections: s.refused.connections.Load(), Headers: s.refused.headers.Load(), Bodies: s.refused.bodies.Load(),
 			Foreign: s.refused.foreign.Load(), Malformed: s.refused.malformed.Load(), Slow: s.refused.slow.Load(),

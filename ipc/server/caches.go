@@ -19,11 +19,11 @@ type scheduleIn struct {
 }
 
 func (s *Server) schedule(ctx context.Context, by ipc.Peer, in *scheduleIn) ([]ipc.Schedule, error) {
-	return list(s.backend.Schedule(ctx, by, ipc.ScheduleQuery{Dispatcher: in.Dispatcher, Next: in.Next}))
+	return nonNil(s.backend.Schedule(ctx, by, ipc.ScheduleQuery{Dispatcher: in.Dispatcher, Next: in.Next}))
 }
 
 func (s *Server) caches(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Cache, error) {
-	return list(s.backend.Caches(ctx, by))
+	return nonNil(s.backend.Caches(ctx, by))
 }
 
 // cacheIn asks for a cache's data.

@@ -18,39 +18,39 @@ import (
 // answer in plain text or not at all.
 type conn struct {
 	net.Conn
-	server *Server
-	peer   ipc.Peer
-	err    error // why the peer is not known
-	excess bool  // accepted beyond the limit: its requests are refused
-	closed sync.Once
+	server    *Server
+	peer      ipc.Peer
+	err       error // why the peer is not known
+	overLimit bool  // accepted beyond the limit: its requests are refused
+	closed    sync.Once
 
 	// A request goes through two phases. Until the guard has it, what is
 	// written is net/http's own complaint; from then on it is the answer, and
 	// not a byte of it is touched.
-	heard    atomic.Bool // bytes of a request have come
-	answered atomic.Bool // the complaint was written here
+	received atomic.Bool // bytes of a request have come
+	rejected atomic.Bool // the complaint was written here
 	handling atomic.Bool // the guard has it
 }
 
-// wrap makes the listener's connections conns, and refuses those beyond all
+// listener makes the listener's connections conns, and refuses those beyond all
 // bounds.
-type wrap struct {
+type listener struct {
 	net.Listener
 	server *Server
 }
 
 // Accept is net.Listener's. The credentials are read at once, while they are
 // certainly the peer's.
-func (l wrap) Accept() (net.Conn, error) {
+func (l listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		open := l.server.retire.opened()
-		w := &conn{Conn: c, server: l.server, excess: open > l.server.opts.MaxConns}
-		if open > l.server.mostConns() {
-			w.turnAway()
+		open := l.server.conns.opened()
+		w := &conn{Conn: c, server: l.server, overLimit: open > l.server.opts.MaxConns}
+		if open > l.server.hardLimit() {
+			w.reject()
 			continue
 		}
 		if u, ok := c.(*net.UnixConn); ok {
@@ -62,17 +62,17 @@ func (l wrap) Accept() (net.Conn, error) {
 	}
 }
 
-// turnAway answers a connection that nobody will read from.
-func (c *conn) turnAway() {
-	p := c.server.tooMany()
-	c.server.count(p.Kind)
-	_, _ = c.Write(raw(p))
+// reject answers a connection that nobody will read from.
+func (c *conn) reject() {
+	p := c.server.tooManyConns()
+	c.server.countRefusal(p.Kind)
+	_, _ = c.Write(rawProblem(p))
 	_ = c.Close()
 }
 
 // Close is net.Conn's.
 func (c *conn) Close() error {
-	c.closed.Do(c.server.retire.closed)
+	c.closed.Do(c.server.conns.closed)
 	return c.Conn.Close()
 }
 
@@ -81,12 +81,12 @@ func (c *conn) Close() error {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
-		c.heard.Store(true)
+		c.received.Store(true)
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && c.heard.Load() && !c.handling.Load() && !c.answered.Swap(true) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && c.received.Load() && !c.handling.Load() && !c.rejected.Swap(true) {
 		p := ipc.Errorf(ipc.KindRequestTimeout, "the request's header did not come to its end within %v", c.server.opts.Times.Header)
-		c.server.count(p.Kind)
-		_, _ = c.write(raw(p))
+		c.server.countRefusal(p.Kind)
+		_, _ = c.write(rawProblem(p))
 	}
 	return n, err
 }
@@ -96,13 +96,13 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.handling.Load() {
 		return c.write(b)
 	}
-	if c.answered.Swap(true) {
+	if c.rejected.Swap(true) {
 		return len(b), nil
 	}
 	out := b
-	if p := complaint(b); p != nil {
-		c.server.count(p.Kind)
-		out = raw(p)
+	if p := protocolError(b); p != nil {
+		c.server.countRefusal(p.Kind)
+		out = rawProblem(p)
 	}
 	if _, err := c.write(out); err != nil {
 		return 0, err
@@ -115,7 +115,7 @@ func (c *conn) write(b []byte) (int, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(c.server.opts.Times.Write))
 	n, err := c.Conn.Write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.server.count(ipc.KindRequestTimeout)
+		c.server.countRefusal(ipc.KindRequestTimeout)
 	}
 	return n, err
 }
@@ -130,7 +130,7 @@ func connContext(ctx context.Context, c net.Conn) context.Context {
 // connState tells a connection that the next request may come.
 func connState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*conn); ok && state == http.StateIdle {
-		c.heard.Store(false)
+		c.received.Store(false)
 		c.handling.Store(false)
 	}
 }

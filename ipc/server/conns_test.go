@@ -49,7 +49,7 @@ func TestConnectionLimit(t *testing.T) {
 			t.Errorf("Retry-After %d", p.RetryAfter)
 		}
 	}
-	for range h.server.mostConns() - 3 {
+	for range h.server.hardLimit() - 3 {
 		open = append(open, h.dial()) // says nothing: is not refused yet
 	}
 	_ = wantProblem(t, parse(t, h.say("", false)), ipc.KindTooManyConnections)
@@ -60,7 +60,7 @@ func TestConnectionLimit(t *testing.T) {
 	for _, c := range open {
 		_ = c.Close()
 	}
-	for h.server.retire.count() > 0 { // what was closed is seen by the server when it reads
+	for h.server.conns.count() > 0 { // what was closed is seen by the server when it reads
 	}
 	if got := h.refusedSoFar(); got.Connections != 3 {
 		t.Errorf("counters %+v", got)
@@ -148,9 +148,9 @@ func TestEveryRefusalIsCounted(t *testing.T) {
 	for _, k := range []ipc.Kind{
 		ipc.KindTooManyConnections, ipc.KindHeaderTooLarge, ipc.KindBodyTooLarge, ipc.KindForbidden, ipc.KindBadRequest, ipc.KindRequestTimeout,
 	} {
-		s.count(k)
+		s.countRefusal(k)
 	}
-	st, _ := s.counted(ipc.Status{}, nil)
+	st, _ := s.addCounters(ipc.Status{}, nil)
 	if want := (ipc.APIRefusals{Connections: 1, Headers: 1, Bodies: 1, Foreign: 1, Malformed: 1, Slow: 1}); st.API.Refused != want {
 		t.Errorf("counters %+v", st.API.Refused)
 	}
@@ -161,12 +161,12 @@ func TestCloseTwice(t *testing.T) {
 	s := New(newMemory(), Options{})
 	a, b := net.Pipe()
 	defer func() { _ = b.Close() }()
-	s.retire.opened()
-	s.retire.opened()
+	s.conns.opened()
+	s.conns.opened()
 	c := &conn{Conn: a, server: s}
 	_ = c.Close()
 	_ = c.Close()
-	if n := s.retire.count(); n != 1 {
+	if n := s.conns.count(); n != 1 {
 		t.Errorf("%d are open", n)
 	}
 }

@@ -81,7 +81,7 @@ func FuzzQuery(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		out, err := explicit(raw)
+		out, err := strictQuery(raw)
 		if err != nil {
 			wantKind(t, err, ipc.KindBadRequest)
 			return

@@ -27,12 +27,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			// would be in force for as long as the handler waits.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.opts.Times.Body))
 		}
-		err := s.refuse(r)
+		err := s.checkRequest(r)
 		if err == nil && r.ContentLength != 0 {
-			err = s.takeBody(r)
+			err = s.readBody(r)
 		}
 		if err != nil {
-			s.count(asError(err).Kind)
+			s.countRefusal(asError(err).Kind)
 			w.Header().Set("Connection", "close")
 			writeError(w, err)
 			return
@@ -41,21 +41,21 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// refuse says why a request is not taken at all, nil if it is.
-func (s *Server) refuse(r *http.Request) error {
-	if c, ok := connOf(r.Context()); ok && c.excess && s.retire.count() > s.opts.MaxConns {
-		return s.tooMany()
+// checkRequest says why a request is not taken at all, nil if it is.
+func (s *Server) checkRequest(r *http.Request) error {
+	if c, ok := connOf(r.Context()); ok && c.overLimit && s.conns.count() > s.opts.MaxConns {
+		return s.tooManyConns()
 	}
 	if size := headerSize(r); size > maxHeader {
 		return ipc.Errorf(ipc.KindHeaderTooLarge, "the request's header has %d bytes, more than %d", size, maxHeader)
 	}
-	if err := foreign(r); err != nil {
+	if err := checkOrigin(r); err != nil {
 		return err
 	}
 	if n := len(r.Header["Idempotency-Key"]); n > 1 {
 		return ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key is given %d times", n)
 	}
-	query, err := explicit(r.URL.RawQuery)
+	query, err := strictQuery(r.URL.RawQuery)
 	r.URL.RawQuery = query
 	return err
 }
@@ -71,10 +71,10 @@ func headerSize(r *http.Request) int {
 	return size
 }
 
-// foreign refuses what a web page on this machine may have sent: only such a
+// checkOrigin refuses what a web page on this machine may have sent: only such a
 // request has an origin, and one that comes by a name of its own choice has a
-// foreign host.
-func foreign(r *http.Request) error {
+// checkOrigin host.
+func checkOrigin(r *http.Request) error {
 	switch r.Host {
 	case "", "localhost", "dispatchd", "unix":
 	default:
@@ -91,10 +91,10 @@ func foreign(r *http.Request) error {
 	return nil
 }
 
-// explicit gives every parameter of a query a value: a bare name means true.
+// strictQuery gives every parameter of a query a value: a bare name means true.
 // One that is given twice, or not readable, is an error: it would be ignored
 // in silence otherwise.
-func explicit(query string) (string, error) {
+func strictQuery(query string) (string, error) {
 	if query == "" {
 		return "", nil
 	}
@@ -116,8 +116,8 @@ func explicit(query string) (string, error) {
 	return strings.Join(parts, "&"), nil
 }
 
-// takeBody reads the body as a whole.
-func (s *Server) takeBody(r *http.Request) error {
+// readBody reads the body as a whole.
+func (s *Server) readBody(r *http.Request) error {
 	if r.ContentLength > maxBody && r.Header.Get("Expect") != "" {
 		return tooLarge() // it has not been sent yet
 	}

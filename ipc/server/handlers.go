@@ -17,11 +17,11 @@ func (s *Server) health(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Healt
 }
 
 func (s *Server) status(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Status, error) {
-	return s.counted(s.backend.Status(ctx, by))
+	return s.addCounters(s.backend.Status(ctx, by))
 }
 
 func (s *Server) dispatchers(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Dispatcher, error) {
-	return list(s.backend.Dispatchers(ctx, by))
+	return nonNil(s.backend.Dispatchers(ctx, by))
 }
 
 func (s *Server) dispatcher(ctx context.Context, by ipc.Peer, in *NameInput) (ipc.Dispatcher, error) {
@@ -37,7 +37,7 @@ func (s *Server) resume(ctx context.Context, by ipc.Peer, in *NameInput) (ipc.Di
 }
 
 func (s *Server) locks(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Lock, error) {
-	return list(s.backend.Locks(ctx, by))
+	return nonNil(s.backend.Locks(ctx, by))
 }
 
 // DryRunInput is a request that may be only a trial.
@@ -64,14 +64,14 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *WaitInput) (ipc.Sta
 	defer done()
 	status, err := s.backend.Drain(calling, by, true)
 	if err != nil || !waits {
-		return s.counted(status, err)
+		return s.addCounters(status, err)
 	}
-	waiting, cancel := bound(ctx, limit)
+	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
 	if err := s.backend.AwaitIdle(waiting, by); err != nil && waiting.Err() == nil {
 		return ipc.Status{}, err
 	}
-	return s.counted(s.backend.Status(calling, by))
+	return s.addCounters(s.backend.Status(calling, by))
 }
 
 func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Upgrade, error) {
@@ -79,7 +79,7 @@ func (s *Server) upgrade(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Upgr
 }
 
 func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Status, error) {
-	return s.counted(s.backend.Drain(ctx, by, false))
+	return s.addCounters(s.backend.Drain(ctx, by, false))
 }
 
 // parseWait reads the wait parameter; a duration of 0 is without bound.
@@ -97,8 +97,8 @@ func parseWait(v string) (time.Duration, bool, error) {
 	return d, true, nil
 }
 
-// bound limits a wait; 0 = only by ctx.
-func bound(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+// withLimit limits a wait; 0 = only by ctx.
+func withLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit == 0 {
 		return context.WithCancel(ctx)
 	}

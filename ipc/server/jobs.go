@@ -40,7 +40,7 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 	if err != nil {
 		return err
 	}
-	if in.Bound && s.gone(ctx) {
+	if in.Bound && s.clientGone(ctx) {
 		n.Job, err = s.backend.CancelIfAbandoned(calling, by, n.ID)
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 	if !waits {
 		return writeNotified(w, http.StatusAccepted, n)
 	}
-	waiting, cancel := bound(ctx, limit)
+	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
 	if n.Job, err = s.backend.Await(waiting, by, n.ID); err != nil {
 		return err
@@ -130,7 +130,7 @@ type jobsIn struct {
 }
 
 func (s *Server) jobs(ctx context.Context, by ipc.Peer, in *jobsIn) ([]ipc.Job, error) {
-	return list(s.backend.Jobs(ctx, by, ipc.JobFilter{
+	return nonNil(s.backend.Jobs(ctx, by, ipc.JobFilter{
 		Dispatcher: in.Dispatcher, State: ipc.State(in.State), Since: in.Since, Limit: in.Limit, Before: in.Before,
 	}))
 }
@@ -156,15 +156,15 @@ func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, er
 		defer done()
 		return s.backend.Job(calling, by, in.ID)
 	}
-	waiting, cancel := bound(ctx, limit)
+	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
 	return s.backend.Await(waiting, by, in.ID)
 }
 
-// hold waits for the end of a job for a caller whose life it is bound to. When
+// waitBound waits for the end of a job for a caller whose life it is bound to. When
 // the connection breaks before, the Backend decides whether the job is canceled.
 // A daemon that goes down breaks connections too, and cancels nothing.
-func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
+func (s *Server) waitBound(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
 	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	job, err := s.backend.Hold(calling, by, in.ID)
@@ -172,7 +172,7 @@ func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, er
 		return job, err
 	}
 	job, err = s.backend.Await(ctx, by, in.ID)
-	if err != nil || !s.gone(ctx) {
+	if err != nil || !s.clientGone(ctx) {
 		return job, err
 	}
 	calling, done = s.ignoreHangup(ctx) // anew: the wait may have been long
@@ -180,8 +180,8 @@ func (s *Server) hold(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, er
 	return s.backend.CancelIfAbandoned(calling, by, in.ID)
 }
 
-// gone reports whether a request's client went away, and not the server.
-func (s *Server) gone(ctx context.Context) bool { return ctx.Err() != nil && s.base.Err() == nil }
+// clientGone reports whether a request's client went away, and not the server.
+func (s *Server) clientGone(ctx context.Context) bool { return ctx.Err() != nil && s.base.Err() == nil }
 
 func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
 	return s.backend.Cancel(ctx, by, in.ID)

@@ -26,7 +26,7 @@ func pathMax() int {
 // Listen makes the socket with this mode, and this group if it is not "". A
 // stale one is removed: the caller holds the instance's lock, so nobody uses it.
 func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
-	if err := makeRoom(path); err != nil {
+	if err := removeStale(path); err != nil {
 		return nil, err
 	}
 	old := syscall.Umask(int(^mode & 0o777)) // no window in which it is wider
@@ -37,7 +37,7 @@ func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	}
 	l.SetUnlinkOnClose(false)
 	if group != "" {
-		err = giveTo(path, group)
+		err = chgrp(path, group)
 	}
 	if err == nil {
 		err = os.Chmod(path, mode) // a default ACL of the directory overrides the umask
@@ -50,8 +50,8 @@ func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// makeRoom checks the path and takes a stale socket away.
-func makeRoom(path string) error {
+// removeStale checks the path and takes a stale socket away.
+func removeStale(path string) error {
 	if len(path) > pathMax() {
 		p := ipc.Errorf(ipc.KindConfiguration, "socket path %s: %d bytes, the system allows %d", path, len(path), pathMax())
 		p.Suggestion = "use a shorter --root"
@@ -77,8 +77,8 @@ func makeRoom(path string) error {
 	return nil
 }
 
-// giveTo sets the socket's group.
-func giveTo(path, group string) error {
+// chgrp sets the socket's group.
+func chgrp(path, group string) error {
 	g, err := user.LookupGroup(group)
 	if err != nil {
 		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)

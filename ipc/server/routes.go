@@ -40,7 +40,7 @@ func routes() []route {
 		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, handleWaiting((*Server).job)},
 		{get, "/v1/jobs/{id}/log", "log", VerbOutput, "A job's output", 200, handleRaw((*Server).log)},
 		{post, "/v1/jobs/{id}/cancel", "cancel", VerbCancel, "End a job", 200, handle((*Server).cancelJob)},
-		{post, "/v1/jobs/{id}/hold", "hold", VerbHold, "Wait for a job's end; it is canceled when the caller goes away before", 200, handleWaiting((*Server).hold)},
+		{post, "/v1/jobs/{id}/hold", "hold", VerbHold, "Wait for a job's end; it is canceled when the caller goes away before", 200, handleWaiting((*Server).waitBound)},
 		{post, "/v1/jobs/{id}/retry", "retry", VerbRetry, "A new job like an ended one", 202, handleRaw((*Server).retry)},
 		{get, "/v1/locks", "locks", VerbRead, "Locks with holders and waiters", 200, handle((*Server).locks)},
 		{get, "/v1/schedule", "schedule", VerbRead, "When dispatchers are due", 200, handle((*Server).schedule)},
@@ -138,7 +138,7 @@ func (s *Server) authorized(row route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		by, err := peerOf(r.Context())
 		if err == nil {
-			err = s.hungUp(row.serve(s, row.status, by, w, r))
+			err = s.explainHangup(row.serve(s, row.status, by, w, r))
 		}
 		if err != nil {
 			writeError(w, err)
@@ -195,8 +195,8 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// hungUp words the end of a wait that was due to the client alone.
-func (s *Server) hungUp(err error) error {
+// explainHangup words the end of a wait that was due to the client alone.
+func (s *Server) explainHangup(err error) error {
 	if errors.Is(err, context.Canceled) && s.base.Err() == nil {
 		return ipc.Errorf(ipc.KindBadRequest, "the client closed its side of the connection, which ends a wait")
 	}
@@ -212,8 +212,8 @@ func (s *Server) ignoreHangup(ctx context.Context) (context.Context, context.Can
 // noInput is a request without parameters.
 type noInput struct{}
 
-// list is a list; none is [], not null.
-func list[T any](v []T, err error) ([]T, error) {
+// nonNil is a nonNil; none is [], not null.
+func nonNil[T any](v []T, err error) ([]T, error) {
 	if v == nil {
 		v = []T{}
 	}

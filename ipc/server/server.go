@@ -21,7 +21,7 @@ type Server struct {
 	backend Backend
 	opts    Options
 	http    *http.Server
-	retire  *retirement
+	conns   *connTracker
 	refused refusals
 	base    context.Context
 	cancel  context.CancelFunc
@@ -33,7 +33,7 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{backend: b, opts: o, retire: newRetirement()}
+	s := &Server{backend: b, opts: o, conns: newConnTracker()}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:                      s.handler(routes()),
@@ -52,9 +52,9 @@ func New(b Backend, o Options) *Server {
 // Serve answers until Shutdown. Where a connection cannot be accepted for want
 // of file descriptors, it tries again, less and less often.
 func (s *Server) Serve(l net.Listener) error {
-	s.retire.serves(l)
-	err := s.http.Serve(wrap{l, s})
-	if s.retire.served() || errors.Is(err, http.ErrServerClosed) {
+	s.conns.accepting(l)
+	err := s.http.Serve(listener{l, s})
+	if s.conns.stopped() || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return err
@@ -64,9 +64,9 @@ func (s *Server) Serve(l net.Listener) error {
 // is done.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
-	s.retire.begin()
+	s.conns.stopAccepting()
 	s.http.SetKeepAlivesEnabled(false) // closes the idle ones, too
-	err := s.retire.wait(ctx)
+	err := s.conns.drain(ctx)
 	_ = s.http.Close()
 	return err
 }

@@ -6,57 +6,57 @@ import (
 	"sync"
 )
 
-// retirement is the end of a server by which no request is lost. net/http's own
+// connTracker is the end of a server by which no request is lost. net/http's own
 // Shutdown drops a request that it reads after it was called, without an
 // answer, even one of a connection that was accepted before. Here the listening
 // ends first, and each open connection gets its answer and is closed then.
-type retirement struct {
+type connTracker struct {
 	mu       sync.Mutex
 	listener net.Listener
-	retired  bool
-	over     chan struct{} // closed when nothing is accepted any more
+	stopping bool
+	accepted chan struct{} // closed when nothing is accepted any more
 	none     chan struct{} // closed when that is so and no connection is open
 	open     int
 }
 
-func newRetirement() *retirement {
-	return &retirement{over: make(chan struct{}), none: make(chan struct{})}
+func newConnTracker() *connTracker {
+	return &connTracker{accepted: make(chan struct{}), none: make(chan struct{})}
 }
 
-// serves notes the listener that is to be closed.
-func (r *retirement) serves(l net.Listener) {
+// accepting notes the listener that is to be closed.
+func (r *connTracker) accepting(l net.Listener) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.listener = l
-	if r.retired {
+	if r.stopping {
 		_ = l.Close()
 	}
 }
 
-// served notes that the listener is done, and says whether we closed it.
-func (r *retirement) served() bool {
+// stopped notes that the listener is done, and says whether we closed it.
+func (r *connTracker) stopped() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	close(r.over)
+	close(r.accepted)
 	r.check()
-	return r.retired
+	return r.stopping
 }
 
 // opened and closed count the connections, count gives how many are open.
-func (r *retirement) opened() int {
+func (r *connTracker) opened() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open++
 	return r.open
 }
 
-func (r *retirement) count() int {
+func (r *connTracker) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.open
 }
 
-func (r *retirement) closed() {
+func (r *connTracker) closed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.open--
@@ -64,11 +64,11 @@ func (r *retirement) closed() {
 }
 
 // check closes none when it is true.
-func (r *retirement) check() {
+func (r *connTracker) check() {
 	select {
 	case <-r.none:
 		return
-	case <-r.over:
+	case <-r.accepted:
 		if r.open == 0 {
 			close(r.none)
 		}
@@ -76,18 +76,18 @@ func (r *retirement) check() {
 	}
 }
 
-// begin ends the listening.
-func (r *retirement) begin() {
+// stopAccepting ends the listening.
+func (r *connTracker) stopAccepting() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.retired = true
+	r.stopping = true
 	if r.listener != nil {
 		_ = r.listener.Close()
 	}
 }
 
-// wait returns when the last connection is closed, or ctx is done.
-func (r *retirement) wait(ctx context.Context) error {
+// drain returns when the last connection is closed, or ctx is done.
+func (r *connTracker) drain(ctx context.Context) error {
 	select {
 	case <-r.none:
 		return nil

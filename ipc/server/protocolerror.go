@@ -9,9 +9,9 @@ import (
 	"dispatchd/ipc"
 )
 
-// complaint is what net/http says of a request before any handler has it, as a
+// protocolError is what net/http says of a request before any handler has it, as a
 // problem; nil for everything else.
-func complaint(b []byte) *ipc.Error {
+func protocolError(b []byte) *ipc.Error {
 	rest, ok := bytes.CutPrefix(b, []byte("HTTP/1.1 "))
 	if !ok { // the answer to a client that speaks this
 		rest, ok = bytes.CutPrefix(b, []byte("HTTP/1.0 "))
@@ -38,8 +38,8 @@ func complaint(b []byte) *ipc.Error {
 	return p
 }
 
-// raw is a problem as a whole answer, for where no handler writes one.
-func raw(p *ipc.Error) []byte {
+// rawProblem is a problem as a whole answer, for where no handler writes one.
+func rawProblem(p *ipc.Error) []byte {
 	p = complete(p)
 	body, _ := json.Marshal(p) // strings and numbers only
 	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n%s: %s\r\nConnection: close\r\n",
