@@ -233,10 +233,3 @@ func TestLogOfNobody(t *testing.T) {
 		}
 	}
 }
-
-func TestWithoutReady(t *testing.T) {
-	got := withoutReady([]string{"--root", "x", "--ready-fd", "3", "-v", "--ready-fd=4", "--ready-fd"})
-	if diff := cmp.Diff([]string{"--root", "x", "-v"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
