@@ -42,7 +42,7 @@ func (s *state) restore(suspects []ulid.ULID) {
 			s.interrupted(job, "the daemon went down while it ran, and its end is not known")
 		}
 	}
-	proc.SweepCgroups()
+	proc.SweepTrees()
 	if queued+adopted+interrupted > 0 {
 		s.log.Info("jobs restored", "queued", queued, "running_or_ended_meanwhile", adopted, "interrupted", interrupted)
 	}

@@ -74,7 +74,7 @@ func plants() []plant {
 		}},
 		{"a run's marks go before its end is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
-			{"daemon/recover.go", "\tproc.SweepCgroups()\n", "\tproc.SweepCgroups()\n\tremoveAll(e.staleMarks())\n"},
+			{"daemon/recover.go", "\tproc.SweepTrees()\n", "\tproc.SweepTrees()\n\tremoveAll(e.staleMarks())\n"},
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{
 			{"daemon/perform.go", "&ending{before: before, state: state}\n\te.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {\n", "&ending{before: before, state: state}\n\te.certain(id)\n\ttime.AfterFunc(50*time.Millisecond, func() { e.journal.Append(rec, store.Disk, true, func(err error) {\n"},

@@ -16,15 +16,14 @@ type Identity struct {
 }
 
 // IdentityOf is the identity of a running process.
-func IdentityOf(pid int) Identity { return Identity{PID: pid, Start: startTime(pid), Boot: bootID()} }
+func IdentityOf(pid int) Identity {
+	return Identity{PID: pid, Start: host{}.startTime(pid), Boot: BootID()}
+}
 
 // Alive reports whether that very process runs. In doubt it does not.
 func (i Identity) Alive() bool {
-	return i.PID > 0 && i.Start != 0 && i.Boot == bootID() && i.Start == startTime(i.PID)
+	return i.PID > 0 && i.Start != 0 && i.Boot == BootID() && i.Start == host{}.startTime(i.PID)
 }
-
-// BootID is a word for this boot of the machine, "" where there is none.
-func BootID() string { return bootID() }
 
 // Signal sends a signal to that very process, if it still runs.
 func (i Identity) Signal(s os.Signal) {
@@ -61,28 +60,28 @@ func (i Identity) KillGroup(ctx context.Context, grace time.Duration) {
 	}
 	if grace > 0 {
 		send(unix.SIGTERM)
-		i.gone(ctx, time.Now().Add(grace))
+		i.waitGone(ctx, time.Now().Add(grace))
 	}
 	send(unix.SIGKILL)
-	i.gone(ctx, time.Now().Add(time.Minute))
+	i.waitGone(ctx, time.Now().Add(time.Minute))
 }
 
-// outlast waits until the process is gone, which nobody hurries.
-func (i Identity) outlast() {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+// WaitExit waits until the process exits. It never signals it: kill_mode none.
+func (i Identity) WaitExit() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
 	for i.Alive() {
-		<-tick.C
+		<-ticker.C
 	}
 }
 
-// gone waits until the process is gone, the time is over, or ctx is done.
-func (i Identity) gone(ctx context.Context, until time.Time) {
-	tick := time.NewTicker(sweepStep)
-	defer tick.Stop()
+// waitGone waits until the process is gone, the time is over, or ctx is done.
+func (i Identity) waitGone(ctx context.Context, until time.Time) {
+	ticker := time.NewTicker(sweepPoll)
+	defer ticker.Stop()
 	for i.Alive() && time.Now().Before(until) {
 		select {
-		case <-tick.C:
+		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}

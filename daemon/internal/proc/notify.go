@@ -14,9 +14,12 @@ import (
 // notifySocket takes the datagrams that sd_notify sends. A nil one is no
 // socket at all.
 type notifySocket struct {
-	file *os.File
+	fd   int
 	path string
 }
+
+// maxDatagram is what is read of a datagram: as much as systemd reads.
+const maxDatagram = 4096
 
 // listenNotify makes the socket, for the child's user only. Package net would
 // take three calls more, for each job.
@@ -37,7 +40,7 @@ func listenNotify(path string, cred *Credential) (*notifySocket, error) {
 	if err == nil && cred != nil {
 		err = unix.Chown(path, int(cred.UID), int(cred.GID))
 	}
-	s := &notifySocket{file: os.NewFile(uintptr(fd), "notify"), path: path}
+	s := &notifySocket{fd: fd, path: path}
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("notify socket: %w", err)
@@ -45,34 +48,12 @@ func listenNotify(path string, cred *Credential) (*notifySocket, error) {
 	return s, nil
 }
 
-// maxDatagram is what is read of a datagram: as much as systemd reads.
-const maxDatagram = 4096
-
-// read hands each datagram's words to the reporter.
-func (s *notifySocket) read(r *reporter) {
-	if s == nil {
-		return
-	}
-	buf := make([]byte, maxDatagram)
-	for {
-		n, err := s.file.Read(buf)
-		if err != nil {
-			return
-		}
-		if u, ok := ParseNotify(string(buf[:n])); ok {
-			r.mu.Lock()
-			r.merge(u)
-			r.mu.Unlock()
-		}
-	}
-}
-
-// close ends the reading and removes the socket.
+// close gives the socket back and removes its file.
 func (s *notifySocket) close() {
 	if s == nil {
 		return
 	}
-	_ = s.file.Close()
+	_ = unix.Close(s.fd)
 	_ = unix.Unlink(s.path)
 }
 

@@ -1,75 +1,199 @@
 package proc
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// Prepared is what a child needs beside a process: its open files, its progress pipe
-// and its notify socket. It can be made ready before the child may be started.
+// Prepared is what a child needs beside a process: its open files, its progress
+// pipe and its notify socket. What is missing shows before the child exists.
 type Prepared struct {
 	launch   Launch
 	env      []string
 	files    []int // of the child
-	progress *os.File
+	progress int
 	notify   *notifySocket
 }
 
-// Prepare makes what a launch needs. The kit is to be started or discarded.
+// Prepare makes what a launch needs. Its result is to be started or discarded.
 func Prepare(l Launch) (*Prepared, error) {
 	files, progress, err := l.files()
 	if err != nil {
 		return nil, err
 	}
 	if l.Boot == "" {
-		l.Boot = bootID()
+		l.Boot = BootID()
 	}
-	k := &Prepared{launch: l, env: l.Env, files: files, progress: progress}
+	p := &Prepared{launch: l, env: l.Env, files: files, progress: progress}
 	if l.NotifySocket != "" {
-		if k.notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
-			k.env = append(k.env[:len(k.env):len(k.env)], "NOTIFY_SOCKET="+l.NotifySocket)
+		if p.notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
+			p.env = append(p.env[:len(p.env):len(p.env)], "NOTIFY_SOCKET="+l.NotifySocket)
 		} // without it progress still comes on descriptor 3
 	}
-	return k, nil
+	return p, nil
 }
 
-// Discard gives back what was made; the output file stays. A nil kit is none.
-func (k *Prepared) Discard() {
-	if k == nil {
+// Discard gives back what was made; the output file stays. It does nothing to a
+// nil one.
+func (p *Prepared) Discard() {
+	if p == nil {
 		return
 	}
-	closeAll(k.files)
-	_ = k.progress.Close()
-	k.notify.close()
+	closeAll(p.files)
+	_ = unix.Close(p.progress)
+	p.notify.close()
 }
 
-// Start starts a child and supervises it. onUpdate gets its progress, at most
-// five times a second and the last word always, on a goroutine of its own.
-func Start(l Launch, onUpdate func(Update)) (*Process, error) {
-	k, err := Prepare(l)
+// Start starts a child that belongs to this process and supervises it. onUpdate
+// gets its progress, at most five times a second and the last word always, on a
+// goroutine of its own. Where the launch names the files of an attempt, they say
+// that it was started before it is, and by them a later daemon finds what is left
+// of it. After an error p is still the caller's.
+func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
+	if p.launch.Files == "" {
+		return p.start(onUpdate)
+	}
+	run, err := p.launch.Files.Create(StartRecord{})
+	if err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	defer func() { _ = unix.Close(run) }()
+	started, err := p.start(onUpdate)
+	if err != nil {
+		p.launch.Files.Remove()
+		return nil, err
+	}
+	child := started.Identity()
+	_ = Append(run, StartRecord{Child: &child}) // without it the child is found by its environment
+	return started, nil
+}
+
+// start is Start without files.
+func (p *Prepared) start(onUpdate func(Update)) (*Process, error) {
+	c, err := p.Fork()
 	if err != nil {
 		return nil, err
 	}
-	p, err := k.start(onUpdate)
-	if err != nil {
-		k.Discard()
-	}
-	return p, err
+	started := newProcess(c, onUpdate)
+	started.watch()
+	return started, nil
 }
 
-// start uses the kit up, if it works.
-func (k *Prepared) start(onUpdate func(Update)) (*Process, error) {
-	p := newProcess(k.launch, onUpdate)
-	p.progress, p.notify, p.left = k.progress, k.notify, k.launch.Timeout
-	p.exit.Started = time.Now()
-	if err := p.fork(k.files, k.env); err != nil {
-		return nil, startError(&k.launch, err)
+// Start is Prepare and Prepared.Start, for a child of which no later daemon wants
+// to know: it leaves no record in the run directory.
+func Start(l Launch, onUpdate func(Update)) (*Process, error) {
+	p, err := Prepare(l)
+	if err != nil {
+		return nil, err
 	}
-	p.self = Identity{PID: p.pid, Start: startTime(p.pid), Boot: k.launch.Boot}
-	closeAll(k.files)
-	if p.all != nil {
-		p.all.started(p.pid)
+	started, err := p.start(onUpdate)
+	if err != nil {
+		p.Discard()
 	}
-	p.watch()
-	return p, nil
+	return started, err
+}
+
+// Fork starts the child, and leaves the watch over it to the caller, who closes
+// it in the end. After an error p is still the caller's.
+func (p *Prepared) Fork() (*Child, error) {
+	begun := time.Now()
+	pid, tree, err := p.fork()
+	if err != nil {
+		return nil, startError(&p.launch, err)
+	}
+	c := newChild(p.launch, pid, p.launch.Timeout)
+	c.tree, c.progress, c.notify, c.exit.Started = tree, p.progress, p.notify, begun
+	c.identity = Identity{PID: pid, Start: host{}.startTime(pid), Boot: p.launch.Boot}
+	closeAll(p.files)
+	if tree != nil {
+		tree.adopt(pid)
+	}
+	return c, nil
+}
+
+// fork starts the process, in a tree where one is wanted.
+func (p *Prepared) fork() (pid int, tree Tree, err error) {
+	l, argv := &p.launch, p.launch.argv()
+	if !l.SelfSupervised || !l.tracked() {
+		pid, err = syscall.ForkExec(argv[0], argv, l.attributes(p.files, p.env))
+		return pid, nil, err
+	}
+	for _, tree := range (host{}).newTrees(filepath.Base(string(l.Files)), !l.NoCgroup) {
+		a := l.attributes(p.files, p.env)
+		tree.prepareAttr(a)
+		if pid, err = syscall.ForkExec(argv[0], argv, a); err == nil {
+			return pid, tree, nil
+		}
+		tree.close()
+	}
+	return 0, nil, err
+}
+
+// files opens what the child gets as descriptors 0 to 3, and our end of the pipe
+// that 3 is.
+func (l *Launch) files() (list []int, progress int, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(list)
+		}
+	}()
+	in := l.ArgsFile
+	if in == "" {
+		in = os.DevNull
+	}
+	stdin, err := open(in, unix.O_RDONLY)
+	if err != nil {
+		return nil, -1, err
+	}
+	list = append(list, stdin)
+	if l.OutputFile == "" {
+		list = append(list, 1, 2)
+	} else {
+		out, err := open(l.OutputFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
+		if err != nil {
+			return list, -1, fmt.Errorf("output file: %w", err)
+		}
+		data := out
+		if l.DataFile != "" {
+			if data, err = open(l.DataFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NOFOLLOW); err != nil {
+				closeAll([]int{stdin, out})
+				return nil, -1, fmt.Errorf("data file: %w", err)
+			}
+		}
+		list = append(list, data, out)
+	}
+	progress, w, err := progressPipe()
+	if err != nil {
+		return list, -1, err
+	}
+	return append(list, w), progress, nil
+}
+
+// progressPipe makes a pipe from a child to us. Our end does not block.
+func progressPipe() (r, w int, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return -1, -1, os.NewSyscallError("pipe2", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		_ = unix.Close(fds[0])
+		_ = unix.Close(fds[1])
+		return -1, -1, os.NewSyscallError("fcntl", err)
+	}
+	return fds[0], fds[1], nil
+}
+
+// closeAll closes our copies of the child's files, but never our own output.
+// Standard output and standard error may be one file.
+func closeAll(files []int) {
+	for i, fd := range files {
+		if fd > 2 && (i != 2 || fd != files[1]) {
+			_ = unix.Close(fd)
+		}
+	}
 }

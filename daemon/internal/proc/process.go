@@ -1,77 +1,51 @@
 package proc
 
 import (
-	"errors"
 	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"dispatchd/dispatchers/mode"
-	"dispatchd/ipc"
 )
 
-// Process is a running child under supervision.
+// Process is a child of this process under supervision: a Child and the
+// goroutines that wait for it. One reads its progress pipe, one its notify
+// socket, one waits for its death, and one, supervise, does what is due. They
+// and the callers share the Child under mu.
 type Process struct {
-	launch Launch
-	pid    int
-	self   Identity
-	stop   chan struct{} // closed by Stop
-	kill   chan struct{} // closed by Kill
-	extend chan time.Duration
-	done   chan struct{}
-	exit   Exit
-	all    crowd // nil = the group is enough
-
 	onUpdate func(Update)
-	rep      *reporter
+	identity Identity
 	progress *os.File
-	notify   *notifySocket
-	left     time.Duration // of the timeout, when supervision began or ended here; 0 = none
+	notify   *os.File      // nil = it has no notify socket
+	wake     chan struct{} // has supervise look at the child again
 	detach   chan struct{} // closed to hand the child over
 	detached chan struct{} // closed when nobody here watches it any more
-	once     sync.Once
-	killed   sync.Once
+	done     chan struct{}
+	exit     Exit           // set before done is closed
+	reading  sync.WaitGroup // of progress
+
+	mu    sync.Mutex
+	child *Child
 }
 
-// newProcess makes a process that is not there yet.
-func newProcess(l Launch, onUpdate func(Update)) *Process {
+// newProcess takes over the watch of a child.
+func newProcess(c *Child, onUpdate func(Update)) *Process {
 	p := &Process{
-		launch: l, stop: make(chan struct{}), kill: make(chan struct{}), extend: make(chan time.Duration, 1),
-		done: make(chan struct{}), detach: make(chan struct{}), detached: make(chan struct{}), onUpdate: onUpdate,
+		onUpdate: onUpdate, identity: c.identity, child: c, progress: os.NewFile(uintptr(c.progress), "progress"),
+		wake: make(chan struct{}, 1), detach: make(chan struct{}), detached: make(chan struct{}), done: make(chan struct{}),
 	}
-	p.rep = newReporter(onUpdate, p.extend)
+	if c.notify != nil {
+		p.notify = os.NewFile(uintptr(c.notify.fd), "notify")
+	}
 	return p
 }
 
 // watch begins to supervise the child.
 func (p *Process) watch() {
-	go p.rep.readPipe(p.progress)
-	go p.notify.read(p.rep)
+	p.reading.Go(p.readProgress)
+	if p.notify != nil {
+		go p.readNotify()
+	}
 	go p.supervise()
-}
-
-// fork starts the child, in a crowd where one is wanted.
-func (p *Process) fork(files []int, env []string) (err error) {
-	l, argv := &p.launch, p.launch.argv()
-	if !l.SelfSupervised || !l.tracked() {
-		p.pid, err = syscall.ForkExec(argv[0], argv, l.attributes(files, env))
-		return err
-	}
-	for _, all := range newCrowds(filepath.Base(string(l.Files)), l.NoCgroup) {
-		a := l.attributes(files, env)
-		all.join(a)
-		if p.pid, err = syscall.ForkExec(argv[0], argv, a); err == nil {
-			p.all = all
-			return nil
-		}
-		all.close()
-	}
-	return err
 }
 
 // Done is closed when the child has ended and everything about it is known.
@@ -81,186 +55,164 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 func (p *Process) Exit() Exit { <-p.done; return p.exit }
 
 // Identity names the child for a later daemon.
-func (p *Process) Identity() Identity { return p.self }
+func (p *Process) Identity() Identity { return p.identity }
 
-// Stop ends the child: TERM, after the grace KILL. It does not wait.
-func (p *Process) Stop() { p.once.Do(func() { close(p.stop) }) }
+// Stop ends the child: SIGTERM, after the grace SIGKILL. It does not wait, and a
+// second one does nothing.
+func (p *Process) Stop() error {
+	return p.tell(func(c *Child, now time.Time) error { c.Stop(now); return nil })
+}
 
 // Kill ends the child at once.
-func (p *Process) Kill() { p.killed.Do(func() { close(p.kill) }) }
+func (p *Process) Kill() {
+	_ = p.tell(func(c *Child, now time.Time) error { c.Kill(now); return nil })
+}
 
-// supervise waits for the child's end and enforces it.
+// Signal sends a signal to the processes that the kill_mode names.
+// os.ErrProcessDone: the child has ended.
+func (p *Process) Signal(s syscall.Signal) error {
+	return p.tell(func(c *Child, _ time.Time) error { return c.Signal(s) })
+}
+
+// Extend gives the child this much time from now on, where it has a timeout.
+// os.ErrProcessDone: the child has ended.
+func (p *Process) Extend(more time.Duration) error {
+	return p.tell(func(c *Child, now time.Time) error { return c.Extend(now, more) })
+}
+
+// Leave does nothing: a child of the daemon's own does not go on without it.
+// Detach hands it to the next image of the program.
+func (p *Process) Leave() {}
+
+// tell tells the child something, and has supervise do what follows.
+func (p *Process) tell(fn func(*Child, time.Time) error) error {
+	p.mu.Lock()
+	err := fn(p.child, time.Now())
+	p.mu.Unlock()
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is awake, and has not looked yet
+	}
+	return err
+}
+
+// supervise does what is due for the child, until it has ended or is handed over.
 func (p *Process) supervise() {
 	dead := make(chan struct{})
-	go waitDead(p.pid, dead)
-	stopped, detached := p.await(dead)
-	if detached {
-		close(p.detached)
-		return
+	go waitExit(p.identity.PID, dead)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	detach := p.detach
+	for {
+		next, done := p.advance()
+		if done {
+			p.finish()
+			return
+		}
+		if timer.Stop(); !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-timer.C:
+		case <-p.wake:
+		case <-dead:
+			dead = nil
+			p.mu.Lock()
+			p.child.Died(time.Now())
+			p.mu.Unlock()
+		case <-detach:
+			detach = nil
+			if p.isRunning() {
+				close(p.detached)
+				return
+			}
+		}
 	}
-	p.leave(stopped)
-	status, err := reap(p.pid)
-	if p.exit.Ended.IsZero() {
-		p.exit.Ended = time.Now()
+}
+
+// isRunning reports whether nothing is being done to the child.
+func (p *Process) isRunning() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.child.phase == running
+}
+
+// advance does what is due, and passes on what the child says.
+func (p *Process) advance() (next time.Time, done bool) {
+	for {
+		p.mu.Lock()
+		now := time.Now()
+		next, done = p.child.Advance(now)
+		u, told := p.child.Update(now)
+		p.mu.Unlock()
+		if !told {
+			return next, done
+		}
+		p.onUpdate(u)
 	}
-	p.judge(status, err)
-	p.rep.finish(p.progress)
-	p.exit.Result, p.exit.Failure, p.exit.Progress = p.rep.last()
-	if p.all != nil {
-		p.all.close()
+}
+
+// finish closes done. What only the child's life needed is given back after that:
+// nobody waits for it.
+func (p *Process) finish() {
+	// A reader that waits holds the file's read lock: end its wait first.
+	_ = p.progress.SetReadDeadline(time.Now())
+	p.reading.Wait()
+	p.mu.Lock()
+	p.exit = p.child.Finish()
+	u, told := p.child.Update(time.Now())
+	p.mu.Unlock()
+	if told {
+		p.onUpdate(u)
 	}
 	close(p.done)
-	runtime.Gosched()
-	// What only the child's life needed. Nobody waits for it.
-	p.notify.close()
 	_ = p.progress.Close()
+	if p.notify != nil {
+		_ = p.notify.Close()
+		_ = os.Remove(p.child.notify.path)
+	}
 }
 
-// reap takes the status of a dead child.
-func reap(pid int) (syscall.WaitStatus, error) {
+// readProgress reads descriptor 3 until its end, or until finish or Detach ends
+// its wait.
+func (p *Process) readProgress() {
+	buf := make([]byte, 1024) // one for each job: most say little
 	for {
-		var status unix.WaitStatus
-		_, err := unix.Wait4(pid, &status, 0, nil)
-		if !errors.Is(err, unix.EINTR) {
-			return syscall.WaitStatus(status), err
+		n, err := p.progress.Read(buf)
+		if n > 0 {
+			_ = p.tell(func(c *Child, _ time.Time) error { c.report.feed(buf[:n]); return nil })
+		}
+		if err != nil {
+			return
 		}
 	}
 }
 
-// leave sees to what the dead child left running: nobody may be left where we
-// ended it, by its kill_mode; where it ended by itself, by leftovers.
-func (p *Process) leave(stopped bool) {
-	switch {
-	case !stopped && !p.launch.Leftovers.Tracked(), stopped && p.launch.KillMode.Targets() == mode.TargetProcess:
-		return
-	case p.all == nil:
-		if !stopped {
-			_ = unix.Kill(-p.pid, unix.SIGTERM)
-		}
-		p.sweep()
-		return
-	}
-	if !stopped {
-		p.exit.Ended = time.Now()
-		p.all.signal(syscall.SIGTERM)
-	}
-	clearCrowd(p.all, p.launch.Grace, p.kill)
-}
-
-// await returns when the child is dead, stopped when that was our doing, or
-// when it is handed over.
-func (p *Process) await(dead <-chan struct{}) (stopped, detached bool) {
-	var deadline <-chan time.Time
-	var timer *time.Timer
-	end := time.Now().Add(p.left)
-	if p.left > 0 {
-		timer = time.NewTimer(p.left)
-		defer timer.Stop()
-		deadline = timer.C
-	}
-	stop := p.stop
+// readNotify reads datagrams until the socket is closed.
+func (p *Process) readNotify() {
+	buf := make([]byte, maxDatagram)
 	for {
-		select {
-		case <-dead:
-			return false, false
-		case <-p.detach:
-			if p.left > 0 {
-				p.left = max(1, time.Until(end)) // 0 would be none
-			}
-			return false, true
-		case more := <-p.extend:
-			if timer != nil && !p.exit.TimedOut {
-				timer.Reset(more)
-				end = time.Now().Add(more)
-			}
-			continue
-		case <-deadline:
-			p.exit.TimedOut = true
-			if p.launch.KillMode.Never() { // it is told, and let alone
-				p.left = 0
-				p.onUpdate(Update{Late: true})
-				continue
-			}
-		case <-stop:
-			if p.launch.KillMode.Never() {
-				stop = nil
-				continue
-			}
-			p.exit.Canceled = true
-		case <-p.kill:
-			p.exit.Canceled = true
-			p.signal(syscall.SIGKILL)
-			<-dead
-			return true, false
+		n, err := p.notify.Read(buf)
+		if err != nil {
+			return
 		}
-		p.terminate(dead)
-		return true, false
+		_ = p.tell(func(c *Child, now time.Time) error { c.heard(now, buf[:n]); return nil })
 	}
 }
 
-// terminate asks the child to end, and ends it after the grace.
-func (p *Process) terminate(dead <-chan struct{}) {
-	p.signal(syscall.SIGTERM)
-	p.signal(syscall.SIGCONT) // a stopped child would not hear it
-	grace := time.NewTimer(p.launch.Grace)
-	defer grace.Stop()
-	select {
-	case <-dead:
-		return
-	case <-grace.C:
-	case <-p.kill:
-	}
-	p.signal(syscall.SIGKILL)
-	<-dead
-}
-
-// sweepStep is how often the rest of a stopped group is looked at.
-const sweepStep = 20 * time.Millisecond
-
-// sweep gives the rest of a stopped group its grace, then kills it. The leader
-// is dead and not yet waited for, so its group id cannot be anybody else's.
-func (p *Process) sweep() {
-	end := time.Now().Add(p.launch.Grace)
-	for groupAlive(p.pid) && time.Now().Before(end) {
-		select {
-		case <-time.After(sweepStep):
-		case <-p.kill:
-			end = time.Now()
-		}
-	}
-	_ = unix.Kill(-p.pid, unix.SIGKILL)
-}
-
-// signal sends a signal to whom the kill_mode names.
-func (p *Process) signal(s syscall.Signal) {
-	switch targets := p.launch.KillMode.Targets(); {
-	case targets == mode.TargetTree && p.all != nil:
-		p.all.signal(s)
-	case targets == mode.TargetProcess: // of a None job only by Kill
-		_ = unix.Kill(p.pid, s)
-	default:
-		_ = unix.Kill(-p.pid, s)
-	}
-}
-
-// judge reads the wait status.
-func (p *Process) judge(status syscall.WaitStatus, err error) {
-	if err != nil {
-		p.exit.Err = os.NewSyscallError("wait", err)
+// waitExit closes dead when a child is dead. Where the kernel gives a descriptor
+// for the child, no thread is blocked meanwhile.
+func waitExit(pid int, dead chan<- struct{}) {
+	defer close(dead)
+	fd := host{}.exitDescriptor(pid)
+	if fd < 0 {
+		host{}.waitDead(pid)
 		return
 	}
-	if status.Signaled() {
-		p.exit.Signal = unix.SignalName(status.Signal())
-		p.exit.Code = 128 + int(status.Signal())
-		return
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer func() { _ = f.Close() }()
+	conn, err := f.SyscallConn()
+	if err != nil || conn.Read(func(uintptr) bool { return host{}.isDead(pid) }) != nil {
+		host{}.waitDead(pid)
 	}
-	p.exit.Code = status.ExitStatus()
-}
-
-// progressOf is the wire's form of an update.
-func progressOf(u Update) *ipc.Progress {
-	if u.Percent == nil && u.Message == "" {
-		return nil
-	}
-	return &ipc.Progress{Percent: u.Percent, Message: u.Message}
 }

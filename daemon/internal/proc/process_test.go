@@ -120,7 +120,7 @@ func TestExitStatus(t *testing.T) {
 // A child's identity is the one that another process sees.
 func TestIdentity(t *testing.T) {
 	p := start(t, launch(t, "sleep"))
-	if seen := IdentityOf(p.pid); p.Identity() != seen || seen.Start == 0 {
+	if seen := IdentityOf(p.identity.PID); p.Identity() != seen || seen.Start == 0 {
 		t.Fatalf("identity %+v, seen from outside %+v", p.Identity(), seen)
 	}
 }
@@ -136,7 +136,7 @@ func TestStopKillsGroup(t *testing.T) {
 	}
 	t.Cleanup(p.Kill)
 	<-deaf
-	p.Stop()
+	_ = p.Stop()
 	if exit := p.Exit(); !exit.Canceled || exit.Signal != "SIGKILL" {
 		t.Errorf("%+v", exit)
 	}
@@ -164,8 +164,8 @@ func TestTimeout(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	p := start(t, launch(t, "sleep"))
-	p.Stop()
-	p.Stop() // once more does nothing
+	_ = p.Stop()
+	_ = p.Stop() // once more does nothing
 	if exit := p.Exit(); !exit.Canceled || exit.TimedOut {
 		t.Errorf("%+v", exit)
 	}
@@ -246,13 +246,10 @@ func TestParseLine(t *testing.T) {
 func FuzzProgress(f *testing.F) {
 	f.Add([]byte("42 text\n{\"result\":1}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := newReporter(func(Update) {}, make(chan time.Duration, 1))
+		var r report
 		r.feed(b)
 		if len(r.line) > maxLine {
 			t.Errorf("%d bytes are kept", len(r.line))
-		}
-		if r.timer != nil {
-			r.timer.Stop()
 		}
 	})
 }

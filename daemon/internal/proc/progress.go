@@ -3,14 +3,9 @@ package proc
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
 )
@@ -22,94 +17,21 @@ const (
 	updateGap  = 200 * time.Millisecond // five a second
 )
 
-// reporter collects what a child says of itself.
-type reporter struct {
-	onUpdate func(Update)
-	extend   chan<- time.Duration
-	piped    chan struct{} // closed when readPipe is over
-
-	mu      sync.Mutex
-	line    []byte
-	skip    bool // the rest of an overlong line
+// report collects what a child says of itself, and tells the newest of it at
+// most five times a second. It is part of a Child, and waits for nothing either.
+type report struct {
+	line    []byte // of descriptor 3, not yet ended
+	skip    bool   // the rest of an overlong line
 	current Update
-	said    bool
+	pending bool      // current is newer than what was told
+	toldAt  time.Time // when it was told last
+	closed  bool      // the last word is all that is still told
 	result  json.RawMessage
 	failure json.RawMessage
-	timer   *time.Timer
-	lastAt  time.Time
-	over    bool
-}
-
-func newReporter(onUpdate func(Update), extend chan<- time.Duration) *reporter {
-	return &reporter{onUpdate: onUpdate, extend: extend, piped: make(chan struct{})}
-}
-
-// readPipe reads descriptor 3 until its end or until finish closes it.
-func (r *reporter) readPipe(f *os.File) {
-	defer close(r.piped)
-	buf := make([]byte, 1024) // one for each job: most say little
-	for {
-		n, err := f.Read(buf)
-		r.feed(buf[:n])
-		if err != nil {
-			return
-		}
-	}
-}
-
-// finish takes what is still in the pipe, without waiting for its end, and
-// gives out the last word.
-func (r *reporter) finish(f *os.File) {
-	select {
-	case <-r.piped: // it has seen the end: nothing is left
-	default:
-		// A reader that waits holds the file's read lock: end its wait first.
-		_ = f.SetReadDeadline(time.Now())
-		<-r.piped
-		_ = f.SetReadDeadline(time.Time{})
-		r.drain(f)
-	}
-	r.mu.Lock()
-	if len(r.line) > 0 && !r.skip {
-		r.parse(r.line)
-	}
-	r.line, r.over = nil, true
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	last, said := r.current, r.said
-	r.said = false
-	r.mu.Unlock()
-	if said {
-		r.onUpdate(last)
-	}
-}
-
-// drain reads what is in the pipe now.
-func (r *reporter) drain(f *os.File) {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return
-	}
-	buf := make([]byte, 4096)
-	_ = conn.Read(func(fd uintptr) bool {
-		for {
-			n, err := unix.Read(int(fd), buf)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			if n <= 0 {
-				return true
-			}
-			r.feed(buf[:n])
-		}
-	})
 }
 
 // feed splits what came into lines; one longer than any real one is passed over.
-func (r *reporter) feed(b []byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (r *report) feed(b []byte) {
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')
 		part := b
@@ -127,38 +49,35 @@ func (r *reporter) feed(b []byte) {
 			return
 		}
 		if !r.skip {
-			r.parse(r.line)
+			r.parse()
 		}
 		r.line, r.skip = r.line[:0], false
 		b = b[i+1:]
 	}
 }
 
-// parse takes one line.
-func (r *reporter) parse(line []byte) {
-	u, ok := ParseLine(line)
-	if !ok {
-		return
+// parse takes the line that was collected.
+func (r *report) parse() {
+	if u, ok := ParseLine(r.line); ok {
+		r.merge(u)
 	}
-	r.merge(u)
 }
 
-// merge keeps the newest of each field and plans to tell. The caller holds mu.
-func (r *reporter) merge(u Update) {
+// close takes a last line that has no end. After it nothing is held back.
+func (r *report) close() {
+	if len(r.line) > 0 && !r.skip {
+		r.parse()
+	}
+	r.line, r.closed = nil, true
+}
+
+// merge keeps the newest of each field.
+func (r *report) merge(u Update) {
 	if u.Result != nil {
 		r.result = u.Result
 	}
 	if u.Failure != nil {
 		r.failure = u.Failure
-	}
-	if u.ExtendTimeout > 0 {
-		select {
-		case r.extend <- u.ExtendTimeout:
-		default:
-		}
-	}
-	if u.Percent == nil && u.Message == "" {
-		return
 	}
 	if u.Percent != nil {
 		r.current.Percent = u.Percent
@@ -166,31 +85,32 @@ func (r *reporter) merge(u Update) {
 	if u.Message != "" {
 		r.current.Message = u.Message
 	}
-	if r.said || r.over {
-		return // a timer runs that will tell the newest
-	}
-	r.said = true
-	r.timer = time.AfterFunc(max(0, updateGap-time.Since(r.lastAt)), r.tell)
+	r.pending = r.pending || u.Percent != nil || u.Message != ""
 }
 
-// tell gives out the newest word.
-func (r *reporter) tell() {
-	r.mu.Lock()
-	if !r.said || r.over {
-		r.mu.Unlock()
-		return
+// due is when something may be told, zero = there is nothing to tell.
+func (r *report) due() time.Time {
+	if !r.pending {
+		return time.Time{}
 	}
-	u := r.current
-	r.said, r.lastAt = false, time.Now()
-	r.mu.Unlock()
-	r.onUpdate(u)
+	return r.toldAt.Add(updateGap)
 }
 
-// last is the result, the failure and the last progress.
-func (r *reporter) last() (result, failure json.RawMessage, p *ipc.Progress) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.result, r.failure, progressOf(r.current)
+// take gives what may be told now, once.
+func (r *report) take(now time.Time) (Update, bool) {
+	if !r.pending || !r.closed && now.Before(r.due()) {
+		return Update{}, false
+	}
+	r.pending, r.toldAt = false, now
+	return r.current, true
+}
+
+// progressOf is the wire's form of an update, nil = nothing was said.
+func progressOf(u Update) *ipc.Progress {
+	if u.Percent == nil && u.Message == "" {
+		return nil
+	}
+	return &ipc.Progress{Percent: u.Percent, Message: u.Message}
 }
 
 // ParseLine reads one progress line: `42 text`, `42% text`, a JSON object with

@@ -39,7 +39,7 @@ func StartShim(argv []string, l Launch, locks []*os.File, onUpdate func(Update))
 		return nil, err
 	}
 	r := &Remote{marks: l.Files, job: l.Job, onUpdate: onUpdate, done: make(chan struct{})}
-	if err := unix.Mkfifo(l.Files.fifo(), 0o600); err != nil {
+	if err := unix.Mkfifo(l.Files.Fifo(), 0o600); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	if err := r.fork(argv, l, text, locks); err != nil {
@@ -53,7 +53,7 @@ func StartShim(argv []string, l Launch, locks []*os.File, onUpdate func(Update))
 // fork starts the shim's process and hands it the launch.
 func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (err error) {
 	// The reader comes first: a writer alone cannot open without waiting.
-	if r.fifo, err = os.OpenFile(l.Files.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
+	if r.fifo, err = os.OpenFile(l.Files.Fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0); err != nil {
 		return err
 	}
 	defer func() {
@@ -61,7 +61,7 @@ func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (e
 			_ = r.fifo.Close()
 		}
 	}()
-	w, err := os.OpenFile(l.Files.fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	w, err := os.OpenFile(l.Files.Fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
@@ -99,13 +99,13 @@ func (r *Remote) fork(argv []string, l Launch, text []byte, locks []*os.File) (e
 // a shim, whether it still runs, has ended, or never began. False: there was no
 // shim.
 func Adopt(m AttemptFiles, job string, onUpdate func(Update)) (*Remote, bool) {
-	f, err := os.OpenFile(m.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(m.Fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, false
 	}
 	r := &Remote{marks: m, job: job, fifo: f, onUpdate: onUpdate, done: make(chan struct{})}
-	if began, ok := m.began(); ok && began.Shim != nil {
-		began.Shim.Signal(unix.SIGUSR1)
+	if began, ok := m.ReadStart(); ok && began.Supervisor != nil {
+		began.Supervisor.Signal(unix.SIGUSR1)
 	}
 	go r.follow()
 	return r, true
@@ -118,11 +118,12 @@ func (r *Remote) Done() <-chan struct{} { return r.done }
 func (r *Remote) Exit() Exit { <-r.done; return r.exit }
 
 // Stop has the job ended as its kill_mode says. It does not wait.
-func (r *Remote) Stop() {
+func (r *Remote) Stop() error {
 	r.mu.Lock()
 	r.stop = true
 	r.mu.Unlock()
 	r.tell()
+	return nil
 }
 
 // Leave ends the following of a job that goes on without us: a daemon stops.
@@ -150,9 +151,9 @@ func (r *Remote) tell() {
 		return
 	}
 	// Before .run exists the shim may not listen yet; its first line follows.
-	began, ok := r.marks.began()
-	if ok && began.Shim != nil {
-		began.Shim.Signal(unix.SIGTERM)
+	began, ok := r.marks.ReadStart()
+	if ok && began.Supervisor != nil {
+		began.Supervisor.Signal(unix.SIGTERM)
 	}
 }
 
@@ -200,30 +201,30 @@ func (r *Remote) bury() {
 		_, _ = r.child.Wait()
 		return
 	}
-	began, ok := r.marks.began()
-	if !ok || began.Shim == nil {
+	began, ok := r.marks.ReadStart()
+	if !ok || began.Supervisor == nil {
 		return
 	}
-	tick := time.NewTicker(clearStep)
+	tick := time.NewTicker(killPoll)
 	defer tick.Stop()
-	for began.Shim.Alive() {
+	for began.Supervisor.Alive() {
 		<-tick.C
 	}
 	// After an upgrade in place the shims of before are still our children.
-	_, _ = unix.Wait4(began.Shim.PID, nil, unix.WNOHANG, nil)
+	_, _ = unix.Wait4(began.Supervisor.PID, nil, unix.WNOHANG, nil)
 }
 
 // find says how the attempt ended, by its marks.
 func (r *Remote) find() Exit {
-	if e, ok := r.marks.ended(); ok {
+	if e, ok := r.marks.readOutcome(); ok {
 		return e
 	}
 	now := time.Now()
 	e := Exit{Started: now, Ended: now}
-	if began, ok := r.marks.began(); ok {
+	if began, ok := r.marks.ReadStart(); ok {
 		r.marks.KillRemaining(r.job)
-		if began.Spare && began.Child != nil {
-			began.Child.outlast()
+		if began.NeverKill && began.Child != nil {
+			began.Child.WaitExit()
 		}
 		e.Ended, e.SupervisorLost = time.Now(), true
 		return e
@@ -233,7 +234,7 @@ func (r *Remote) find() Exit {
 	case r.said != "":
 		e.Err = errors.New("shim: " + r.said)
 	case r.child != nil:
-		e.Err = errShimDied
+		e.Err = ErrSupervisorDied
 	}
 	return e
 }

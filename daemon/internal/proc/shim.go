@@ -80,7 +80,7 @@ func RunShim() int {
 		select {
 		case sig := <-signals:
 			if sig == syscall.SIGTERM {
-				p.Stop()
+				_ = p.Stop()
 			} else {
 				s.again()
 			}
@@ -118,11 +118,11 @@ func (s *shim) begin() error {
 		return fmt.Errorf("launch: %w", err)
 	}
 	s.launch.SelfSupervised = true
-	if s.status, err = s.launch.Files.reserve(); err != nil {
+	if s.status, err = s.launch.Files.reserveOutcome(); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	self := IdentityOf(os.Getpid())
-	if s.run, err = s.launch.Files.begin(mark{Shim: &self, Spare: s.launch.KillMode.Never()}); err != nil {
+	if s.run, err = s.launch.Files.Create(StartRecord{Supervisor: &self, NeverKill: s.launch.KillMode.Never()}); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil
@@ -134,18 +134,20 @@ func (s *shim) start() (*Process, error) {
 		unix.Umask(s.launch.Umask)
 		s.launch.Umask = -1
 	}
-	p, err := Start(s.launch, s.update)
+	made, err := Prepare(s.launch)
 	if err != nil {
 		return nil, err
 	}
-	child := p.Identity()
-	m := mark{Child: &child}
-	if p.all != nil {
-		m.Crowd = p.all.place()
+	p, err := made.start(s.update) // .run is there already
+	if err != nil {
+		made.Discard()
+		return nil, err
 	}
+	child := p.Identity()
+	m := StartRecord{Child: &child, Tree: p.child.TreePath()}
 	// A full run directory must not end a job that has started: without this
 	// line the child is found by its environment.
-	_ = note(s.run, m)
+	_ = Append(s.run, m)
 	s.say(hint{})
 	return p, nil
 }
@@ -206,7 +208,7 @@ func (s *shim) bound(p *Process) {
 // end writes the end down. What only the run of the job needed goes first.
 func (s *shim) end(e Exit) int {
 	_ = os.Remove(s.launch.Files.Args())
-	if err := s.launch.Files.finish(s.status, e); err != nil {
+	if err := s.launch.Files.writeOutcome(s.status, e); err != nil {
 		fmt.Fprintln(os.Stderr, "dispatchd shim: the end cannot be written down: "+err.Error())
 		return 1
 	}

@@ -167,11 +167,11 @@ func TestShimKilled(t *testing.T) {
 	l := launch(t, "stubborn")
 	r, lock := shimmed(t, l, said.hear)
 	said.until(t, message("deaf"))
-	began, ok := r.marks.began()
-	if !ok || began.Shim == nil || began.Child == nil {
+	began, ok := r.marks.ReadStart()
+	if !ok || began.Supervisor == nil || began.Child == nil {
 		t.Fatalf("marks: %+v", began)
 	}
-	if err := unix.Kill(began.Shim.PID, unix.SIGKILL); err != nil {
+	if err := unix.Kill(began.Supervisor.PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if exit := r.Exit(); !exit.SupervisorLost {
@@ -204,9 +204,9 @@ func gone(t *testing.T, list ...Identity) {
 }
 
 // A pipe without a shim, and without a mark that the job began, means never.
-func TestUnborn(t *testing.T) {
+func TestNotStarted(t *testing.T) {
 	m := AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
-	if err := unix.Mkfifo(m.fifo(), 0o600); err != nil {
+	if err := unix.Mkfifo(m.Fifo(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, ok := Adopt(m, "job", func(Update) {})
@@ -217,7 +217,7 @@ func TestUnborn(t *testing.T) {
 		t.Errorf("%+v", exit)
 	}
 	// An attempt is started once, by whoever comes first.
-	if _, err := m.begin(mark{}); err != nil {
+	if _, err := m.Create(StartRecord{}); err != nil {
 		t.Fatal(err)
 	}
 	k, err := Prepare(Launch{Argv: []string{"/bin/true"}, Dir: "/", Files: m})
@@ -225,7 +225,7 @@ func TestUnborn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer k.Discard()
-	if _, err := StartMarked(k, func(Update) {}); err == nil {
+	if _, err := k.Start(func(Update) {}); err == nil {
 		t.Error("started twice")
 	}
 }
@@ -237,7 +237,7 @@ func TestShimStop(t *testing.T) {
 	said.until(t, message("deaf"))
 	r.Leave()
 	again, _ := Adopt(r.marks, "job", func(Update) {})
-	again.Stop()
+	_ = again.Stop()
 	if exit := again.Exit(); !exit.Canceled || exit.Signal != "SIGKILL" {
 		t.Errorf("%+v", exit)
 	}
@@ -258,7 +258,7 @@ func TestKillModeNone(t *testing.T) {
 	said := listen()
 	r, _ := shimmed(t, l, said.hear)
 	said.until(t, func(u Update) bool { return u.Late })
-	r.Stop()
+	_ = r.Stop()
 	if _, err := gate.WriteString("0\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +310,7 @@ func TestHostileJob(t *testing.T) {
 		l.NoCgroup = byDescent
 		r, lock := shimmed(t, l, said.hear)
 		said.until(t, message("hidden"))
-		r.Stop()
+		_ = r.Stop()
 		if exit := r.Exit(); !exit.Canceled {
 			t.Errorf("%+v", exit)
 		}
@@ -326,7 +326,7 @@ func TestHostileJob(t *testing.T) {
 		l, pids := hostile(t, mode.Group)
 		r, _ := shimmed(t, l, said.hear)
 		said.until(t, message("hidden"))
-		r.Stop()
+		_ = r.Stop()
 		r.Exit()
 		left := alive(t, pids)
 		if len(left) == 0 {
@@ -346,7 +346,7 @@ func TestForkBomb(t *testing.T) {
 		l.KillMode, l.Grace, l.NoCgroup = mode.Tree, 10*time.Millisecond, byDescent
 		r, lock := shimmed(t, l, said.hear)
 		said.until(t, message("ticking"))
-		r.Stop()
+		_ = r.Stop()
 		r.Exit()
 		if !free(t, lock) {
 			t.Error("the lock is not free")
@@ -435,7 +435,7 @@ func helpBomb() int {
 // and leaves no mark: the attempt is still to be started.
 func TestShimWithoutLaunch(t *testing.T) {
 	m := AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
-	if err := unix.Mkfifo(m.fifo(), 0o600); err != nil {
+	if err := unix.Mkfifo(m.Fifo(), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, ok := Adopt(m, "job", func(Update) {}) // opens the reader
@@ -443,12 +443,12 @@ func TestShimWithoutLaunch(t *testing.T) {
 		t.Fatal("not found")
 	}
 	r.Leave()
-	reader, err := os.OpenFile(m.fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	reader, err := os.OpenFile(m.Fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = reader.Close() }()
-	w, err := os.OpenFile(m.fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	w, err := os.OpenFile(m.Fifo(), os.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

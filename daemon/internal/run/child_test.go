@@ -264,7 +264,7 @@ func TestNoSupervisor(t *testing.T) {
 
 // What a child cannot do yet says so.
 func TestUnsupported(t *testing.T) {
-	for _, c := range []Child{direct{}, supervised{}} {
+	for _, c := range []Child{supervised{}} {
 		if err := c.Signal(syscall.SIGHUP); !errors.Is(err, errors.ErrUnsupported) {
 			t.Error(err)
 		}

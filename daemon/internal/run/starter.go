@@ -66,7 +66,7 @@ func startDirect(q Request) (Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := proc.StartMarked(prepared, q.Update)
+	p, err := prepared.Start(q.Update)
 	if err != nil {
 		prepared.Discard()
 		return nil, err // not direct{p}: that is no nil Child
@@ -103,26 +103,11 @@ func Foreground(q Request) (Child, error) {
 // direct is a child of ours.
 type direct struct{ *proc.Process }
 
-// Stop is Child's.
-func (d direct) Stop() error { d.Process.Stop(); return nil }
-
-// Signal is Child's.
-func (direct) Signal(syscall.Signal) error { return errors.ErrUnsupported }
-
-// Extend is Child's.
-func (direct) Extend(time.Duration) error { return errors.ErrUnsupported }
-
-// Leave is Child's. A direct child does not go on without us, or has been detached.
-func (direct) Leave() {}
-
 // Supervised is Child's.
 func (direct) Supervised() bool { return false }
 
 // supervised is a child under a supervisor.
 type supervised struct{ *proc.Remote }
-
-// Stop is Child's.
-func (s supervised) Stop() error { s.Remote.Stop(); return nil }
 
 // Signal is Child's.
 func (supervised) Signal(syscall.Signal) error { return errors.ErrUnsupported }

@@ -39,41 +39,42 @@ func (p *Process) Detach() (Inherited, []*os.File, bool) {
 	case <-p.done:
 		return Inherited{}, nil, false
 	}
-	h := Inherited{Launch: p.launch, PID: p.pid, Started: p.exit.Started, Left: p.left, TimedOut: p.exit.TimedOut, Notify: -1}
 	_ = p.progress.SetReadDeadline(time.Now())
-	<-p.rep.piped
-	r := p.rep
-	r.mu.Lock()
-	h.Percent, h.Message, h.Result, h.Failure = r.current.Percent, r.current.Message, r.result, r.failure
-	h.Line, h.Skip = r.line, r.skip
-	r.over = true
-	r.mu.Unlock()
+	p.reading.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.child
+	h := Inherited{
+		Launch: c.launch, PID: c.pid, Started: c.exit.Started, Left: c.Left(time.Now()), TimedOut: c.exit.TimedOut,
+		Percent: c.report.current.Percent, Message: c.report.current.Message, Result: c.report.result, Failure: c.report.failure,
+		Line: c.report.line, Skip: c.report.skip, Progress: int(p.progress.Fd()), Notify: -1,
+	}
 	files := []*os.File{p.progress}
-	h.Progress = int(p.progress.Fd())
 	if p.notify != nil {
-		files = append(files, p.notify.file)
-		h.Notify = int(p.notify.file.Fd())
+		files = append(files, p.notify)
+		h.Notify = int(p.notify.Fd())
 	}
 	return h, files, true
 }
 
 // Resume watches a child that the last image of this program started.
 func Resume(h Inherited, onUpdate func(Update)) (*Process, error) {
-	p := newProcess(h.Launch, onUpdate)
+	c := newChild(h.Launch, h.PID, h.Left)
 	if err := unix.SetNonblock(h.Progress, true); err != nil {
 		return nil, err
 	}
-	p.pid, p.self = h.PID, IdentityOf(h.PID)
-	p.progress = os.NewFile(uintptr(h.Progress), "progress")
-	p.exit.Started, p.exit.TimedOut, p.left = h.Started, h.TimedOut, h.Left
-	p.rep.current = Update{Percent: h.Percent, Message: h.Message}
-	p.rep.result, p.rep.failure, p.rep.line, p.rep.skip = h.Result, h.Failure, h.Line, h.Skip
+	c.identity, c.progress = IdentityOf(h.PID), h.Progress
+	c.exit.Started, c.exit.TimedOut = h.Started, h.TimedOut
+	c.report = report{
+		current: Update{Percent: h.Percent, Message: h.Message}, result: h.Result, failure: h.Failure, line: h.Line, skip: h.Skip,
+	}
 	if h.Notify >= 0 {
 		if err := unix.SetNonblock(h.Notify, true); err != nil {
 			return nil, err
 		}
-		p.notify = &notifySocket{file: os.NewFile(uintptr(h.Notify), "notify"), path: h.Launch.NotifySocket}
+		c.notify = &notifySocket{fd: h.Notify, path: h.Launch.NotifySocket}
 	}
+	p := newProcess(c, onUpdate)
 	p.watch()
 	return p, nil
 }

@@ -50,26 +50,25 @@ func procctl(command int, data unsafe.Pointer) error {
 	return nil
 }
 
-// newCrowds gives the ways to follow a tree here.
-func newCrowds(string, bool) []crowd { return []crowd{&reaper{}} }
+func (host) newTrees(string, bool) []Tree { return []Tree{&reaperTree{}} }
 
-// reaper is the crowd of a process reaper: the kernel knows its descendants.
-type reaper struct{ job int }
+// reaperTree is the tree below a process reaper: the kernel knows its descendants.
+type reaperTree struct{ job int }
 
-func (r *reaper) join(*syscall.ProcAttr) { _ = procctl(reapAcquire, nil) }
+func (t *reaperTree) prepareAttr(*syscall.ProcAttr) { _ = procctl(reapAcquire, nil) }
 
-func (r *reaper) started(pid int) { r.job = pid }
+func (t *reaperTree) adopt(pid int) { t.job = pid }
 
-func (r *reaper) place() string { return "" }
+func (t *reaperTree) path() string { return "" }
 
-func (r *reaper) signal(s syscall.Signal) {
+func (t *reaperTree) signal(s syscall.Signal) {
 	k := reaperKill{sig: int32(s), flags: 0}
 	_ = procctl(reapKill, unsafe.Pointer(&k))
 }
 
-// empty asks the kernel for all descendants, and waits for the dead that we
-// inherited on the way. The job's own process is waited for by who started it.
-func (r *reaper) empty() bool {
+// empty asks the kernel for all descendants, and waits for the dead that this
+// process inherited on the way. The job's own is waited for by its Child.
+func (t *reaperTree) empty() bool {
 	list := make([]reaperPid, 4096)
 	q := reaperPids{count: uint32(len(list)), pids: &list[0]}
 	if procctl(reapPids, unsafe.Pointer(&q)) != nil {
@@ -78,7 +77,7 @@ func (r *reaper) empty() bool {
 	alive := false
 	for _, p := range list {
 		switch {
-		case p.flags&pidValid == 0 || int(p.pid) == r.job:
+		case p.flags&pidValid == 0 || int(p.pid) == t.job:
 		case p.flags&pidZombie != 0:
 			_, _ = unix.Wait4(int(p.pid), nil, unix.WNOHANG, nil)
 		default:
@@ -88,10 +87,8 @@ func (r *reaper) empty() bool {
 	return !alive
 }
 
-func (r *reaper) close() {}
+func (t *reaperTree) close() {}
 
-// SweepCgroups is for systems that have some.
-func SweepCgroups() {}
+func (host) sweepTrees() {}
 
-// killCgroup is for systems that have some.
-func killCgroup(string) {}
+func (host) killTree(string) {}

@@ -1,0 +1,74 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/ipc"
+)
+
+// Exit is how a child ended.
+type Exit struct {
+	Code           int
+	Signal         string // such as SIGKILL, "" when it ended by itself
+	TimedOut       bool
+	Canceled       bool
+	Err            error // it could not be started
+	SupervisorLost bool  // its end is not known: its supervisor died before it
+	NotStarted     bool  // it never started, and may be started again
+	Result         json.RawMessage
+	Failure        json.RawMessage // the child's own words of why it fails
+	Started        time.Time
+	Ended          time.Time
+	Progress       *ipc.Progress
+}
+
+// Exited reports whether a child ran and ended with a code of its own, asked
+// to or not.
+func (e Exit) Exited() bool {
+	return e.Err == nil && e.Signal == "" && !e.SupervisorLost && !e.NotStarted
+}
+
+// reap takes the status of a dead child.
+func reap(pid int) (unix.WaitStatus, error) {
+	for {
+		var status unix.WaitStatus
+		_, err := unix.Wait4(pid, &status, 0, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return status, err
+		}
+	}
+}
+
+// judge reads a wait status. A signal's code is that of a shell.
+func (e *Exit) judge(status unix.WaitStatus, err error) {
+	switch {
+	case err != nil:
+		e.Err = os.NewSyscallError("wait", err)
+	case status.Signaled():
+		e.Signal = unix.SignalName(status.Signal())
+		e.Code = 128 + int(status.Signal())
+	default:
+		e.Code = status.ExitStatus()
+	}
+}
+
+// ErrSupervisorDied says that a supervisor was killed before it started anything.
+var ErrSupervisorDied = errors.New("its supervisor ended before it started anything")
+
+// IsTransient reports whether a start failed for want of something that the
+// system is short of now (descriptors, processes, memory), or because its
+// supervisor was killed. The job is not at fault, and may be started later.
+func IsTransient(err error) bool {
+	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, ErrSupervisorDied} {
+		if errors.Is(err, short) {
+			return true
+		}
+	}
+	return false
+}

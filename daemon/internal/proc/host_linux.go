@@ -1,0 +1,42 @@
+package proc
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// host is Linux.
+type host struct{}
+
+// uptime reads CLOCK_MONOTONIC, which stands still while the machine sleeps.
+func (host) uptime() time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+func (host) closeInherited() { _ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }
+
+// mayChangeUser asks for the two capabilities that setgroups(2), setgid(2) and
+// setuid(2) need: a container's root may lack them.
+func (host) mayChangeUser() bool {
+	var caps [2]unix.CapUserData
+	if unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &caps[0]) != nil {
+		return os.Geteuid() == 0
+	}
+	const both = 1<<unix.CAP_SETUID | 1<<unix.CAP_SETGID
+	return caps[0].Effective&both == both
+}
+
+// setName sets the name of the calling thread. /proc/PID/comm, which killall and
+// pgrep -x read, is the name of the first one.
+func (host) setName(name string) {
+	text, err := unix.BytePtrFromString(name)
+	if err == nil {
+		_ = prctlName(text)
+	}
+}

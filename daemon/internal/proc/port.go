@@ -1,0 +1,68 @@
+package proc
+
+import "time"
+
+// platform is what a port to another system must provide. Each GOOS has a type
+// host in host_GOOS.go, and the line below makes a missing method a compile
+// error. Its methods ask the kernel anew at each call and keep nothing.
+type platform interface {
+	// startTime tells when a process started, in a unit and from an origin of the
+	// system's own that hold for one boot; 0 = no such process, or a zombie.
+	startTime(pid int) uint64
+	// groupAlive reports whether a process group has a process that is no zombie.
+	groupAlive(pgid int) bool
+	// exitDescriptor gives a descriptor that poll(2) finds readable when a child is
+	// dead; -1 = this system, or this kernel, has none, and waitDead is for it.
+	exitDescriptor(pid int) int
+	// isDead reports whether a child is dead, and leaves it to be waited for.
+	isDead(pid int) bool
+	// waitDead blocks the thread until a child is dead, and leaves it to be waited
+	// for, so that its process group's id stays ours until the group is dealt with.
+	waitDead(pid int)
+	// killSid kills what is left of a session whose leader is dead or dying.
+	killSid(leader Identity)
+	// findByEnv lists processes whose environment at their start had key=value.
+	findByEnv(key, value string) []int
+
+	// newTrees gives the ways to follow all descendants of a child, the best first:
+	// a start that fails in one, because a sandbox forbids it, is tried in the next.
+	newTrees(name string, cgroup bool) []Tree
+	// sweepTrees removes what trees of earlier jobs left, those without processes.
+	sweepTrees()
+	// killTree kills what is left in a tree of which nothing but its path is known.
+	killTree(path string)
+
+	// uptime is the time since boot. It does not jump when the clock is set.
+	uptime() time.Duration
+	// bootID tells one boot of the machine from another, "" where start times do.
+	bootID() string
+	// closeInherited keeps the descriptors that this process was born with from its
+	// children.
+	closeInherited()
+	// mayChangeUser reports whether children can run as other users.
+	mayChangeUser() bool
+	// setName gives this process the name that ps and killall show, where it can be
+	// changed while it runs.
+	setName(name string)
+}
+
+var _ platform = host{}
+
+// Uptime is the time since boot, without the time asleep.
+func Uptime() time.Duration { return host{}.uptime() }
+
+// BootID is a word for this boot of the machine, "" where there is none.
+func BootID() string { return host{}.bootID() }
+
+// SweepTrees removes what the trees of earlier jobs left on this machine.
+func SweepTrees() { host{}.sweepTrees() }
+
+// CloseInherited keeps descriptors that the daemon was born with from its
+// children.
+func CloseInherited() { host{}.closeInherited() }
+
+// MayChangeUser reports whether children can run as other users.
+func MayChangeUser() bool { return host{}.mayChangeUser() }
+
+// SetName gives this process another name, where that can be.
+func SetName(name string) { host{}.setName(name) }
