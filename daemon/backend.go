@@ -50,6 +50,7 @@ func (b *backend) find(ctx context.Context, verb server.Verb, by ipc.Peer, id st
 	if stopped := b.do(ctx, func(s *state) {
 		var job *store.Job
 		if job, err = s.book.Find(id); err != nil {
+			err = suggested(err)
 			close(found)
 			return
 		}
@@ -105,6 +106,19 @@ func (b *backend) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, e
 		return view, errStopping()
 	}
 	return b.find(context.WithoutCancel(ctx), server.VerbRead, by, view.ID, nil)
+}
+
+// suggested says what to type next about an id that leads to no job.
+func suggested(err error) error {
+	if p, ok := errors.AsType[*ipc.Error](err); ok {
+		switch p.Kind {
+		case ipc.KindJobUnknown:
+			p.Suggestion = "see: dispatchctl jobs"
+		case ipc.KindJobAmbiguous:
+			p.Suggestion = "give more of it"
+		}
+	}
+	return err
 }
 
 // leave takes a client that went away out of the list of waiters.

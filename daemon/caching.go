@@ -33,7 +33,7 @@ type failing struct {
 
 // openCaches opens the directory of cache files. What is left there by attempts
 // that nobody follows any more is removed.
-func (h *host) openCaches(book *jobs.State) error {
+func (h *host) openCaches(book *jobs.Book) error {
 	caches, err := store.NewCaches(h.cfg.Paths.Cache, func(attempt string) bool {
 		id, err := ulid.ParseStrict(strings.SplitN(attempt, "-", 2)[0])
 		if err != nil {

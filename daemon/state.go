@@ -21,7 +21,7 @@ import (
 type state struct {
 	*host
 	core           *queue.Core
-	book           *jobs.State
+	book           *jobs.Book
 	journal        *store.Journal
 	runs           map[queue.ID]*attempt
 	inflight       map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
@@ -51,7 +51,7 @@ func newState(h *host, handed *inherited) *state {
 	return &state{
 		host: h, inherited: handed,
 		core: queue.New(queue.Limits{MaxRunning: h.settings.MaxRunning, MaxOutstanding: h.settings.MaxOutstanding}),
-		book: jobs.New(store.Retention{
+		book: jobs.NewBook(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
 		}),
 		deferred: map[string]scheduler.Occurrence{},

@@ -57,10 +57,10 @@ func plants() []plant {
 			{"daemon/internal/queue/locks.go", "\t\tk.held[l.Name] = k.held[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
 		}},
 		{"a snapshot leaves a queued job out", []string{"lost"}, false, []patch{
-			{"daemon/internal/jobs/snapshot.go", "Open: s.Open(), Ended", "Open: slices.DeleteFunc(s.Open(), func(j *store.Job) bool { return j.Seq%8 == 7 }), Ended"},
+			{"daemon/internal/jobs/snapshot.go", "Open: slices.Collect(s.openStates()), Ended", "Open: slices.DeleteFunc(slices.Collect(s.openStates()), func(j *store.Job) bool { return j.Seq%8 == 7 }), Ended"},
 		}},
 		{"a snapshot leaves the keys out", []string{"key"}, false, []patch{
-			{"daemon/internal/jobs/snapshot.go", "Keys: maps.Clone(s.keys),", "Keys: map[store.Key]store.Keyed{},"},
+			{"daemon/internal/jobs/snapshot.go", "\t\tsnap.Keys[k] = store.Keyed{", "\t\t_, _ = k, store.Keyed{"},
 		}},
 		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
 			{"daemon/recover.go", "\tmarks.KillRemaining(job.ID.String())\n", "\t_ = marks\n"},

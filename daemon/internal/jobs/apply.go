@@ -21,73 +21,121 @@ const (
 	maxTries     = 16 // bounds what is remembered of a job that is tried for ever
 )
 
-// Apply folds one record into the state, live and at replay alike, and gives
-// the job as it is now.
-func (s *State) Apply(r store.Record) (*store.Job, error) {
-	switch r.Op {
-	case store.OpPause:
-		s.paused[r.Dispatcher] = true
-		return nil, nil
-	case store.OpResume:
-		delete(s.paused, r.Dispatcher)
-		return nil, nil
-	case store.OpKey:
-		s.keys[store.Key{UID: r.KeyUID, Dispatcher: r.Dispatcher, Key: r.Key}] = store.Keyed{Job: r.ID, Hash: r.ArgHash, At: r.At}
-		return nil, nil
-	case store.OpCursor:
-		s.setCursor(r.Dispatcher, r.Cursor)
-		return nil, nil
-	case store.OpAccept, store.OpDone:
-		return s.add(r)
-	case store.OpJoin, store.OpStart, store.OpRequeue, store.OpEnd:
-		return s.change(r)
+// Apply folds a record in that the owner gives to the journal next, and gives its
+// job, nil for a record that is about none. An error has changed nothing.
+func (s *State) Apply(r store.Record) (*Job, error) {
+	before, j, err := s.change(r)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("%w %q", errNewerOp, r.Op)
+	s.count(r.Op, j)
+	s.events.add(r, before, j)
+	if j != nil && j.state.State.Final() {
+		j.told = before
+		j.gate.OnDurable(func() { s.settled(j) })
+	}
+	return j, nil
 }
 
-// change folds a change of an open job in.
-func (s *State) change(r store.Record) (*store.Job, error) {
-	j := s.open[r.ID]
-	if j == nil {
-		return nil, fmt.Errorf("%s of job %s: %w", r.Op, r.ID, store.ErrOrphan)
+// Revert takes a record back that was applied and could not be journaled, such
+// as a start. r is what undoes it; it is not journaled either. Neither is seen
+// in events.
+func (s *State) Revert(r store.Record) (*Job, error) {
+	_, j, err := s.change(r)
+	if err == nil {
+		s.events.revert(r)
 	}
-	next := with(j, r)
-	s.remember(r, next)
-	s.setCursor(next.Dispatcher, r.Cursor)
-	if next.State.Final() {
-		delete(s.open, r.ID)
-		s.file(next)
-		return next, nil
+	return j, err
+}
+
+// replayed folds a record of the journal in, which is durable.
+func (s *State) replayed(r store.Record) error {
+	_, j, err := s.change(r)
+	if err == nil && j != nil && j.state.State.Final() {
+		delete(s.jobs, j.ID())
 	}
-	s.open[r.ID] = next
-	return next, nil
+	return err
+}
+
+// change is the seam that every record passes, live and at replay. It gives the
+// job, and what it was before.
+func (s *State) change(r store.Record) (before *store.Job, j *Job, err error) {
+	switch r.Op {
+	case store.OpPause, store.OpResume:
+		s.dispatcher(r.Dispatcher).Paused = r.Op == store.OpPause
+	case store.OpCursor:
+		s.setCursor(r.Dispatcher, r.Cursor)
+	case store.OpKey:
+		s.keys[keyOf(r, r.Dispatcher)] = &Key{Job: r.ID, Hash: r.ArgHash, at: r.At}
+	case store.OpAccept, store.OpDone:
+		j, err = s.add(r)
+	case store.OpJoin, store.OpStart, store.OpRequeue, store.OpEnd:
+		before, j, err = s.move(r)
+	default:
+		err = fmt.Errorf("%w %q", errNewerOp, r.Op)
+	}
+	return before, j, err
 }
 
 // add takes in a whole job.
-func (s *State) add(r store.Record) (*store.Job, error) {
+func (s *State) add(r store.Record) (*Job, error) {
 	if r.Job == nil {
 		return nil, fmt.Errorf("%s: without a job", r.Op)
 	}
-	if _, known := s.Job(r.Job.ID); known {
+	if s.known(r.Job.ID) {
 		return nil, fmt.Errorf("%s of job %s: %w", r.Op, r.Job.ID, errTwice)
 	}
-	if r.Op == store.OpDone {
-		s.file(r.Job)
-		return r.Job, nil
+	if r.Job.ID.Compare(s.lastID) > 0 {
+		s.lastID = r.Job.ID
 	}
-	j := *r.Job
-	s.seq++
-	j.Seq = s.seq
-	s.open[j.ID] = &j
-	s.remember(r, &j)
-	s.setCursor(j.Dispatcher, r.Cursor)
-	return &j, nil
+	if r.Op == store.OpDone {
+		s.archive.add(r.Job)
+		return nil, nil
+	}
+	state := *r.Job
+	s.accepted++
+	state.Seq = s.accepted
+	j := &Job{state: &state, Dispatcher: s.dispatcher(state.Dispatcher)}
+	s.jobs[state.ID] = j
+	s.open++
+	j.Dispatcher.open++
+	s.note(r, j)
+	return j, nil
+}
+
+// move folds a change of an open job in.
+func (s *State) move(r store.Record) (before *store.Job, j *Job, err error) {
+	j = s.jobs[r.ID]
+	if j == nil || j.state.State.Final() {
+		return nil, nil, fmt.Errorf("%s of job %s: %w", r.Op, r.ID, store.ErrOrphan)
+	}
+	before = j.state
+	j.state = with(before, r)
+	s.note(r, j)
+	if j.state.State.Final() {
+		s.archive.add(j.state)
+		s.close(j)
+	}
+	return before, j, nil
+}
+
+// note keeps what a record says beside its job: a key, where a schedule stands.
+func (s *State) note(r store.Record, j *Job) {
+	if r.Key != "" {
+		s.keys[keyOf(r, j.Dispatcher.Name)] = &Key{Job: r.ID, Hash: r.ArgHash, at: r.At}
+	}
+	s.setCursor(j.Dispatcher.Name, r.Cursor)
+	if j.state.State == ipc.Running {
+		j.Dispatcher.Running[j] = struct{}{}
+	} else {
+		delete(j.Dispatcher.Running, j)
+	}
 }
 
 // setCursor notes where a schedule stands.
-func (s *State) setCursor(dispatcher string, t *store.Cursor) {
-	if t != nil && dispatcher != "" {
-		s.cursors[dispatcher] = *t
+func (s *State) setCursor(name string, c *store.Cursor) {
+	if c != nil && name != "" {
+		s.dispatcher(name).Cursor = c
 	}
 }
 

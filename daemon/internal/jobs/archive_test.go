@@ -1,7 +1,7 @@
 package jobs
 
 import (
-	"reflect"
+	"encoding/binary"
 	"testing"
 	"time"
 
@@ -11,57 +11,97 @@ import (
 	"dispatchd/ipc"
 )
 
-// A listing since an instant has what was accepted then or later, also when the
-// instant is one that no count of nanoseconds can hold.
-func TestListSince(t *testing.T) {
-	b := New(store.Retention{})
-	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	for _, op := range []store.Op{store.OpAccept, store.OpDone} {
-		id := ulid.Make()
-		if _, err := b.Apply(store.Record{Op: op, ID: id, Job: &store.Job{ID: id, State: ipc.Queued, CreatedAt: at.UnixNano()}}); err != nil {
+// numbered is the id of the n-th job.
+func numbered(n int) (id ulid.ULID) {
+	binary.BigEndian.PutUint64(id[8:], uint64(n))
+	return id
+}
+
+// endAll files jobs as ended, and prunes after each as the daemon does.
+func endAll(t testing.TB, b *State, from, to int) (gone []ulid.ULID) {
+	t.Helper()
+	now := time.Unix(1_800_000_000, 0)
+	for n := from; n < to; n++ {
+		j := &store.Job{ID: numbered(n), Dispatcher: "op", State: ipc.Succeeded, CreatedAt: now.UnixNano(), Run: &store.Outcome{EndedAt: now.UnixNano()}}
+		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: j.ID, Job: j}); err != nil {
 			t.Fatal(err)
 		}
+		gone = append(gone, b.Prune(now)...)
 	}
-	for since, want := range map[time.Time]int{
-		{}: 2, at.Add(-time.Second): 2, at: 2, at.Add(time.Nanosecond): 0,
-		time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC): 2, time.Date(2999, 1, 1, 0, 0, 0, 0, time.UTC): 0,
-	} {
-		if got := len(b.List(ipc.JobFilter{Since: since})); got != want {
-			t.Errorf("since %s: %d jobs, want %d", since, got, want)
+	return gone
+}
+
+// A history at its bound keeps the newest, tells what it forgot in order, and
+// does not keep the memory of what is gone.
+func TestPruneKeepsTheNewest(t *testing.T) {
+	const bound, ends = 50, 10_000
+	b := New(store.Retention{Count: bound})
+	gone := endAll(t, b, 0, ends)
+	if len(gone) != ends-bound || b.History() != bound {
+		t.Fatalf("%d forgotten and %d kept, want %d and %d", len(gone), b.History(), ends-bound, bound)
+	}
+	for n, id := range gone {
+		if id != numbered(n) {
+			t.Fatalf("forgotten %s as the %d-th, want %s", id, n, numbered(n))
 		}
+	}
+	for n := ends - bound; n < ends; n++ {
+		if _, ok := b.Job(numbered(n)); !ok {
+			t.Errorf("job %d is not known any more", n)
+		}
+	}
+	if _, ok := b.Job(numbered(ends - bound - 1)); ok {
+		t.Error("a job beyond the bound is still known")
+	}
+	if c := cap(b.archive.jobs); c > 4*bound {
+		t.Errorf("room for %d jobs is kept, the bound is %d", c, bound)
 	}
 }
 
-// A job is the same whether it came into the history just now or long ago, and
-// so is the room that it takes.
-func TestFresh(t *testing.T) {
-	b := New(store.Retention{})
-	var ids []ulid.ULID
-	for range maxFresh + 2 {
-		id := ulid.Make()
-		ids = append(ids, id)
-		if _, err := b.Apply(store.Record{Op: store.OpAccept, ID: id, Job: &store.Job{ID: id, Dispatcher: "op", State: ipc.Queued, CreatedAt: 1}}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.Apply(store.Record{Op: store.OpEnd, ID: id, State: ipc.Canceled, Run: &store.Outcome{EndedAt: 2}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(b.fresh) != 2 {
-		t.Errorf("%d are not encoded", len(b.fresh))
-	}
-	fresh, _ := b.Job(ids[maxFresh])
-	b.Forget(ids[maxFresh+1])
-	b.Prune(time.Now())
-	old, _ := b.Job(ids[maxFresh])
-	if fresh.Seq = 0; !reflect.DeepEqual(fresh, old) {
-		t.Errorf("fresh %+v, encoded %+v", fresh, old)
-	}
+// The bytes of a history bound it as well, and each job counts once, also one
+// that comes in again.
+func TestPruneByBytesAndAge(t *testing.T) {
+	b := New(store.Retention{Bytes: 1000})
+	endAll(t, b, 0, 20)
 	room := int64(0)
-	for _, e := range b.history {
+	for _, e := range b.archive.jobs {
 		room += int64(len(e.raw))
 	}
-	if len(b.history) != maxFresh+1 || room != b.bytes || room < int64(len(b.history))*50 {
-		t.Errorf("%d jobs in %d bytes, counted %d", len(b.history), room, b.bytes)
+	if room != b.archive.bytes || room > 1000 || room < 800 {
+		t.Errorf("%d jobs in %d bytes, counted %d", b.History(), room, b.archive.bytes)
+	}
+	old := b.archive.jobs[0]
+	b.archive.add(old.job())
+	if b.archive.bytes != room {
+		t.Errorf("added again: %d bytes instead of %d", b.archive.bytes, room)
+	}
+	b.archive.keep = store.Retention{Age: time.Hour}
+	at := time.Unix(1_800_000_000, 0)
+	if gone := b.Prune(at.Add(time.Hour)); len(gone) != 0 {
+		t.Errorf("%d are too old", len(gone))
+	}
+	if b.Prune(at.Add(time.Hour + 1)); b.History() != 0 || b.archive.bytes != 0 {
+		t.Errorf("%d left, %d bytes", b.History(), b.archive.bytes)
+	}
+}
+
+// An entry that cannot be decoded still says which job it was.
+func TestArchivedUnreadable(t *testing.T) {
+	b := New(store.Retention{})
+	endAll(t, b, 0, 1)
+	b.archive.jobs[0].raw = []byte("{")
+	if j, ok := b.Job(numbered(0)); !ok || j.State().State != ipc.Succeeded || j.Dispatcher.Name != "op" {
+		t.Errorf("%+v", j)
+	}
+}
+
+// One job's end costs the same however long the history is.
+func BenchmarkEndAtBound(b *testing.B) {
+	book := New(store.Retention{Count: 10_000})
+	endAll(b, book, 0, 10_000)
+	n := 10_000
+	for b.Loop() {
+		endAll(b, book, n, n+1)
+		n++
 	}
 }

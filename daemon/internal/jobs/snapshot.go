@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
@@ -10,48 +9,52 @@ import (
 	"dispatchd/daemon/internal/store"
 )
 
-// Whole is the state with all its jobs. Those that were kept in memory are
-// written from then on: the next image of the program has them from there.
-func (s *State) Whole() store.Snapshot {
-	s.settle()
-	return store.Snapshot{Open: s.Open(), Ended: s.encoded(), Paused: s.Paused(), Keys: maps.Clone(s.keys), Cursors: maps.Clone(s.cursors)}
-}
-
-// Snapshot is Whole without the open jobs that are kept in memory.
-func (s *State) Snapshot() store.Snapshot { return s.Whole().WithoutVolatile() }
-
-// encoded lists the history.
-func (s *State) encoded() []store.Ended {
-	list := make([]store.Ended, len(s.history))
-	for i := range s.history {
-		list[i] = store.Ended{ID: s.history[i].id, Raw: s.history[i].raw}
+// Snapshot is the state with all its jobs, those that are kept in memory too. It
+// copies pointers only.
+func (s *State) Snapshot() store.Snapshot {
+	snap := store.Snapshot{
+		Open: slices.Collect(s.openStates()), Ended: s.archive.encoded(), Paused: s.Paused(),
+		Keys: make(map[store.Key]store.Keyed, len(s.keys)), Cursors: map[string]store.Cursor{},
 	}
-	return list
+	for k, v := range s.keys {
+		snap.Keys[k] = store.Keyed{Job: v.Job, Hash: v.Hash, At: v.at}
+	}
+	for name, d := range s.dispatchers {
+		if d.Cursor != nil {
+			snap.Cursors[name] = *d.Cursor
+		}
+	}
+	return snap
 }
 
-// Replay is the state as a journal fills it.
+// openStates gives the open jobs as their records say.
+func (s *State) openStates() iter.Seq[*store.Job] {
+	return func(yield func(*store.Job) bool) {
+		for j := range s.Open() {
+			if !yield(j.state) {
+				return
+			}
+		}
+	}
+}
+
+// Replay is the state as a journal fills it. What it holds then is durable.
 func (s *State) Replay() store.State { return replay{s} }
 
 // replay is a State at a start.
 type replay struct{ state *State }
 
 // Apply folds a record of the journal in.
-func (r replay) Apply(rec store.Record) error {
-	_, err := r.state.Apply(rec)
-	return err
-}
+func (r replay) Apply(rec store.Record) error { return r.state.replayed(rec) }
 
 // Reset forgets everything.
 func (r replay) Reset() { r.state.reset() }
 
 // Known reports whether a job is open or in the history.
-func (r replay) Known(id ulid.ULID) bool {
-	_, known := r.state.Job(id)
-	return known
-}
+func (r replay) Known(id ulid.ULID) bool { return r.state.known(id) }
 
 // Open gives the open jobs in order of acceptance.
-func (r replay) Open() iter.Seq[*store.Job] { return slices.Values(r.state.Open()) }
+func (r replay) Open() iter.Seq[*store.Job] { return r.state.openStates() }
 
 // Snapshot gives all of it.
-func (r replay) Snapshot() store.Snapshot { return r.state.Whole() }
+func (r replay) Snapshot() store.Snapshot { return r.state.Snapshot() }

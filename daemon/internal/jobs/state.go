@@ -1,52 +1,37 @@
 package jobs
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"maps"
+	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
-// keyLife is how long a key is kept at least: a day and an hour, so that a
-// daily caller's repeat finds it.
-const keyLife = 25 * time.Hour
-
-// ended is one job of the history: what is filtered by, and the rest encoded.
-type ended struct {
-	id         ulid.ULID
-	dispatcher string
-	state      ipc.State
-	created    int64
-	ended      int64
-	raw        []byte
-	fresh      *store.Job // not yet encoded
-}
-
-// State is what the journal's records add up to. One goroutine owns it.
+// State is what the journal's records add up to. The ids of jobs and the names of
+// dispatchers are keys here, and nowhere else but in the queue and the agenda.
 type State struct {
-	keep    store.Retention
-	seq     uint64
-	open    map[ulid.ULID]*store.Job
-	history []ended // by id
-	bytes   int64
-	fresh   []ulid.ULID // in the history, not yet encoded
-	paused  map[string]bool
-	keys    map[store.Key]store.Keyed
-	keysAt  time.Time // when to look for old keys again
-	cursors map[string]store.Cursor
+	Total ipc.Counters // of all dispatchers, since the daemon started or was upgraded from
+
+	jobs        map[ulid.ULID]*Job // open, or ended and not yet durable
+	open        int                // those that have not ended
+	dispatchers map[string]*Dispatcher
+	keys        map[store.Key]*Key
+	keysAt      time.Time // when to look for old keys again
+	archive     archive
+	accepted    uint64 // jobs that were accepted: gives their order
+	lastID      ulid.ULID
+	events      feed
 }
 
 // New makes an empty state.
 func New(keep store.Retention) *State {
-	s := &State{keep: keep}
+	s := &State{archive: archive{keep: keep}}
 	s.reset()
 	return s
 }
@@ -54,244 +39,140 @@ func New(keep store.Retention) *State {
 // reset forgets everything.
 func (s *State) reset() {
 	*s = State{
-		keep: s.keep, open: map[ulid.ULID]*store.Job{}, paused: map[string]bool{},
-		keys: map[store.Key]store.Keyed{}, cursors: map[string]store.Cursor{},
+		archive: archive{keep: s.archive.keep}, jobs: map[ulid.ULID]*Job{},
+		dispatchers: map[string]*Dispatcher{}, keys: map[store.Key]*Key{},
 	}
 }
 
-// remember keeps a record's idempotency key.
-func (s *State) remember(r store.Record, j *store.Job) {
-	if r.Key != "" {
-		s.keys[store.Key{UID: r.KeyUID, Dispatcher: j.Dispatcher, Key: r.Key}] = store.Keyed{Job: j.ID, Hash: r.ArgHash, At: r.At}
-	}
-}
-
-// maxFresh bounds the jobs that wait to be encoded.
-const maxFresh = 32
-
-// file puts an ended job into the history. It is encoded by settle: the next
-// job's start need not wait for that.
-func (s *State) file(j *store.Job) {
-	e := ended{id: j.ID, dispatcher: j.Dispatcher, state: j.State, created: j.CreatedAt, fresh: j}
-	if j.Run != nil {
-		e.ended = j.Run.EndedAt
-	}
-	if i, found := s.place(j.ID); found {
-		s.bytes -= int64(len(s.history[i].raw))
-		s.history[i] = e
-	} else {
-		s.history = slices.Insert(s.history, i, e)
-	}
-	if s.fresh = append(s.fresh, j.ID); len(s.fresh) == maxFresh {
-		s.settle()
-	}
-}
-
-// settle encodes what has come into the history.
-func (s *State) settle() {
-	for _, id := range s.fresh {
-		i, found := s.place(id)
-		if !found || s.history[i].fresh == nil {
-			continue // withdrawn, or filed twice
-		}
-		e := &s.history[i]
-		raw, err := json.Marshal(e.fresh)
-		if err != nil { // cannot be: it was read from JSON or made of valid parts
-			s.history = slices.Delete(s.history, i, i+1)
-			continue
-		}
-		e.raw, e.fresh = raw, nil
-		s.bytes += int64(len(raw))
-	}
-	s.fresh = s.fresh[:0]
-}
-
-// place is where an id is, or would be, in the history.
-func (s *State) place(id ulid.ULID) (int, bool) {
-	return slices.BinarySearchFunc(s.history, id, func(e ended, id ulid.ULID) int { return e.id.Compare(id) })
-}
-
-// job decodes a job of the history.
-func (e *ended) job() *store.Job {
-	if e.fresh != nil {
-		return e.fresh
-	}
-	var j store.Job
-	if json.Unmarshal(e.raw, &j) != nil {
-		return &store.Job{ID: e.id, Dispatcher: e.dispatcher, State: e.state, CreatedAt: e.created}
-	}
-	return &j
-}
-
-// Job is an open or ended job.
-func (s *State) Job(id ulid.ULID) (*store.Job, bool) {
-	if j := s.open[id]; j != nil {
+// Job finds an open or ended job. One of the archive is made anew by each call,
+// and has no gate to wait at.
+func (s *State) Job(id ulid.ULID) (*Job, bool) {
+	if j := s.jobs[id]; j != nil {
 		return j, true
 	}
-	if i, found := s.place(id); found {
-		return s.history[i].job(), true
+	if kept, ok := s.archive.get(id); ok {
+		return s.archived(kept), true
 	}
 	return nil, false
 }
 
-// Find is the job with an id, or with the only id that starts so.
-func (s *State) Find(prefix string) (*store.Job, error) {
-	prefix = strings.ToUpper(prefix)
-	if id, err := ulid.ParseStrict(prefix); err == nil {
-		if j, ok := s.Job(id); ok {
-			return j, nil
-		}
+// archived makes a job of one in the archive.
+func (s *State) archived(kept *store.Job) *Job {
+	d := s.dispatchers[kept.Dispatcher]
+	if d == nil { // nothing else is known of it
+		d = &Dispatcher{Name: kept.Dispatcher, Removed: true}
 	}
-	unknown := ipc.Errorf(ipc.KindJobUnknown, "no job has the id %.40q", prefix)
-	unknown.Suggestion = "see: dispatchctl jobs"
-	if prefix == "" || len(prefix) >= ulid.EncodedSize {
-		return nil, unknown
-	}
-	var found []ulid.ULID
-	for id := range s.open {
-		if strings.HasPrefix(id.String(), prefix) {
-			found = append(found, id)
-		}
-	}
-	for i := range s.history {
-		if len(found) < 3 && strings.HasPrefix(s.history[i].id.String(), prefix) {
-			found = append(found, s.history[i].id)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return nil, unknown
-	case 1:
-		j, _ := s.Job(found[0])
-		return j, nil
-	}
-	p := ipc.Errorf(ipc.KindJobAmbiguous, "several jobs have an id that starts with %q", prefix)
-	p.Suggestion = "give more of it"
-	return nil, p
+	return &Job{state: kept, Dispatcher: d}
 }
 
-// Open lists the open jobs in order of acceptance.
-func (s *State) Open() []*store.Job {
-	return slices.SortedFunc(maps.Values(s.open), func(x, y *store.Job) int { return cmp.Compare(x.Seq, y.Seq) })
-}
-
-// OpenCount counts the open jobs.
-func (s *State) OpenCount() int { return len(s.open) }
-
-// History counts the ended jobs.
-func (s *State) History() int { return len(s.history) }
-
-// LastID is the greatest id of a job that is known.
-func (s *State) LastID() ulid.ULID {
-	var last ulid.ULID
-	if n := len(s.history); n > 0 {
-		last = s.history[n-1].id
-	}
-	for id := range s.open {
-		if id.Compare(last) > 0 {
-			last = id
-		}
-	}
-	return last
-}
-
-// Cursor gives where a dispatcher's schedule stood last.
-func (s *State) Cursor(dispatcher string) (store.Cursor, bool) {
-	t, ok := s.cursors[dispatcher]
-	return t, ok
-}
-
-// Paused lists the paused dispatchers by name.
-func (s *State) Paused() []string { return slices.Sorted(maps.Keys(s.paused)) }
-
-// Key finds the job of an idempotency key.
-func (s *State) Key(k store.Key) (ulid.ULID, string, bool) {
-	v, ok := s.keys[k]
-	return v.Job, v.Hash, ok
-}
-
-// Forget withdraws an accepted job, also one that was canceled meanwhile.
-func (s *State) Forget(id ulid.ULID) {
-	delete(s.open, id)
-	if i, found := s.place(id); found {
-		s.bytes -= int64(len(s.history[i].raw))
-		s.history = slices.Delete(s.history, i, i+1)
-	}
-	maps.DeleteFunc(s.keys, func(_ store.Key, v store.Keyed) bool { return v.Job == id })
-}
-
-// List gives jobs, newest first.
-func (s *State) List(f ipc.JobFilter) []*store.Job {
-	limit := f.Limit
-	if limit <= 0 {
-		limit = 100
-	}
-	limit = min(limit, 1000)
-	before := bytes.Repeat([]byte{0xff}, 16)
-	if id, err := ulid.ParseStrict(strings.ToUpper(f.Before)); err == nil {
-		before = id[:]
-	}
-	fits := func(id ulid.ULID, d string, s ipc.State, created int64) bool {
-		return (f.Dispatcher == "" || f.Dispatcher == d) && (f.State == "" || f.State == s) &&
-			(f.Since.IsZero() || !time.Unix(0, created).Before(f.Since)) && bytes.Compare(id[:], before) < 0
-	}
-	var list []*store.Job
-	for _, j := range s.open {
-		if fits(j.ID, j.Dispatcher, j.State, j.CreatedAt) {
+// Open gives the jobs that have not ended, in order of acceptance, as they are
+// when it is called: the state may change meanwhile.
+func (s *State) Open() iter.Seq[*Job] {
+	list := make([]*Job, 0, s.open)
+	for _, j := range s.jobs {
+		if !j.state.State.Final() {
 			list = append(list, j)
 		}
 	}
-	for n, i := 0, len(s.history)-1; i >= 0 && n < limit; i-- {
-		if e := &s.history[i]; fits(e.id, e.dispatcher, e.state, e.created) {
-			list = append(list, e.job())
-			n++
+	slices.SortFunc(list, func(x, y *Job) int { return cmp.Compare(x.state.Seq, y.state.Seq) })
+	return slices.Values(list)
+}
+
+// OpenCount counts the jobs that have not ended.
+func (s *State) OpenCount() int { return s.open }
+
+// Undurable counts the jobs that have ended, and whose end is nowhere but here.
+func (s *State) Undurable() int { return len(s.jobs) - s.open }
+
+// History counts the ended jobs.
+func (s *State) History() int { return len(s.archive.jobs) }
+
+// NewID makes the next id: ULIDs in order of acceptance, also within a
+// millisecond and after the clock went back, even by a restart.
+func (s *State) NewID(at time.Time) ulid.ULID {
+	id := ulid.Make()
+	_ = id.SetTime(ulid.Timestamp(at))
+	if id.Compare(s.lastID) <= 0 {
+		id = s.lastID
+		for i := len(id) - 1; i >= 0; i-- {
+			id[i]++
+			if id[i] != 0 {
+				break
+			}
 		}
 	}
-	slices.SortFunc(list, func(x, y *store.Job) int { return y.ID.Compare(x.ID) })
-	return list[:min(limit, len(list))]
+	s.lastID = id
+	return id
+}
+
+// Gates are those that a record passes, which was applied just now: of its job
+// or its dispatcher, of its idempotency key, of its event.
+func (s *State) Gates(r store.Record) []*durable.Gate {
+	var gates []*durable.Gate
+	if r.ID.IsZero() {
+		gates = append(gates, s.dispatcher(r.Dispatcher).Gate())
+	} else if j := s.jobs[r.ID]; j != nil {
+		gates = append(gates, j.Gate())
+		if k := s.keys[keyOf(r, j.Dispatcher.Name)]; r.Key != "" && k != nil {
+			gates = append(gates, k.begin())
+		}
+	}
+	if e := s.events.newest(); e != nil {
+		gates = append(gates, &e.gate)
+	}
+	return gates
+}
+
+// settled is called once the end of a job is durable.
+func (s *State) settled(j *Job) {
+	if s.jobs[j.ID()] != j {
+		return // withdrawn
+	}
+	delete(s.jobs, j.ID())
+	j.Dispatcher.Last = LastJob{ID: j.ID().String(), State: j.state.State}
+	j.Dispatcher.retire()
+	j.settle()
+}
+
+// Withdraw takes an accepted job back, whatever it has come to meanwhile: its
+// acceptance could not be made durable, and its client was told so. Whoever saw
+// it in a list and waits for its end does not wait for ever.
+func (s *State) Withdraw(id ulid.ULID) {
+	j := s.jobs[id]
+	if j == nil {
+		return
+	}
+	delete(s.jobs, id)
+	if j.state.State.Final() {
+		s.archive.remove(id)
+	} else {
+		s.close(j)
+	}
+	for k, key := range s.keys {
+		if key.Job == id {
+			delete(s.keys, k)
+		}
+	}
+	s.events.withdraw(id)
+	j.Dispatcher.retire()
+	j.gate.Drop()
+	j.AwaitEnd() // whoever holds the object and asks later does not wait either
+	j.settle()
+}
+
+// close takes a job out of the open ones.
+func (s *State) close(j *Job) {
+	s.open--
+	j.Dispatcher.open--
+	delete(j.Dispatcher.Running, j)
 }
 
 // Prune keeps history and keys within their bounds, and lists the jobs that it
 // forgot. The oldest go first.
 func (s *State) Prune(now time.Time) []ulid.ULID {
-	s.settle()
-	var gone []ulid.ULID
-	oldest := now.Add(-s.keep.Age).UnixNano()
-	n := 0
-	for ; n < len(s.history); n++ {
-		e := &s.history[n]
-		over := (s.keep.Count > 0 && len(s.history)-n > s.keep.Count) || (s.keep.Bytes > 0 && s.bytes > s.keep.Bytes) ||
-			(s.keep.Age > 0 && e.created < oldest)
-		if !over {
-			break
-		}
-		gone = append(gone, e.id)
-		s.bytes -= int64(len(e.raw))
+	gone := s.archive.prune(now)
+	if len(gone) > 0 {
+		s.pruneKeys(now)
 	}
-	if n == 0 {
-		return nil
-	}
-	clear(s.history[:n])
-	s.history = s.history[n:] // those that stay are moved when it grows, not at each end
-	s.pruneKeys(now)
 	return gone
-}
-
-// keysEvery is how often old keys are looked for: all are looked at.
-const keysEvery = 10 * time.Minute
-
-// pruneKeys forgets keys that are old and whose job is gone.
-func (s *State) pruneKeys(now time.Time) {
-	if now.Before(s.keysAt) {
-		return
-	}
-	s.keysAt = now.Add(keysEvery)
-	old := now.Add(-keyLife).UnixNano()
-	maps.DeleteFunc(s.keys, func(_ store.Key, v store.Keyed) bool {
-		if v.At >= old {
-			return false
-		}
-		_, known := s.Job(v.Job)
-		return !known
-	})
 }

@@ -45,7 +45,7 @@ func written(t *testing.T) (string, []ulid.ULID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, report, err := d.OpenJournal(jobs.New(store.Retention{}).Replay())
+	j, report, err := d.OpenJournal(jobs.NewBook(store.Retention{}).Replay())
 	if err != nil || !report.Fresh {
 		t.Fatal(report, err)
 	}
@@ -62,13 +62,13 @@ func written(t *testing.T) (string, []ulid.ULID) {
 }
 
 // reopen replays a directory's journal.
-func reopen(t *testing.T, dir string) (*jobs.State, store.Report) {
+func reopen(t *testing.T, dir string) (*jobs.Book, store.Report) {
 	t.Helper()
 	d, err := store.Open(dir, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := jobs.New(store.Retention{})
+	b := jobs.NewBook(store.Retention{})
 	j, report, err := d.OpenJournal(b.Replay())
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestReplay(t *testing.T) {
 }
 
 // replayed replays a journal's text.
-func replayed(text []byte, b *jobs.State) store.Report {
+func replayed(text []byte, b *jobs.Book) store.Report {
 	return store.ReplayFrom(bytes.NewReader(text), int64(len(text)), b.Replay())
 }
 
@@ -129,7 +129,7 @@ func TestVanished(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
-	b := jobs.New(store.Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
+	b := jobs.NewBook(store.Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
 	now := time.Now()
 	for i := range 5 {
 		id := ulid.Make()

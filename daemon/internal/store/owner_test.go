@@ -41,7 +41,7 @@ type fact struct {
 // owner does with book, queue and journal what the daemon's loop does.
 type owner struct {
 	w     *world
-	book  *jobs.State
+	book  *jobs.Book
 	core  *queue.Core
 	j     *store.Journal
 	epoch time.Time
@@ -75,7 +75,7 @@ func rulesOf(name string) queue.Rules {
 
 // newOwner opens a disk; nothing runs yet.
 func newOwner(w *world, d *store.MemDisk) (*owner, store.Report, error) {
-	o := &owner{w: w, book: jobs.New(store.Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
+	o := &owner{w: w, book: jobs.NewBook(store.Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
 	j, report, err := store.OpenOn(d, 2*store.Page, o.book.Replay())
 	if o.j = j; err != nil {
 		return nil, report, err

@@ -1,0 +1,177 @@
+package jobs
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"dispatchd/daemon/internal/durable"
+	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+	"dispatchd/scheduler"
+)
+
+// Dispatcher is what is known of one dispatcher: its definition, what its records
+// say of it, and what its jobs have come to since the daemon started.
+type Dispatcher struct {
+	Name    string
+	Spec    *dispatchers.Spec   // in force, or the last one while jobs of a removed dispatcher are open; nil = none
+	Faults  []dispatchers.Fault // of its file: it is disabled, or its last good Spec is in force
+	Removed bool                // no definition of that name is there any more
+	Paused  bool                // by the admin, over restarts
+
+	Cursor   *store.Cursor         // where its schedule stands, nil = nowhere; never changed, replaced by State.Apply
+	Deferred *scheduler.Occurrence // due, and could not be journaled; nil = none
+	Refresh  Backoff               // of its cache
+
+	Counters ipc.Counters // since the daemon started
+	Last     LastJob
+	Running  map[*Job]struct{}
+
+	gate durable.Gate // of the records that are about no job
+	open int          // jobs that have not ended
+}
+
+// LastJob is the job of a dispatcher whose end was told last.
+type LastJob struct {
+	ID    string // "" = none
+	State ipc.State
+}
+
+// Gate keeps back what depends on the dispatcher's own records: a pause, where
+// its schedule stands.
+func (d *Dispatcher) Gate() *durable.Gate { return &d.gate }
+
+// Idle reports that no job of it is open.
+func (d *Dispatcher) Idle() bool { return d.open == 0 }
+
+// Dispatcher finds a dispatcher that has, or had, a definition or jobs; nil =
+// nobody knows that name.
+func (s *State) Dispatcher(name string) *Dispatcher { return s.dispatchers[name] }
+
+// Dispatchers gives all dispatchers by name, removed ones too.
+func (s *State) Dispatchers() iter.Seq[*Dispatcher] {
+	return func(yield func(*Dispatcher) bool) {
+		for _, name := range slices.Sorted(maps.Keys(s.dispatchers)) {
+			if !yield(s.dispatchers[name]) {
+				return
+			}
+		}
+	}
+}
+
+// Paused lists the paused dispatchers by name.
+func (s *State) Paused() []string {
+	var names []string
+	for name, d := range s.dispatchers {
+		if d.Paused {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Define puts the definitions of a catalog in force. A dispatcher that is not in
+// it any more is Removed, and keeps its Spec until its last job has ended.
+func (s *State) Define(c *dispatchers.Catalog) {
+	for _, d := range s.dispatchers {
+		d.Removed, d.Faults = true, nil
+	}
+	for _, name := range c.Names() {
+		d := s.dispatcher(name)
+		d.Spec, d.Faults, d.Removed = c.Specs[name], c.Disabled[name], false
+	}
+	for _, d := range s.dispatchers {
+		d.retire()
+	}
+}
+
+// retire forgets the definition of a removed dispatcher without jobs.
+func (d *Dispatcher) retire() {
+	if d.Removed && d.open == 0 {
+		d.Spec = nil
+	}
+}
+
+// dispatcher finds a dispatcher, or makes one.
+func (s *State) dispatcher(name string) *Dispatcher {
+	d := s.dispatchers[name]
+	if d == nil {
+		d = &Dispatcher{Name: name, Running: map[*Job]struct{}{}}
+		s.dispatchers[name] = d
+	}
+	return d
+}
+
+// Count adds one to the same counter of a dispatcher and of all. Apply counts
+// what records say; the owner counts what leads to no record.
+func (s *State) Count(d *Dispatcher, pick func(*ipc.Counters) *int64) {
+	*pick(&d.Counters)++
+	*pick(&s.Total)++
+}
+
+// count counts an applied record.
+func (s *State) count(op store.Op, j *Job) {
+	switch op {
+	case store.OpAccept:
+		s.Count(j.Dispatcher, func(c *ipc.Counters) *int64 { return &c.Accepted })
+	case store.OpJoin:
+		s.Count(j.Dispatcher, func(c *ipc.Counters) *int64 { return &c.Coalesced })
+	case store.OpEnd:
+		s.Count(j.Dispatcher, func(c *ipc.Counters) *int64 { return endCounter(c, j.state.State) })
+	}
+}
+
+// endCounter picks the counter of a final state.
+func endCounter(c *ipc.Counters, state ipc.State) *int64 {
+	switch state {
+	case ipc.Succeeded:
+		return &c.Succeeded
+	case ipc.Canceled, ipc.Expired:
+		return &c.Canceled
+	case ipc.Queued, ipc.Running, ipc.Failed, ipc.TimedOut, ipc.Interrupted:
+	}
+	return &c.Failed
+}
+
+// Readers of a cache whose refresh has failed trigger no other for a time that
+// doubles.
+const (
+	refreshPause    = 5 * time.Second
+	refreshPauseMax = 5 * time.Minute
+)
+
+// Backoff keeps readers of a cache from having a failing refresh tried again at
+// once. The zero value is that of a cache whose last refresh did not fail.
+type Backoff struct {
+	failures int
+	until    time.Duration // readers trigger no refresh before this time
+	err      ipc.CacheError
+}
+
+// Failed notes that a refresh has failed at now.
+func (b *Backoff) Failed(now time.Duration, e ipc.CacheError) {
+	b.until = now + min(refreshPause<<min(b.failures, 10), refreshPauseMax)
+	b.failures++
+	b.err = e
+}
+
+// Succeeded notes that a refresh brought data.
+func (b *Backoff) Succeeded() { *b = Backoff{} }
+
+// Wait reports whether readers trigger no refresh now.
+func (b *Backoff) Wait(now time.Duration) bool { return b.failures > 0 && now < b.until }
+
+// Err is why the last refresh failed, and for how many seconds readers have none
+// tried; nil = it did not fail.
+func (b *Backoff) Err(now time.Duration) *ipc.CacheError {
+	if b.failures == 0 {
+		return nil
+	}
+	e := b.err
+	e.RetryAfter = int(max(0, b.until-now+time.Second-1) / time.Second)
+	return &e
+}
