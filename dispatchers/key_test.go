@@ -129,6 +129,48 @@ func TestDefaultsChangeNothing(t *testing.T) {
 	}
 }
 
+// samples are values, of which each key takes at least one.
+func samples() []string {
+	return []string{
+		"true", "false", "7", "0o27", "[7]", `"7s"`, `"7 KiB"`, `"a"`, `"/a"`, `"UTC"`, `"daily"`, `["a"]`, `["/a"]`, `{ A = "1" }`,
+	}
+}
+
+// besides are files that each key can stand in: most keys need another one, or
+// mean nothing beside one.
+func besides() []string {
+	return []string{"script = 'x'\n", "", "script = 'x'\nschedule = 'hourly'\n", "script = 'x'\ndebounce = 5\n", "script = 'x'\ncoalesce = true\n"}
+}
+
+// TestEachKey sets each key, whatever row it has, to some value but its default:
+// the definition says so, and what it says means the same again.
+func TestEachKey(t *testing.T) {
+	k := fileKeys()
+	for _, name := range leaves(k) {
+		values := samples()
+		if enum, ok := k.find(name).schema()["enum"].([]string); ok {
+			for _, word := range enum {
+				values = append(values, "'"+word+"'")
+			}
+		}
+		set := 0
+		for _, beside := range besides() {
+			bare, _ := merged(beside)
+			for _, value := range values {
+				s, _ := merged(beside + name + " = " + value)
+				if s == nil || bare != nil && cmp.Equal(bare.Definition(), s.Definition()) {
+					continue
+				}
+				set++
+				roundTrip(t, s)
+			}
+		}
+		if set == 0 {
+			t.Errorf("no sample sets %s: give samples() one", name)
+		}
+	}
+}
+
 // Layers are merged key by key, also inside tables; a list is replaced.
 func TestMergeByKey(t *testing.T) {
 	s, faults := merged(
