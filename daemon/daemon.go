@@ -163,6 +163,7 @@ func (d *Daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 		d.cfg.Ready()
 	}
 	d.manager.ready(d.loop.Stopping())
+	go returnProgram(d.log)
 	for {
 		select {
 		case <-ctx.Done():

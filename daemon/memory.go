@@ -1,6 +1,12 @@
 package daemon
 
-import "time"
+import (
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"dispatchd/daemon/internal/proc"
+)
 
 // calm is after how long without an event the memory of a busy time is given
 // back to the system.
@@ -31,4 +37,21 @@ func (m *memory) rests(now time.Duration) bool {
 	}
 	m.given = true
 	return true
+}
+
+// giveBack gives the memory of the busy time back: free heap, which the runtime
+// would keep, and the program's pages, most of which the start alone touched.
+// It collects garbage, for which it must not run on the loop, and not at once
+// after a start whose clients wait: there returnProgram does by itself.
+func giveBack(log *slog.Logger) {
+	debug.FreeOSMemory()
+	returnProgram(log)
+}
+
+// returnProgram gives the program's pages back. Without it the daemon works all
+// the same, so a system that does not let it is not worth a warning.
+func returnProgram(log *slog.Logger) {
+	if err := proc.ReturnProgram(); err != nil {
+		log.Debug("the program's pages are kept", "error", err)
+	}
 }

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"bytes"
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -40,5 +42,14 @@ func TestMemory(t *testing.T) {
 	m.event(again)
 	if at, ok := rest(); !ok || at != again+calm {
 		t.Errorf("after another event memory is given back at %v, want %v", at, again+calm)
+	}
+}
+
+// The system takes the memory back: a fault would be told, at debug level.
+func TestGiveBack(t *testing.T) {
+	var said bytes.Buffer
+	giveBack(slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if said.Len() > 0 {
+		t.Error(said.String())
 	}
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -96,7 +95,7 @@ type tally struct {
 // due does what is due by now, and reports whether there was anything.
 func (s *state) due() bool {
 	if s.memory.rests(s.now()) {
-		go debug.FreeOSMemory()
+		go giveBack(s.log)
 	}
 	effects := s.core.Tick(s.now())
 	s.perform(effects)

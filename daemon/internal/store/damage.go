@@ -43,11 +43,14 @@ type clue struct {
 }
 
 // clueID finds a line's job: what stands where its id does, with a bad bit in
-// it or not, else the first that looks like an id.
-var clueID = regexp.MustCompile(`.id.:.(.{26}).|([0-9A-HJKMNP-TV-Z]{26})`)
+// it or not, else the first that looks like an id. It is compiled for each hole,
+// and not at each start of the program: 0.1 ms and 11 kB, of all that our own
+// packages did before main the most.
+const clueID = `.id.:.(.{26}).|([0-9A-HJKMNP-TV-Z]{26})`
 
 // text looks for clues in a bad line. Where a newline is damaged, it is several.
 func (h *hole) text(line []byte) {
+	pattern := regexp.MustCompile(clueID)
 	parts := bytes.Split(line, []byte(` {"b":`))
 	if len(parts) > 1 {
 		parts = parts[1:] // the first is a checksum
@@ -58,7 +61,7 @@ func (h *hole) text(line []byte) {
 		}
 		has := func(s string) bool { return bytes.Contains(part, []byte(s)) }
 		c := clue{accept: has(`"op":"accept"`) || has(`"job":`)}
-		if m := clueID.FindSubmatch(part); m != nil {
+		if m := pattern.FindSubmatch(part); m != nil {
 			c.id = string(m[1]) + string(m[2])
 		}
 		c.pause = has(`"op":"`+string(OpPause)+`"`) || has(`"op":"`+string(OpResume)+`"`)
