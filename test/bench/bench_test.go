@@ -2,8 +2,14 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,25 +23,54 @@ func TestAll(t *testing.T) {
 	}
 	sources.Look(t)
 	var out, wrong bytes.Buffer
-	code := run(context.Background(), []string{"-rounds", "1", "-scale", "1", "-rest", "100ms"}, &out, &wrong)
+	code := run(t.Context(), []string{"-rounds", "1", "-scale", "1", "-rest", "100ms"}, &out, &wrong)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s\n%s", code, wrong.String(), out.String())
 	}
-	for _, row := range []string{"processor time", "durable", "round trip", "last end", "resident bytes", "status at", "wake-ups", "PSS", "latency added", "PSS of a shim"} {
+	for _, row := range []string{
+		"processor time", "durable", "direct, relaxed, p50", "round trip", "net/http alone", "cached read", "one after another", "last end", "the defaults",
+		"one job's supervisor", "100 jobs in a row", "latency added", "mean of ten", "resident bytes", "status at", "first answer", "wake-ups", "PSS, fresh",
+	} {
 		if !strings.Contains(out.String(), row) {
 			t.Errorf("the table has no row %q:\n%s", row, out.String())
 		}
 	}
 }
 
-// A name that is no benchmark's measures nothing at all.
+// A wrong command line measures nothing at all.
 func TestUsage(t *testing.T) {
-	var out, wrong bytes.Buffer
-	if code := run(context.Background(), []string{"idle", "nothing"}, &out, &wrong); code != 2 || out.Len() > 0 {
-		t.Errorf("exit code %d, output %q; want 2 and none", code, out.String())
+	for _, args := range [][]string{{"idle"}, {"-only", "idle,nothing"}, {"-rounds", "0"}, {"-scale", "0"}} {
+		var out, wrong bytes.Buffer
+		if code := run(t.Context(), args, &out, &wrong); code != 2 || out.Len() > 0 {
+			t.Errorf("%q: exit code %d, output %q; want 2 and none", args, code, out.String())
+		}
+		if !strings.Contains(wrong.String(), "Usage of bench") {
+			t.Errorf("%q: no usage: %q", args, wrong.String())
+		}
 	}
-	if !strings.Contains(wrong.String(), "usage: bench") {
-		t.Errorf("no usage: %q", wrong.String())
+}
+
+// -list says what there is, and -only chooses of it, in its own order.
+func TestList(t *testing.T) {
+	var out, wrong bytes.Buffer
+	if code := run(t.Context(), []string{"-only", "idle,gap", "-only", "trip", "-list"}, &out, &wrong); code != 0 {
+		t.Fatalf("exit code %d: %s", code, wrong.String())
+	}
+	var names []string
+	for line := range strings.Lines(out.String()) {
+		names = append(names, strings.Fields(line)[0])
+	}
+	if want := []string{"idle", "gap", "trip"}; !slices.Equal(names, want) {
+		t.Errorf("it lists %q, want %q", names, want)
+	}
+}
+
+// Programs that somebody else built are looked for before anything is measured.
+func TestBinMissing(t *testing.T) {
+	sources.Look(t) // the floors are built all the same
+	var out, wrong bytes.Buffer
+	if code := run(t.Context(), []string{"-bin", t.TempDir(), "-dir", t.TempDir(), "-only", "idle"}, &out, &wrong); code != 1 || !strings.Contains(wrong.String(), "no programs named") {
+		t.Errorf("exit code %d, %q; want 1 and no programs", code, wrong.String())
 	}
 }
 
@@ -75,5 +110,58 @@ func TestFieldOf(t *testing.T) {
 	}
 	if _, err := fieldOf(text, "Rss"); err == nil {
 		t.Error("a missing field is no error")
+	}
+}
+
+func TestMean(t *testing.T) {
+	f := mean("all", []float64{1, 2, 9}, count, target{"<=", 4})
+	if want := (spread{mid: 4, min: 1, max: 9}); f.value != want {
+		t.Errorf("got %+v, want %+v", f.value, want)
+	}
+}
+
+// The stamps of jobs come back as they were left, and only once.
+func TestStamps(t *testing.T) {
+	s := stamps{file: filepath.Join(t.TempDir(), "stamps")}
+	left := []stamp{{100, 110}, {150, 160}, {180, 190}}
+	var text bytes.Buffer
+	if err := binary.Write(&text, binary.NativeEndian, left); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.file, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if gap, err := s.gap(3); gap != 40 || err != nil {
+		t.Errorf("the gap is %v, %v; want 40", gap, err)
+	}
+	if list, err := s.take(); len(list) != 0 || err != nil {
+		t.Errorf("a second time there are %v, %v", list, err)
+	}
+	if _, err := s.gap(3); err == nil {
+		t.Error("missing stamps are no error")
+	}
+}
+
+// A process's own processor time grows with what it does, and so does that of
+// its children once they have ended.
+func TestProcessorTime(t *testing.T) {
+	before, err := processorTime(os.Getpid())
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("no /proc of Linux")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done").Run(); err != nil {
+			t.Fatal(err)
+		}
+		after, err := processorTime(os.Getpid())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after.children > before.children && after.own >= before.own {
+			return
+		}
 	}
 }

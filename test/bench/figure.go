@@ -83,6 +83,16 @@ func plain(name string, rounds []float64, u unit, t target) figure {
 	return figure{name: name, value: spreadOf(rounds), unit: u, target: t}
 }
 
+// mean makes a figure of the mean of several, with the least and the greatest.
+func mean(name string, all []float64, u unit, t target) figure {
+	f := plain(name, all, u, t)
+	f.value.mid = 0
+	for _, v := range all {
+		f.value.mid += v / float64(len(all))
+	}
+	return f
+}
+
 // print writes the rows and counts the targets that were missed.
 func print(w io.Writer, figures []figure) (missed int) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -113,6 +123,6 @@ func times(v float64) string  { return fmt.Sprintf("%.2f×", v) }
 func count(v float64) string  { return fmt.Sprintf("%.0f", v) }
 func rate(v float64) string   { return fmt.Sprintf("%.0f/s", v) }
 func size(v float64) string   { return fmt.Sprintf("%.0f B", v) }
-func mebi(v float64) string   { return fmt.Sprintf("%.1f MiB", v/(1<<20)) }
+func mebi(v float64) string   { return fmt.Sprintf("%.2f MiB", v/(1<<20)) }
 func millis(v float64) string { return fmt.Sprintf("%.2f ms", v/float64(time.Millisecond)) }
 func micros(v float64) string { return fmt.Sprintf("%.1f µs", v/float64(time.Microsecond)) }

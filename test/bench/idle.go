@@ -11,10 +11,16 @@ const quiet = 8 * time.Second
 
 // measureIdle watches a daemon that nobody asks for anything.
 func measureIdle(ctx context.Context, l *lab) ([]figure, error) {
-	files := map[string]string{}
+	names, files := []string{}, map[string]string{}
 	for i := range 20 {
-		files[fmt.Sprintf("job%d", i)] = hold
+		names = append(names, fmt.Sprintf("job%d", i))
+		files[names[i]] = plainTruth
 	}
+	floor, err := l.serveAt(ctx, "http", "idle.sock")
+	if err != nil {
+		return nil, err
+	}
+	defer floor.stop()
 	b, err := l.openBox(ctx, "", files)
 	if err != nil {
 		return nil, err
@@ -24,28 +30,35 @@ func measureIdle(ctx context.Context, l *lab) ([]figure, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := dial(b.socket)
+	last, err := b.fill(ctx, 30, names...)
 	if err != nil {
 		return nil, err
 	}
-	for i := range l.scaled(200) {
-		if _, err := conn.ask(request(fmt.Sprintf("job%d", i%20), "")); err != nil {
-			return nil, err
-		}
+	if err := b.succeeded(ctx, last...); err != nil {
+		return nil, err
 	}
-	conn.close()
+	b.client.Close() // an idle daemon has no connection
 	used, err := l.watch(ctx, b)
 	if err != nil {
 		return nil, err
 	}
+	library, err := memory(floor.cmd.Process.Pid, "Pss")
+	if err != nil {
+		return nil, err
+	}
+	var start, later series
+	start.add(fresh.pss, library)
+	later.add(used.pss, library)
 	// One a minute is allowed: half a one in the usual 30 s, so one is not.
 	most := float64(l.rest) / float64(time.Minute)
 	during := " in " + l.rest.String()
 	return []figure{
 		plain("wake-ups"+during+", fresh", []float64{fresh.woken}, count, target{"<=", most}),
-		plain("PSS, fresh", []float64{fresh.pss}, mebi, target{"<=", 12 << 20}),
-		plain("wake-ups"+during+", after 200 jobs", []float64{used.woken}, count, target{"<=", most}),
-		plain("PSS, after 200 jobs", []float64{used.pss}, mebi, target{}),
+		plain("PSS, fresh", []float64{fresh.pss}, mebi, target{"<=", 9 << 20}),
+		plain("wake-ups"+during+", after 30 jobs", []float64{used.woken}, count, target{"<=", most}),
+		plain("PSS, after 30 jobs", []float64{used.pss}, mebi, target{"<=", 12 << 20}),
+		compare("PSS, fresh, against a server of net/http alone", start, mebi, target{}),
+		compare("the same, after 30 jobs", later, mebi, target{}),
 	}, nil
 }
 
@@ -54,11 +67,7 @@ type watched struct{ woken, pss float64 }
 
 // watch lets the daemon come to rest and looks at it for a while.
 func (l *lab) watch(ctx context.Context, b *box) (w watched, err error) {
-	calm := quiet
-	if l.rest < time.Second { // nobody looks at the figures
-		calm = l.rest
-	}
-	if err := pause(ctx, calm); err != nil {
+	if err := pause(ctx, l.calm()); err != nil {
 		return w, err
 	}
 	pid := b.cmd.Process.Pid
@@ -77,6 +86,9 @@ func (l *lab) watch(ctx context.Context, b *box) (w watched, err error) {
 	w.pss, err = memory(pid, "Pss")
 	return w, err
 }
+
+// calm is quiet, or next to nothing where nobody looks at the figures.
+func (l *lab) calm() time.Duration { return min(quiet, l.rest) }
 
 // pause waits, or ends with ctx.
 func pause(ctx context.Context, d time.Duration) error {

@@ -50,3 +50,40 @@ func fieldOf(text, field string) (float64, error) {
 	}
 	return 0, fmt.Errorf("no field %s", field)
 }
+
+// children lists the children of all threads of a process.
+func children(pid int) (list []int) {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		for field := range strings.FieldsSeq(string(text)) {
+			var child int
+			if _, err := fmt.Sscan(field, &child); err == nil {
+				list = append(list, child)
+			}
+		}
+	}
+	return list
+}
+
+// processorTime is what a process and its ended children took. The kernel tells
+// it in hundredths of a second.
+func processorTime(pid int) (burnt, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return burnt{}, err
+	}
+	// The name, in parentheses, may have spaces: count from its end, where the
+	// state is the third field.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	const state, utime, ticks = 3, 14, 10_000_000
+	var sum [4]float64 // utime, stime, cutime, cstime
+	for i := range sum {
+		n, err := strconv.ParseFloat(fields[utime-state+i], 64)
+		if err != nil {
+			return burnt{}, err
+		}
+		sum[i] = n * ticks
+	}
+	return burnt{own: sum[0] + sum[1], children: sum[2] + sum[3]}, nil
+}

@@ -13,16 +13,23 @@ import (
 type server struct {
 	cmd    *exec.Cmd
 	socket string
+	ended  chan struct{} // closed when the program is gone
 }
 
-// startTime bounds how long a server takes to listen.
-const startTime = 10 * time.Second
+// watchServer waits for a program's end beside everything else.
+func watchServer(cmd *exec.Cmd, socket string) *server {
+	s := &server{cmd: cmd, socket: socket, ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		_ = cmd.Wait() // a server is ended by a signal
+	}()
+	return s
+}
 
-// await returns when the socket takes connections.
+// await returns when the socket takes connections. It looks each millisecond,
+// for a restart is timed by it.
 func (s *server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startTime)
-	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
 		if c, err := net.Dial("unix", s.socket); err == nil {
@@ -30,8 +37,10 @@ func (s *server) await(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
+		case <-s.ended:
+			return errors.New("it ended before it listened")
 		case <-ctx.Done():
-			return errors.New("it does not listen")
+			return ctx.Err()
 		}
 	}
 }
@@ -39,7 +48,5 @@ func (s *server) await(ctx context.Context) error {
 // stop ends the server and waits for it.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.AfterFunc(startTime, func() { _ = s.cmd.Process.Kill() })
-	_ = s.cmd.Wait()
-	late.Stop()
+	<-s.ended
 }
