@@ -20,6 +20,32 @@
 // place by the goroutine that follows the run, before anybody is told of the
 // run's end; readers need the loop only when they want a refresh.
 //
+// # Its files, from top to bottom
+//
+// A file uses those below it. What runs back up is counted (test/rules).
+//
+//	foreground.go  dispatchd run: one run without a daemon
+//	shim.go        a job's supervisor
+//	daemon.go      the order of start and stop
+//	upgrade.go     the next image of the program, in place
+//	inherited.go   what it gets from the one before
+//	recover.go     the jobs of the journal at start
+//	backend.go     what the API asks for
+//	caching.go     caches and their refreshes
+//	reload.go      definitions, read again
+//	schedule.go    due times become jobs
+//	notify.go      a notify, from its check to its record
+//	perform.go     decisions become deeds
+//	attempt.go     what an attempt reports
+//	ending.go      ends that are not durable yet
+//	view.go        what is told of jobs, dispatchers and locks
+//	access.go      who may do what
+//	sdnotify.go    the service manager
+//	epoch.go       this boot, this run directory
+//	state.go       what the loop owns
+//	memory.go      memory given back
+//	host.go        what needs no loop
+//
 // # What it promises
 //
 // A notify is answered only when its journal record is durable. A job's start

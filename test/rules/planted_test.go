@@ -53,6 +53,7 @@ func TestPlanted(t *testing.T) {
 	for _, r := range rules() {
 		checks[r.name] = r.check
 	}
+	checks["numbers"] = checkNumbers(nil) // a ceiling of the real daemon is none of theirs
 	for _, s := range readStories(t, "testdata/planted.txt") {
 		check := checks[s.rule]
 		if check == nil {
@@ -79,13 +80,24 @@ func TestPlanted(t *testing.T) {
 
 // TestPlantedLength plants files that are too long for a text file of stories.
 func TestPlantedLength(t *testing.T) {
-	for lines, want := range map[int]int{maxLines - 1: 0, maxLines + 1: 1} {
-		f, err := parse(token.NewFileSet(), "daemon/long.go", "package daemon\n"+strings.Repeat("// x\n", lines-1))
+	for _, c := range []struct {
+		path  string
+		lines int
+		check func(tree []*file) []string
+		want  int
+	}{
+		{"daemon/x/long_test.go", maxLines, each(checkLength), 0},
+		{"daemon/x/long_test.go", maxLines + 1, each(checkLength), 1},
+		{"daemon/x/long_test.go", productLines + 1, checkNumbers(nil), 0},
+		{"daemon/x/long.go", productLines, checkNumbers(nil), 0},
+		{"daemon/x/long.go", productLines + 1, checkNumbers(nil), 1},
+	} {
+		f, err := parse(token.NewFileSet(), c.path, "package x\n"+strings.Repeat("// x\n", c.lines-1))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if found := checkLength(f); len(found) != want {
-			t.Errorf("%d lines: found %q", lines, found)
+		if found := c.check([]*file{f}); len(found) != c.want {
+			t.Errorf("%s, %d lines: found %q", c.path, c.lines, found)
 		}
 	}
 }

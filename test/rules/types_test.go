@@ -12,13 +12,7 @@ import (
 // has no type. So nothing is built or fetched, and a rule over types costs a
 // second. The types that rules ask for are declared in our own packages.
 func typesOf(tree []*file) *checker {
-	c := &checker{
-		files: map[string][]*file{}, checked: map[string]*types.Package{},
-		info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}},
-	}
-	for _, f := range tree {
-		c.files[f.dir] = append(c.files[f.dir], f)
-	}
+	c := checkerOf(tree)
 	for dir, files := range c.files {
 		c.folder(dir)
 		// Tests belong to the package itself, or to one of their own beside it.
@@ -40,6 +34,19 @@ func typesOf(tree []*file) *checker {
 		if len(beside) > 0 {
 			c.check(dir+"_test", files[0], beside)
 		}
+	}
+	return c
+}
+
+// checkerOf makes a checker that has not checked anything: a rule over few
+// packages asks for their folders.
+func checkerOf(tree []*file) *checker {
+	c := &checker{
+		files: map[string][]*file{}, checked: map[string]*types.Package{},
+		info: &types.Info{Types: map[ast.Expr]types.TypeAndValue{}, Uses: map[*ast.Ident]types.Object{}},
+	}
+	for _, f := range tree {
+		c.files[f.dir] = append(c.files[f.dir], f)
 	}
 	return c
 }
