@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -15,7 +16,7 @@ import (
 func (s *stage) hold() chan struct{} {
 	synctest.Wait()
 	gate := make(chan struct{})
-	s.journal.Append(store.Record{Op: store.OpResume, Dispatcher: "nobody"}, store.Relaxed, true, func(error) { <-gate })
+	s.journal.Append(store.Record{Op: store.OpResume, Dispatcher: "nobody"}, mode.Relaxed, true, func(error) { <-gate })
 	synctest.Wait()
 	return gate
 }

@@ -15,6 +15,7 @@ import (
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
@@ -110,7 +111,7 @@ func (s *state) submit(sub submission, reply func(answer)) {
 	if sub.key != "" && s.repeated(sub, reply) {
 		return
 	}
-	if s.journalErr != nil && s.durability(sub.spec) != store.Memory {
+	if s.journalErr != nil && s.durability(sub.spec) != mode.Memory {
 		reply(answer{err: s.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, s.journalErr.Error()))})
 		return
 	}
@@ -135,7 +136,7 @@ func (s *state) submit(sub submission, reply func(answer)) {
 		rec.Job = &store.Job{
 			ID: id, Dispatcher: sub.spec.Name, State: ipc.Queued, Origin: sub.origin,
 			Arguments: sub.args, Notifiers: []ipc.Notifier{sub.by}, CreatedAt: at.UnixNano(),
-			Up: int64(proc.Uptime()), Boot: s.bootShort, Volatile: s.durability(sub.spec) == store.Memory,
+			Up: int64(proc.Uptime()), Boot: s.bootShort, Volatile: s.durability(sub.spec) == mode.Memory,
 		}
 		s.count(sub.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
 	}
@@ -311,7 +312,7 @@ func (h *host) unavailable(cause error) *ipc.Error {
 }
 
 // durability is the level that holds for a dispatcher's jobs.
-func (h *host) durability(spec *dispatchers.Spec) store.Durability {
+func (h *host) durability(spec *dispatchers.Spec) mode.Durability {
 	if spec != nil && spec.Durability != "" {
 		return spec.Durability
 	}

@@ -77,7 +77,7 @@ func plants() []plant {
 			{"daemon/recover.go", "\tproc.SweepTrees()\n", "\tproc.SweepTrees()\n\tremoveAll(e.staleMarks())\n"},
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{
-			{"daemon/perform.go", "&ending{before: before, state: state}\n\te.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {\n", "&ending{before: before, state: state}\n\te.certain(id)\n\ttime.AfterFunc(50*time.Millisecond, func() { e.journal.Append(rec, store.Disk, true, func(err error) {\n"},
+			{"daemon/perform.go", "&ending{before: before, state: state}\n\te.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {\n", "&ending{before: before, state: state}\n\te.certain(id)\n\ttime.AfterFunc(50*time.Millisecond, func() { e.journal.Append(rec, \"disk\", true, func(err error) {\n"},
 			{"daemon/perform.go", "\t\te.post(func() { e.written(id, err) })\n\t})\n", "\t\te.post(func() { e.written(id, err) })\n\t}) })\n"},
 		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{

@@ -15,6 +15,7 @@ import (
 
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -40,7 +41,7 @@ func makeSpecimen(t *testing.T, n int, closed bool) *specimen {
 		var ids []ulid.ULID
 		add := func(recs ...store.Record) {
 			for _, r := range recs {
-				j.Append(r, store.Disk, true, func(err error) {
+				j.Append(r, mode.Disk, true, func(err error) {
 					if err != nil {
 						t.Error(err)
 					}

@@ -12,16 +12,6 @@ import (
 	"dispatchd/dispatchers/mode"
 )
 
-// Durability says when an Append counts as done.
-type Durability = mode.Durability
-
-// The levels of durability.
-const (
-	Disk    = mode.Disk
-	Relaxed = mode.Relaxed
-	Memory  = mode.Memory
-)
-
 // The reasons why an Append did not work.
 var (
 	// ErrUnavailable: the journal cannot be written, and nothing of the record was.
@@ -43,7 +33,7 @@ const (
 // entry is one record on its way.
 type entry struct {
 	rec    Record
-	dur    Durability
+	dur    mode.Durability
 	urgent bool
 	done   func(error)
 }
@@ -255,7 +245,7 @@ func (j *Journal) SetOnFull(fn func(error)) {
 // goroutine when the record is as durable as asked, or with the reason why it
 // is not. What is not urgent may wait up to 100 ms for a sync, and so for its
 // done; Hurry ends that.
-func (j *Journal) Append(rec Record, dur Durability, urgent bool, done func(error)) {
+func (j *Journal) Append(rec Record, dur mode.Durability, urgent bool, done func(error)) {
 	j.mu.Lock()
 	if j.closing {
 		j.mu.Unlock()
@@ -270,12 +260,12 @@ func (j *Journal) Append(rec Record, dur Durability, urgent bool, done func(erro
 // level is the durability that holds for a record. A job stays in memory, or
 // stays written, as it was accepted, whatever its definition says by now: else
 // a start would find no job, or a job that has ended would run again.
-func (j *Journal) level(rec Record, dur Durability) Durability {
+func (j *Journal) level(rec Record, dur mode.Durability) mode.Durability {
 	switch {
 	case rec.ID.IsZero():
 		return dur
 	case rec.Op == OpAccept:
-		if dur == Memory {
+		if dur == mode.Memory {
 			j.memory[rec.ID] = true
 		}
 		return dur
@@ -283,9 +273,9 @@ func (j *Journal) level(rec Record, dur Durability) Durability {
 		if rec.Op == OpEnd {
 			delete(j.memory, rec.ID)
 		}
-		return Memory
-	case dur == Memory:
-		return Relaxed
+		return mode.Memory
+	case dur == mode.Memory:
+		return mode.Relaxed
 	}
 	return dur
 }

@@ -12,6 +12,7 @@ import (
 
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -19,7 +20,7 @@ import (
 func append1(t *testing.T, j *store.Journal, r store.Record) error {
 	t.Helper()
 	done := make(chan error, 1)
-	j.Append(r, store.Disk, true, func(err error) { done <- err })
+	j.Append(r, mode.Disk, true, func(err error) { done <- err })
 	return <-done
 }
 

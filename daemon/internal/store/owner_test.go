@@ -13,6 +13,7 @@ import (
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -28,7 +29,7 @@ type world struct {
 type fact struct {
 	name      string // of the dispatcher
 	args      string
-	level     store.Durability
+	level     mode.Durability
 	accepted  bool // its client was told so
 	refused   bool // its client was told that it failed
 	doubt     bool // and that nobody knows whether it was written
@@ -56,14 +57,14 @@ type owner struct {
 }
 
 // level is the durability of a dispatcher.
-func level(name string) store.Durability {
+func level(name string) mode.Durability {
 	switch name {
 	case "soft":
-		return store.Relaxed
+		return mode.Relaxed
 	case "gone":
-		return store.Memory
+		return mode.Memory
 	}
-	return store.Disk
+	return mode.Disk
 }
 
 // pass lets time pass in the bubble that all of this runs in.
@@ -155,7 +156,7 @@ func (o *owner) submit(name, args string) {
 	rec := store.Record{Op: store.OpJoin, ID: ulid.ULID(v.ID), At: at.UnixNano(), By: &ipc.Notifier{At: at}}
 	if !v.Joined {
 		rec.Op, rec.By = store.OpAccept, nil
-		rec.Job = &store.Job{ID: id, Dispatcher: name, State: ipc.Queued, Arguments: []byte(args), CreatedAt: at.UnixNano(), Volatile: level(name) == store.Memory}
+		rec.Job = &store.Job{ID: id, Dispatcher: name, State: ipc.Queued, Arguments: []byte(args), CreatedAt: at.UnixNano(), Volatile: level(name) == mode.Memory}
 		o.hear(func() { o.w.jobs[id] = &fact{name: name, args: args, level: level(name)} })
 	}
 	if _, err := o.book.Apply(rec); err != nil {
@@ -229,7 +230,7 @@ func (o *owner) start(id ulid.ULID, attempt int) {
 		o.hear(func() {
 			f := o.w.jobs[id]
 			f.starts++
-			if f.refused || (f.starts > 1 && f.level == store.Disk) {
+			if f.refused || (f.starts > 1 && f.level == mode.Disk) {
 				o.bad = fmt.Errorf("job %s: started %d times, refused %v", id, f.starts, f.refused)
 			}
 		})
@@ -305,7 +306,7 @@ func (o *owner) pause(name string, on bool) {
 	if _, err := o.book.Apply(rec); err != nil {
 		o.bad = err
 	}
-	o.j.Append(rec, store.Disk, true, func(error) {})
+	o.j.Append(rec, mode.Disk, true, func(error) {})
 	o.perform(o.core.Pause(o.now(), name, on))
 }
 

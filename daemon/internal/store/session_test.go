@@ -14,6 +14,7 @@ import (
 
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -108,7 +109,7 @@ func (s *session) verify() error {
 			return fmt.Errorf("job %s was refused for certain and is there", id)
 		case known && f.doubt: // its write failed half way, and it got there all the same
 			f.refused, f.doubt, f.withdrawn = false, false, false
-		case f.level != store.Disk:
+		case f.level != mode.Disk:
 		case f.accepted && !known:
 			return fmt.Errorf("job %s was accepted and is lost", id)
 		case f.starts > 0 && job.State == ipc.Queued:
@@ -122,7 +123,7 @@ func (s *session) verify() error {
 		switch f := s.w.jobs[id]; {
 		case f == nil:
 			return fmt.Errorf("job %s was never asked for", id)
-		case f.level == store.Memory:
+		case f.level == mode.Memory:
 			return fmt.Errorf("job %s was in memory only and came back", id)
 		}
 	}
@@ -271,7 +272,7 @@ func (s *session) drain() error {
 	}
 	for _, j := range last.List(ipc.JobFilter{Limit: 1000}) {
 		again, ok := s.o.book.Job(j.ID)
-		if level(j.Dispatcher) != store.Memory && (!ok || again.State != j.State) {
+		if level(j.Dispatcher) != mode.Memory && (!ok || again.State != j.State) {
 			return fmt.Errorf("job %s: ended as %s, reopened as %+v", j.ID, j.State, again)
 		}
 	}

@@ -3,6 +3,8 @@ package store
 import (
 	"fmt"
 	"time"
+
+	"dispatchd/dispatchers/mode"
 )
 
 // write is the writer's goroutine.
@@ -129,7 +131,7 @@ func (j *Journal) commit(batch []entry) {
 // the rest for the sync if that is yet to come.
 func (j *Journal) written(batch []entry) {
 	for i, e := range batch {
-		if e.dur == Disk && !j.syncAt.IsZero() {
+		if e.dur == mode.Disk && !j.syncAt.IsZero() {
 			j.late = append(j.late, e)
 		} else {
 			j.tell(batch[i:i+1], nil)
@@ -151,7 +153,7 @@ func (j *Journal) encode(batch []entry, full error) lines {
 	}
 	out := lines{number: j.number, opened: j.opened, wait: relaxedSync}
 	for _, e := range batch {
-		if e.dur == Memory {
+		if e.dur == mode.Memory {
 			out.entries = append(out.entries, e)
 			continue
 		}
@@ -179,7 +181,7 @@ func (out *lines) count(e entry) {
 	case OpEnd:
 		out.opened--
 	}
-	if e.dur == Disk {
+	if e.dur == mode.Disk {
 		out.urgent = out.urgent || e.urgent
 		out.wait = lazySync
 	}
@@ -208,7 +210,7 @@ func (j *Journal) put(out lines) error {
 func (j *Journal) tell(batch []entry, err error) {
 	for i := range batch {
 		switch e := &batch[i]; {
-		case e.dur == Memory:
+		case e.dur == mode.Memory:
 			e.done(nil)
 			continue
 		case err != nil && e.rec.Op == OpAccept:

@@ -15,6 +15,7 @@ import (
 
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -275,7 +276,7 @@ func TestAppendNeverCallsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, _ := opened(t, store.NewMemDisk(), jobs.NewBook(store.Retention{}))
 		var mu sync.Mutex
-		for _, dur := range []store.Durability{store.Disk, store.Relaxed, store.Memory} {
+		for _, dur := range []mode.Durability{mode.Disk, mode.Relaxed, mode.Memory} {
 			told := make(chan error, 1)
 			mu.Lock()
 			j.Append(accept(ulid.Make()), dur, true, func(err error) {
@@ -293,7 +294,7 @@ func TestAppendNeverCallsBack(t *testing.T) {
 		}
 		told := make(chan error, 1)
 		mu.Lock()
-		j.Append(accept(ulid.Make()), store.Disk, true, func(err error) {
+		j.Append(accept(ulid.Make()), mode.Disk, true, func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			told <- err
@@ -315,14 +316,14 @@ func TestLevels(t *testing.T) {
 		for _, step := range []struct {
 			id    ulid.ULID
 			op    store.Op
-			level store.Durability
+			level mode.Durability
 		}{
-			{memory, store.OpAccept, store.Memory},
-			{disk, store.OpAccept, store.Disk},
-			{memory, store.OpStart, store.Disk},
-			{disk, store.OpStart, store.Memory}, // as if the definition had changed
-			{memory, store.OpEnd, store.Disk},
-			{disk, store.OpEnd, store.Memory},
+			{memory, store.OpAccept, mode.Memory},
+			{disk, store.OpAccept, mode.Disk},
+			{memory, store.OpStart, mode.Disk},
+			{disk, store.OpStart, mode.Memory}, // as if the definition had changed
+			{memory, store.OpEnd, mode.Disk},
+			{disk, store.OpEnd, mode.Memory},
 		} {
 			r := store.Record{Op: step.op, ID: step.id, State: ipc.Succeeded, Attempt: 1}
 			if step.op == store.OpAccept {
@@ -348,7 +349,7 @@ func TestLevels(t *testing.T) {
 // A relaxed record is on the disk within a second, an end nobody waits for
 // within 100 ms.
 func TestSyncedLater(t *testing.T) {
-	for dur, within := range map[store.Durability]time.Duration{store.Relaxed: store.RelaxedSync, store.Disk: store.LazySync} {
+	for dur, within := range map[mode.Durability]time.Duration{mode.Relaxed: store.RelaxedSync, mode.Disk: store.LazySync} {
 		synctest.Test(t, func(t *testing.T) {
 			d := store.NewMemDisk()
 			j, _ := opened(t, d, jobs.NewBook(store.Retention{}))
@@ -384,7 +385,7 @@ func TestAppendDuringRewrite(t *testing.T) {
 			id := ulid.Make()
 			ids = append(ids, id)
 			_, _ = b.Apply(accept(id))
-			j.Append(accept(id), store.Disk, true, func(err error) {
+			j.Append(accept(id), mode.Disk, true, func(err error) {
 				if err != nil {
 					t.Errorf("%v", err)
 				}
@@ -421,7 +422,7 @@ func TestToldWhenSynced(t *testing.T) {
 	}{
 		"by itself":       {nothing, store.LazySync},
 		"hurry":           {func(j *store.Journal, _ *jobs.Book) { j.Hurry() }, 0},
-		"an urgent one":   {func(j *store.Journal, _ *jobs.Book) { j.Append(accept(ulid.Make()), store.Disk, true, func(error) {}) }, 0},
+		"an urgent one":   {func(j *store.Journal, _ *jobs.Book) { j.Append(accept(ulid.Make()), mode.Disk, true, func(error) {}) }, 0},
 		"a rewrite":       {func(j *store.Journal, b *jobs.Book) { j.Rewrite(b.Snapshot(), func(error) {}) }, 0},
 		"a close":         {func(j *store.Journal, _ *jobs.Book) { _ = j.Close() }, 0},
 		"hurry, too soon": {nil, 0}, // at once, when it is perhaps not even written
@@ -437,7 +438,7 @@ func TestToldWhenSynced(t *testing.T) {
 					t.Fatal(err)
 				}
 				start, took := time.Now(), time.Duration(-1)
-				j.Append(end, store.Disk, false, func(err error) {
+				j.Append(end, mode.Disk, false, func(err error) {
 					took = time.Since(start)
 					safe := jobs.NewBook(store.Retention{})
 					replayed(d.Names["journal"].Safe, safe)
@@ -473,11 +474,11 @@ func TestLateSyncFails(t *testing.T) {
 			id := ulid.Make()
 			must(t, j, b, accept(id))
 			var late, long error
-			j.Append(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, store.Disk, false, func(err error) { late = err })
+			j.Append(store.Record{Op: store.OpStart, ID: id, Attempt: 1}, mode.Disk, false, func(err error) { late = err })
 			synctest.Wait()
 			if d.Full = full; full {
 				run := &store.Outcome{Result: fmt.Appendf(nil, "%q", strings.Repeat("x", 4*store.Page))}
-				j.Append(store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: run}, store.Disk, true, func(err error) { long = err })
+				j.Append(store.Record{Op: store.OpEnd, ID: id, State: ipc.Succeeded, Run: run}, mode.Disk, true, func(err error) { long = err })
 			} else {
 				d.Asked = func(op string) error {
 					if op == "sync" {
@@ -513,11 +514,11 @@ func TestLateSyncUnderLoad(t *testing.T) {
 		var again func(error)
 		again = func(error) { // there is always one more
 			if time.Since(start) < 5*time.Second {
-				j.Append(store.Record{Op: store.OpResume, Dispatcher: "op"}, store.Relaxed, false, again)
+				j.Append(store.Record{Op: store.OpResume, Dispatcher: "op"}, mode.Relaxed, false, again)
 			}
 		}
 		again(nil)
-		j.Append(store.Record{Op: store.OpResume, Dispatcher: "op"}, store.Disk, false, func(error) { took = time.Since(start) })
+		j.Append(store.Record{Op: store.OpResume, Dispatcher: "op"}, mode.Disk, false, func(error) { took = time.Since(start) })
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if took < 0 || took > 2*store.LazySync {
