@@ -17,7 +17,7 @@ test-packages:
 test-service:
 	go test -tags service -timeout 0 ./test/service/...
 test-pfsense:
-	go test -tags pfsense -timeout 0 ./test/pfsense
+	go test -tags pfsense -timeout 0 ./packaging/pfsense
 lint:
 	go vet ./... && GOOS=freebsd go vet ./...
 	go run mvdan.cc/gofumpt@v0.12.0 -l .

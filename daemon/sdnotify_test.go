@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/test/harness"
+	manager "dispatchd/test/box"
 )
 
 // A watchdog is answered by the loop, not beside it: one that hangs is silent.
 func TestWatchdogOfAHungLoop(t *testing.T) {
-	conn, path := harness.Datagrams(t)
+	conn, path := manager.Datagrams(t)
 	t.Setenv("NOTIFY_SOCKET", path)
 	t.Setenv("WATCHDOG_USEC", "20000")
 
@@ -20,21 +20,14 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 	defer b.close()
 	b.manager.ready(b.loop.Stopping())
 	buf := make([]byte, 4096)
-	hear := func(patience time.Duration) (string, error) {
-		_ = conn.SetReadDeadline(time.Now().Add(patience))
-		n, err := conn.Read(buf)
-		return string(buf[:n]), err
-	}
 	until := func(want string) {
 		t.Helper()
-		for {
-			got, err := hear(20 * time.Second)
+		for got := ""; !strings.HasPrefix(got, want); {
+			n, err := conn.Read(buf)
 			if err != nil {
 				t.Fatalf("waiting for %s: %v", want, err)
 			}
-			if strings.HasPrefix(got, want) {
-				return
-			}
+			got = string(buf[:n])
 		}
 	}
 	until("READY=1\nSTATUS=idle; 1 dispatcher")
@@ -42,15 +35,18 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 	gate, hung := make(chan struct{}), make(chan struct{})
 	b.post(func(*state) { close(hung); <-gate })
 	<-hung
-	for beats := 0; ; beats++ { // one may have been on its way
-		got, err := hear(time.Second)
-		if err != nil {
-			break
-		}
-		if beats > 1 {
-			t.Fatalf("a hung loop sends %q", got)
-		}
+	// Some answers may be on their way. One that is sent beside the loop never
+	// ends, and a machine that is slow only makes the silence come later.
+	silent := false
+	for beats := 0; beats < 1000 && !silent; beats++ {
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+		_, err := conn.Read(buf)
+		silent = err != nil
 	}
+	if !silent {
+		t.Error("a hung loop answers the watchdog")
+	}
+	_ = conn.SetReadDeadline(time.Time{})
 	close(gate)
 	until("WATCHDOG=1")
 }

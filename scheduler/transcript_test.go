@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"dispatchd/test/transcript"
+	"dispatchd/test/box"
 )
 
 // TestTranscripts plays the stories in testdata. Their commands:
@@ -22,7 +22,7 @@ import (
 //	restart SPAN     the daemon is down for so long; the Last times were kept
 //	show NAME        how it stands
 func TestTranscripts(t *testing.T) {
-	transcript.Play(t, func(t *testing.T) func(string) string {
+	box.Play(t, func(t *testing.T) func(string) string {
 		p := &player{t: t, d: &daemon{now: Now{Mono: time.Hour}}, last: map[string]time.Time{}}
 		return func(line string) string {
 			p.out.Reset()

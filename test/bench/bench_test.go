@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"dispatchd/test/sources"
+	source "dispatchd/test/box"
 )
 
 // Every benchmark works, with counts so small that its figures mean nothing.
@@ -21,7 +21,7 @@ func TestAll(t *testing.T) {
 	if testing.Short() || runtime.GOOS != "linux" {
 		t.Skip("starts daemons, and reads Linux's /proc")
 	}
-	sources.Look(t)
+	source.Look(t)
 	var out, wrong bytes.Buffer
 	code := run(t.Context(), []string{"-rounds", "1", "-scale", "1", "-rest", "100ms"}, &out, &wrong)
 	if code != 0 {
@@ -67,7 +67,7 @@ func TestList(t *testing.T) {
 
 // Programs that somebody else built are looked for before anything is measured.
 func TestBinMissing(t *testing.T) {
-	sources.Look(t) // the floors are built all the same
+	source.Look(t) // the floors are built all the same
 	var out, wrong bytes.Buffer
 	if code := run(t.Context(), []string{"-bin", t.TempDir(), "-dir", t.TempDir(), "-only", "idle"}, &out, &wrong); code != 1 || !strings.Contains(wrong.String(), "no programs named") {
 		t.Errorf("exit code %d, %q; want 1 and no programs", code, wrong.String())

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,39 +19,14 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
-var bin string // where TestMain built the programs
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	syscall.Umask(0o022) // definitions that a group can write are refused
-	dir, err := os.MkdirTemp("", "dctl-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	if err := os.Chmod(dir, 0o755); err != nil { // another user runs them too
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if out, err := sources.Build("dispatchd/cmd/...", dir); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-		return 1
-	}
-	bin = dir
-	return m.Run()
-}
-
-// patience bounds each wait for an event: a script that hangs says where.
-const patience = 30 * time.Second
+func TestMain(m *testing.M) { os.Exit(box.Main(m)) }
 
 // TestScripts runs every script of testdata.
 func TestScripts(t *testing.T) {
-	sources.Look(t)
+	bin := box.Programs(t)
 	// A socket's path is short, and the directory above is nobody else's.
 	root, err := os.MkdirTemp("/tmp", "dctl-")
 	if err != nil {
@@ -65,7 +41,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot:         root,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               setUp,
+		Setup:               func(env *testscript.Env) error { return setUp(env, bin) },
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
 				return os.Geteuid() == 0, nil
@@ -83,8 +59,9 @@ func TestScripts(t *testing.T) {
 // world is what a script has running.
 type world struct {
 	dir    string
-	daemon *process
-	procs  map[string]*process
+	bin    string // our programs
+	daemon *box.Process
+	procs  map[string]*box.Process
 }
 
 type worldKey struct{}
@@ -93,8 +70,8 @@ func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*w
 
 // setUp puts the programs into PATH, names the socket, and writes the script's
 // directory into its files.
-func setUp(env *testscript.Env) error {
-	w := &world{dir: env.WorkDir, procs: map[string]*process{}}
+func setUp(env *testscript.Env, bin string) error {
+	w := &world{dir: env.WorkDir, bin: bin, procs: map[string]*box.Process{}}
 	env.Values[worldKey{}] = w
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv(ipc.SocketEnv, ipc.RootPaths(w.dir).Socket())
@@ -112,16 +89,38 @@ func setUp(env *testscript.Env) error {
 	})
 }
 
+// begin starts a command in the script's directory. A child that held its
+// output would keep it from ending, so end kills its group.
+func (w *world) begin(ts *testscript.TestScript, program string, args ...string) *box.Process {
+	path := program
+	if own := filepath.Join(w.bin, program); exists(own) {
+		path = own
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir, cmd.Env = w.dir, environment(ts)
+	cmd.Args[0] = program // as a shell would
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p, err := box.Begin(cmd)
+	ts.Check(err)
+	return p
+}
+
+// exists reports whether there is a file.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // end leaves nothing behind: no command, no job, no daemon.
 func (w *world) end() {
 	for _, p := range w.procs {
-		p.kill()
+		_ = syscall.Kill(-p.Cmd.Process.Pid, syscall.SIGKILL)
+		<-p.Dead
 	}
 	if w.daemon == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	ctx := context.Background()
 	c := &client.Client{Socket: ipc.RootPaths(w.dir).Socket()}
 	for _, state := range []ipc.State{ipc.Queued, ipc.Running} {
 		jobs, _ := c.Jobs(ctx, ipc.JobFilter{State: state})
@@ -129,7 +128,9 @@ func (w *world) end() {
 			_, _ = c.Cancel(ctx, j.ID)
 		}
 	}
-	_, _ = c.Drain(ctx, true, patience)
-	_ = w.daemon.cmd.Process.Signal(syscall.SIGTERM)
-	<-w.daemon.done
+	for s, err := c.Drain(ctx, true, time.Minute); err == nil && s.Queued+s.Running > 0; {
+		s, err = c.Drain(ctx, true, time.Minute)
+	}
+	_ = w.daemon.Cmd.Process.Signal(syscall.SIGTERM)
+	<-w.daemon.Dead
 }

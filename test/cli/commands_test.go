@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // daemonCommand is "daemon start [FLAG...]", which returns when it is ready;
@@ -26,24 +27,19 @@ func daemonCommand(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
 	switch args[0] {
 	case "start":
-		p, err := begin(w.dir, environment(ts), "dispatchd", append([]string{"--root", w.dir}, args[1:]...)...)
-		ts.Check(err)
-		w.daemon = p
-		ts.Check(p.err.await(regexp.MustCompile(`\bready\b`)))
+		w.daemon = w.begin(ts, "dispatchd", append([]string{"--root", w.dir}, args[1:]...)...)
+		ts.Check(w.daemon.Up())
 	case "stop":
-		ts.Check(w.daemon.cmd.Process.Signal(syscall.SIGTERM))
-		code, err := w.daemon.code()
-		ts.Check(err)
-		if code != 0 {
-			ts.Fatalf("the daemon ended with %d: %s", code, w.daemon.err)
+		ts.Check(w.daemon.Cmd.Process.Signal(syscall.SIGTERM))
+		if code := w.daemon.Code(); code != 0 {
+			ts.Fatalf("the daemon ended with %d: %s", code, w.daemon.Err)
 		}
 		w.daemon = nil
 	case "kill":
-		ts.Check(w.daemon.cmd.Process.Kill())
-		<-w.daemon.done
+		w.daemon.Kill()
 		w.daemon = nil
 	case "says":
-		ts.Check(w.daemon.err.await(regexp.MustCompile(args[1])))
+		ts.Check(w.daemon.Err.Await(regexp.MustCompile(args[1])))
 	default:
 		ts.Fatalf("daemon %s: not known", args[0])
 	}
@@ -98,13 +94,11 @@ func exitsCommand(ts *testscript.TestScript, _ bool, args []string) {
 // startCommand is "start NAME PROGRAM [ARG...]": a process beside the script.
 func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
-	p, err := begin(w.dir, environment(ts), args[1], args[2:]...)
-	ts.Check(err)
-	w.procs[args[0]] = p
+	w.procs[args[0]] = w.begin(ts, args[1], args[2:]...)
 }
 
 // find is the process of a name.
-func find(ts *testscript.TestScript, name string) *process {
+func find(ts *testscript.TestScript, name string) *box.Process {
 	p := worldOf(ts).procs[name]
 	if p == nil {
 		ts.Fatalf("no process is named %s", name)
@@ -116,32 +110,30 @@ func find(ts *testscript.TestScript, name string) *process {
 // printed it; with "! sees" it must have ended and not have printed it.
 func seesCommand(ts *testscript.TestScript, neg bool, args []string) {
 	p := find(ts, args[0])
-	s := map[string]*stream{"out": p.out, "err": p.err}[args[1]]
+	s := map[string]*box.Stream{"out": p.Out, "err": p.Err}[args[1]]
 	re := regexp.MustCompile("(?m)" + args[2])
 	if neg {
-		<-p.done
+		<-p.Dead
 		if re.MatchString(s.String()) {
 			ts.Fatalf("%s printed %q: %s", args[0], re, s)
 		}
 		return
 	}
-	if err := s.await(re); err != nil {
+	if err := s.Await(re); err != nil {
 		ts.Fatalf("%s: %v", args[0], err)
 	}
 }
 
 // interruptCommand is "interrupt NAME", as Ctrl-C does.
 func interruptCommand(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(find(ts, args[0]).cmd.Process.Signal(os.Interrupt))
+	ts.Check(find(ts, args[0]).Cmd.Process.Signal(os.Interrupt))
 }
 
 // endsCommand is "ends NAME CODE".
 func endsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	p := find(ts, args[0])
-	got, err := p.code()
-	ts.Check(err)
-	if strconv.Itoa(got) != args[1] {
-		ts.Fatalf("%s ended with %d, want %s; stdout: %s, stderr: %s", args[0], got, args[1], p.out, p.err)
+	if got := p.Code(); strconv.Itoa(got) != args[1] {
+		ts.Fatalf("%s ended with %d, want %s; stdout: %s, stderr: %s", args[0], got, args[1], p.Out, p.Err)
 	}
 }
 

@@ -46,7 +46,7 @@ const (
 
 // beside takes the vault now and then until ctx is done.
 func (r *round) beside(ctx context.Context) {
-	path := filepath.Join(ipc.RootPaths(r.dir).Locks(), vault+".lock")
+	path := filepath.Join(ipc.RootPaths(r.Dir).Locks(), vault+".lock")
 	rng := random(r.lane + 1<<32)
 	r.load.wg.Go(func() {
 		for ctx.Err() == nil {

@@ -3,33 +3,27 @@
 package crash
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/client"
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
-// patience bounds every wait for something that must come.
+// patience is when the checker takes "everything ends" for broken: a planted
+// fault may leave something that never comes. A daemon's start, and whatever a
+// kill ends, is waited for without it.
 const patience = 120 * time.Second
 
-// box is a private root with a daemon that dies often.
-type box struct {
-	dir    string
-	daemon string // the program; a link in the box, so that its processes are ours by their path
-	client *client.Client
+// crashBox is a box whose daemon dies often, while callers ask it.
+type crashBox struct {
+	*box.Box
 
 	mu      sync.Mutex
 	life    *life
@@ -38,74 +32,49 @@ type box struct {
 
 // life is one process of the daemon.
 type life struct {
-	cmd   *exec.Cmd
-	since time.Time
-	ready chan struct{} // closed when it says that it is ready
-	dead  chan struct{} // closed when it has ended
-	took  time.Duration // from the start to ready
-	said  string        // the end of its log, once it is dead
+	*box.Process
 
 	leaving atomic.Bool // it was told to stop, or to become its next image
 }
 
 // newBox makes a root with definitions, for a daemon that was built as program.
-func newBox(t *testing.T, program string, rules []rule) *box {
+func newBox(t *testing.T, program string, rules []rule) *crashBox {
 	t.Helper()
-	sources.Look(t)
-	dir, err := os.MkdirTemp("", "crash-")
-	if err != nil {
-		t.Fatal(err)
+	b := &crashBox{Box: box.New(t, nil), changed: make(chan struct{})}
+	b.Write("stamps", "")
+	b.define(rules)
+	// Links in the box, so that its processes are known by their paths: of the
+	// daemon, and of the supervisor that lies beside it.
+	for _, name := range []string{"dispatchd", "dispatchd-shim"} {
+		err := os.Link(filepath.Join(filepath.Dir(program), name), b.Path(name))
+		if err != nil && (name == "dispatchd" || !errors.Is(err, os.ErrNotExist)) {
+			t.Fatal(err)
+		}
 	}
+	b.Program = b.Path("dispatchd")
 	t.Cleanup(func() {
 		if t.Failed() && opt.keep {
-			t.Logf("kept: %s", dir)
-			return
+			kept := b.Dir + "-kept"
+			t.Logf("kept: %s, %v", kept, os.Rename(b.Dir, kept))
 		}
-		_ = os.RemoveAll(dir)
 	})
-	b := &box{dir: dir, daemon: filepath.Join(dir, "dispatchd"), changed: make(chan struct{})}
-	b.client = &client.Client{Socket: b.path("run/control.sock")}
-	if err := os.Mkdir(b.path("dispatchers.d"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(b.path("stamps"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	b.define(t, rules)
-	if err := os.Link(program, b.daemon); err != nil {
-		t.Fatal(err)
-	}
 	return b
 }
 
 // define writes the definitions.
-func (b *box) define(t *testing.T, rules []rule) {
-	t.Helper()
+func (b *crashBox) define(rules []rule) {
 	for _, r := range rules {
-		if err := os.WriteFile(b.path("dispatchers.d/"+r.name+".toml"), []byte(r.definition(b.path("stamps"))), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		b.Write("dispatchers.d/"+r.name+".toml", r.definition(b.T, b.Path("stamps")))
 	}
 }
 
-func (b *box) path(name string) string { return filepath.Join(b.dir, name) }
-
 // start starts the daemon, under a tracer if there is one, and does not wait.
-func (b *box) start(tracer ...string) (*life, error) {
-	argv := append(tracer, b.daemon, "--root", b.dir)
-	l := &life{cmd: exec.Command(argv[0], argv[1:]...), ready: make(chan struct{}), dead: make(chan struct{}), since: time.Now()}
-	said, stderr, err := os.Pipe()
+func (b *crashBox) start(tracer ...string) (*life, error) {
+	p, err := b.Begin(tracer...)
 	if err != nil {
 		return nil, err
 	}
-	l.cmd.Stderr = stderr
-	err = l.cmd.Start()
-	_ = stderr.Close()
-	if err != nil {
-		_ = said.Close()
-		return nil, err
-	}
-	go l.follow(said)
+	l := &life{Process: p}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.life = l
@@ -114,66 +83,23 @@ func (b *box) start(tracer ...string) (*life, error) {
 	return l, nil
 }
 
-// follow reads the log until the daemon's end. A tracer may hold the pipe for
-// longer than the daemon lives.
-func (l *life) follow(said *os.File) {
-	read := make(chan string)
-	go func() { read <- l.read(bufio.NewReader(said)) }()
-	_ = l.cmd.Wait()
-	_ = said.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-	l.said = <-read
-	_ = said.Close()
-	close(l.dead)
-}
-
-// read looks for the word that the daemon is ready, and gives the log's end.
-func (l *life) read(r *bufio.Reader) string {
-	var tail []string
-	for {
-		line, err := r.ReadString('\n')
-		if tail = append(tail, line); len(tail) > 40 {
-			tail = tail[1:]
-		}
-		if strings.Contains(line, "msg=ready") && !over(l.ready) {
-			l.took = time.Since(l.since)
-			close(l.ready)
-		}
-		if err != nil {
-			return strings.Join(tail, "")
-		}
-	}
-}
-
-// kill ends the daemon as a crash does. It reports false when the daemon had
-// ended by itself.
-func (l *life) kill() bool {
-	ours := l.cmd.Process.Kill() == nil
-	<-l.dead
-	status, ok := l.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return ours && ok && status.Signaled() && status.Signal() == syscall.SIGKILL
-}
-
-// over says whether a channel is closed.
-func over(ch <-chan struct{}) bool {
-	select {
-	case <-ch:
-		return true
-	default:
-		return false
-	}
+// said is the end of its log.
+func (l *life) said() string {
+	log := l.Err.String()
+	return log[max(0, len(log)-4000):]
 }
 
 // usable waits for a life that is ready and not dead.
-func (b *box) usable(ctx context.Context) (*life, error) {
+func (b *crashBox) usable(ctx context.Context) (*life, error) {
 	for {
 		b.mu.Lock()
 		l, changed := b.life, b.changed
 		b.mu.Unlock()
-		if l != nil && !over(l.dead) {
+		if l != nil && !box.Over(l.Dead) {
 			select {
-			case <-l.ready:
+			case <-l.Ready:
 				return l, nil
-			case <-l.dead:
+			case <-l.Dead:
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
@@ -191,31 +117,26 @@ var errLocked = errors.New("another daemon is at work")
 
 // up waits until a life is ready; it is an error if it dies first.
 func (l *life) up() error {
-	select {
-	case <-l.ready:
-		return nil
-	case <-l.dead:
-		if l.cmd.ProcessState.ExitCode() == ipc.KindLocked.ExitCode() {
-			return errLocked
-		}
-		return fmt.Errorf("the daemon ended by itself at its start (%v):\n%s", l.cmd.ProcessState, l.said)
-	case <-time.After(patience):
-		return errors.New("the daemon did not get ready")
+	err := l.Up()
+	if err != nil && l.Cmd.ProcessState.ExitCode() == ipc.KindLocked.ExitCode() {
+		return errLocked
 	}
+	return err
 }
 
-// rise starts the daemon until it is up, unless one is. A child that the last daemon was just
-// forking holds its lock for a moment, so a start may find it taken.
-func (b *box) rise() (*life, error) {
-	if b.life != nil && !over(b.life.dead) {
+// rise starts the daemon until it is up, unless one is. A child that the last
+// daemon was just forking holds its lock for a moment, so a start may find it
+// taken.
+func (b *crashBox) rise() (*life, error) {
+	if b.life != nil && !box.Over(b.life.Dead) {
 		return b.life, b.life.up()
 	}
-	for end := time.Now().Add(patience); ; {
+	for {
 		l, err := b.start()
 		if err == nil {
 			err = l.up()
 		}
-		if !errors.Is(err, errLocked) || time.Now().After(end) {
+		if !errors.Is(err, errLocked) {
 			return l, err
 		}
 	}

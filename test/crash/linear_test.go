@@ -17,7 +17,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"dispatchd/ipc"
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // A history is this many clients that submit so often, at the same time, to a
@@ -39,7 +39,7 @@ func linearRules(gate string) []rule {
 
 // history is one at work.
 type history struct {
-	box    *box
+	box    *crashBox
 	gate   *gate
 	rule   rule
 	prefix string // of its keys
@@ -54,7 +54,7 @@ type history struct {
 // that an atomic queue with the same limit, keys and concurrency could have.
 func TestLinearizable(t *testing.T) {
 	t.Parallel()
-	total, bad := histories(t, stock(), opt.histories)
+	total, bad := histories(t, stock(t), opt.histories)
 	if bad != nil {
 		t.Errorf("seed %d: not linearizable:\n%s", opt.seed, bad)
 	}
@@ -65,14 +65,14 @@ func TestLinearizable(t *testing.T) {
 func histories(t *testing.T, program string, n int) (int, error) {
 	t.Helper()
 	b := newBox(t, program, nil)
-	g := openGate(t, b.path("gate"))
+	g := openGate(t, b.Path("gate"))
 	rules := linearRules(g.path)
-	b.define(t, rules)
+	b.define(rules)
 	l, err := b.rise()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.kill()
+	defer l.Kill()
 	var next atomic.Int64
 	var wrong atomic.Pointer[error]
 	var wg sync.WaitGroup
@@ -130,7 +130,7 @@ func (h *history) submit(ctx context.Context, client int, rng *rand.Rand) error 
 	c := call{what: "submit", key: h.prefix + fmt.Sprint(rng.IntN(clients*submits*2/3))}
 	c.argument = fmt.Sprint(int(c.key[len(c.key)-1]) % 3) // the same for the same key
 	from := now()
-	n, err := h.box.client.Notify(ctx, ipc.NotifyRequest{
+	n, err := h.box.Client.Notify(ctx, ipc.NotifyRequest{
 		Dispatcher: h.rule.name, Arguments: json.RawMessage(c.argument), IdempotencyKey: c.key,
 	})
 	to := now()
@@ -196,7 +196,7 @@ func (h *history) all(ended map[string]bool) bool {
 func (h *history) end(ctx context.Context, a arrival) error {
 	from := now()
 	_ = a.conn.Close()
-	job, err := h.box.client.Await(ctx, a.job)
+	job, err := h.box.Client.Await(ctx, a.job)
 	if err == nil && job.State != ipc.Succeeded {
 		err = errors.New("job " + a.job + " is " + string(job.State))
 	}
@@ -272,7 +272,7 @@ func TestRaces(t *testing.T) {
 			break
 		}
 		t.Run(p.name, func(t *testing.T) {
-			n, err := histories(t, sources.Variant(t, p.patches), 300)
+			n, err := histories(t, box.Variant(t, p.patches), 300)
 			if err == nil {
 				t.Errorf("seed %d: not found in %d histories", opt.seed, n)
 			}

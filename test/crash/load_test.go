@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // load is several callers of one box.
 type load struct {
-	box   *box
+	box   *crashBox
 	book  *book
 	pause time.Duration // longest between two asks of a caller
 	told  chan struct{} // gets one for each answer, if somebody listens
@@ -143,14 +144,14 @@ func (c *caller) send(a *ask) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("no daemon to ask: %w", err)
 		}
-		n, err := c.box.client.Notify(ctx, ipc.NotifyRequest{Dispatcher: a.dispatcher, Arguments: a.args, IdempotencyKey: a.key})
+		n, err := c.box.Client.Notify(ctx, ipc.NotifyRequest{Dispatcher: a.dispatcher, Arguments: a.args, IdempotencyKey: a.key})
 		if err == nil {
 			return n.ID, nil
 		}
 		if isKind(err, ipc.KindQueueFull) {
 			return "", err
 		}
-		leaving := l.leaving.Load() || over(l.dead) // then its successor answered, and may be leaving
+		leaving := l.leaving.Load() || box.Over(l.Dead) // then its successor answered, and may be leaving
 		if p, typed := errors.AsType[*ipc.Error](err); typed && p.Kind != ipc.KindUnavailable && (p.Kind != ipc.KindDraining || !leaving) {
 			c.book.fault("notify of %s: %v", a.dispatcher, err)
 			return "", err
@@ -160,7 +161,7 @@ func (c *caller) send(a *ask) (string, error) {
 			again = 5 * time.Millisecond
 		}
 		select {
-		case <-l.dead:
+		case <-l.Dead:
 		case <-time.After(again):
 			if !leaving && !l.leaving.Load() {
 				c.book.fault("a living daemon did not answer a notify of %s: %v", a.dispatcher, err)
@@ -174,9 +175,9 @@ func (c *caller) send(a *ask) (string, error) {
 func (c *caller) look(stop context.Context, a *ask) {
 	ctx, cancel := context.WithTimeout(stop, 50*time.Millisecond)
 	defer cancel()
-	ask := c.box.client.Job
+	ask := c.box.Client.Job
 	if c.rng.IntN(2) == 0 {
-		ask = c.box.client.Await
+		ask = c.box.Client.Await
 	}
 	job, err := ask(ctx, a.jobs[0])
 	if err != nil || !job.State.Final() {

@@ -4,13 +4,13 @@ package crash
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +25,7 @@ type options struct {
 	keep      bool
 }
 
-var (
-	opt options
-	bin string // where the programs are built
-)
+var opt options
 
 func TestMain(m *testing.M) {
 	flag.IntVar(&opt.kills, "kills", 0, "SIGKILLs of the sweep (0 = 1350, with -short 100)")
@@ -38,31 +35,47 @@ func TestMain(m *testing.M) {
 	flag.Uint64Var(&opt.seed, "seed", 0, "of all random choices (0 = a new one)")
 	flag.BoolVar(&opt.keep, "keep", false, "keep the directories of rounds that found something")
 	flag.Parse()
-	os.Exit(run(m))
+	opt.complete()
+	os.Exit(box.Main(m))
 }
 
-func run(m *testing.M) int {
-	opt.kills = sources.OrDefault(opt.kills, 1350, 100)
-	opt.points = sources.OrDefault(opt.points, 150, 10)
-	opt.histories = sources.OrDefault(opt.histories, 500, 50)
-	if opt.seed == 0 {
-		opt.seed = rand.Uint64()
+// complete fills in what was not said.
+func (o *options) complete() {
+	o.kills = orDefault(o.kills, 1350, 100)
+	o.points = orDefault(o.points, 150, 10)
+	o.histories = orDefault(o.histories, 500, 50)
+	if o.seed == 0 {
+		o.seed = rand.Uint64()
 	}
-	dir, err := os.MkdirTemp("", "crash-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	bin = dir
-	for _, pkg := range []string{"dispatchd/cmd/dispatchd", "dispatchd/test/crash/stamp"} {
-		if out, err := sources.Build(pkg, filepath.Join(dir, filepath.Base(pkg))); err != nil {
-			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-			return 1
-		}
-	}
-	return m.Run()
 }
+
+// orDefault is a flag's value, or where that is 0 the one for this length of run.
+func orDefault(n, normal, short int) int {
+	switch {
+	case n != 0:
+		return n
+	case testing.Short():
+		return short
+	}
+	return normal
+}
+
+// stamp is the program that the jobs run. It is built as the daemon is, for the
+// same machine.
+func stamp(t testing.TB) string {
+	t.Helper()
+	dir := box.Programs(t)
+	path := filepath.Join(dir, "stamp")
+	builtStamp.Do(func() {
+		if out, err := box.Build("dispatchd/test/crash/stamp", path); err != nil {
+			t.Errorf("build: %v\n%s", err, out)
+		}
+	})
+	return path
+}
+
+// builtStamp is done once stamp lies beside the programs.
+var builtStamp sync.Once
 
 // random makes a source of choices: the same seed and lane give the same ones.
 func random(lane uint64) *rand.Rand { return rand.New(rand.NewPCG(opt.seed, lane)) }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"dispatchd/test/box"
 )
 
 // fileCall is a system call to die at, and how often a short life makes it.
@@ -48,7 +50,7 @@ func TestNth(t *testing.T) {
 	shims := shimmed(t)
 	var total tally
 	inParallel((opt.points+pointsARound-1)/pointsARound, func(i int) {
-		r := newRound(t, stock(), allRules(), 1<<24+uint64(i), shims)
+		r := newRound(t, stock(t), allRules(), 1<<24+uint64(i), shims)
 		r.book.traced = true
 		for p := i * pointsARound; p < min(opt.points, (i+1)*pointsARound); p++ {
 			if err := r.dieAt(point(p)); err != nil {
@@ -84,23 +86,23 @@ func (r *round) dieAt(call string, n int) error {
 	}
 	long := time.After(patience)
 	select {
-	case <-l.ready:
+	case <-l.Ready:
 		long = time.After(500 * time.Millisecond)
-	case <-l.dead:
+	case <-l.Dead:
 	}
 	select {
-	case <-l.dead:
+	case <-l.Dead:
 	case <-long:
 	}
-	hit := over(l.dead)
-	l.kill()
+	hit := box.Over(l.Dead)
+	l.Kill()
 	r.figures.kills++
 	if hit {
 		r.figures.hits++
 	}
-	if status, ok := l.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+	if status, ok := l.Cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
 		if !errors.Is(l.up(), errLocked) {
-			return fmt.Errorf("%s %d: the daemon ended by itself (%v):\n%s", call, n, l.cmd.ProcessState, l.said)
+			return fmt.Errorf("%s %d: the daemon ended by itself (%v):\n%s", call, n, l.Cmd.ProcessState, l.said())
 		}
 	}
 	return nil

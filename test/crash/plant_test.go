@@ -6,11 +6,11 @@ import (
 	"slices"
 	"testing"
 
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // patch replaces one piece of a source file.
-type patch = sources.Patch
+type patch = box.Patch
 
 // plant is a fault that the checker must find.
 type plant struct {
@@ -95,7 +95,7 @@ func TestPlanted(t *testing.T) {
 			break // the first ones are those that must never pass
 		}
 		t.Run(p.name, func(t *testing.T) {
-			program := sources.Variant(t, p.patches)
+			program := box.Variant(t, p.patches)
 			for kills := 0; kills <= most; kills += step {
 				r := newRound(t, program, allRules(), uint64(1000*(i+1)+kills), false)
 				if p.calm {
@@ -117,7 +117,7 @@ func TestPlanted(t *testing.T) {
 // now and then, as flock(1) does.
 func TestBeside(t *testing.T) {
 	t.Parallel()
-	r := newRound(t, stock(), allRules(), 1<<20, false)
+	r := newRound(t, stock(t), allRules(), 1<<20, false)
 	r.calm()
 	var total tally
 	total.add(t, r)

@@ -14,11 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // round is one box from its first start to its check.
 type round struct {
-	*box
+	*crashBox
 	figures figures
 	starts  []time.Duration // from start to ready
 	book    book
@@ -30,17 +31,17 @@ type round struct {
 }
 
 // stock is the daemon as it is.
-func stock() string { return filepath.Join(bin, "dispatchd") }
+func stock(t *testing.T) string { return filepath.Join(box.Programs(t), "dispatchd") }
 
 // newRound makes a box and lets callers ask it.
 func newRound(t *testing.T, program string, rules []rule, lane uint64, shims bool) *round {
 	t.Helper()
-	r := &round{box: newBox(t, program, rules), rng: random(lane), lane: lane, shims: shims}
+	r := &round{crashBox: newBox(t, program, rules), rng: random(lane), lane: lane, shims: shims}
 	r.book.rules = rules
 	if shims {
 		r.book.shims = map[string]bool{}
 	}
-	r.load = &load{box: r.box, book: &r.book, pause: 6 * time.Millisecond, told: make(chan struct{})}
+	r.load = &load{box: r.crashBox, book: &r.book, pause: 6 * time.Millisecond, told: make(chan struct{})}
 	r.load.last, r.load.giveUp = context.WithCancel(context.Background())
 	ctx, stop := context.WithCancel(r.load.last)
 	r.stop = stop
@@ -75,22 +76,22 @@ func (r *round) settle() {
 	r.load.giveUp()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	s, err := r.client.Drain(ctx, true, patience/4)
-	for ; (err != nil || s.Queued+s.Running > 0) && ctx.Err() == nil; s, err = r.client.Drain(ctx, true, patience/4) {
+	s, err := r.Client.Drain(ctx, true, patience/4)
+	for ; (err != nil || s.Queued+s.Running > 0) && ctx.Err() == nil; s, err = r.Client.Drain(ctx, true, patience/4) {
 	}
 	if err != nil {
 		r.book.fault("not idle: %d queued, %d running, %v", s.Queued, s.Running, err)
 	}
 	r.finals(ctx)
 	r.stuck("of an idle daemon")
-	if !l.kill() {
-		r.book.fault("the daemon ended by itself (%v):\n%s", l.cmd.ProcessState, l.said)
+	if !l.Kill() {
+		r.book.fault("the daemon ended by itself (%v):\n%s", l.Cmd.ProcessState, l.said())
 	}
 	r.stuck("without a daemon")
 	if left := r.left(); len(left) > 0 {
 		r.book.fault("left behind: %v", left)
 	}
-	if r.book.runs, err = readStamps(r.path("stamps")); err != nil {
+	if r.book.runs, err = readStamps(r.Path("stamps")); err != nil {
 		r.book.fault("%v", err)
 	}
 }
@@ -99,7 +100,7 @@ func (r *round) settle() {
 func (r *round) finals(ctx context.Context) {
 	r.book.finals = map[string]ipc.Job{}
 	for before := ""; ; {
-		page, err := r.client.Jobs(ctx, ipc.JobFilter{Limit: 1000, Before: before})
+		page, err := r.Client.Jobs(ctx, ipc.JobFilter{Limit: 1000, Before: before})
 		if err != nil {
 			r.book.fault("list of jobs: %v", err)
 		}
@@ -118,7 +119,7 @@ func (r *round) finals(ctx context.Context) {
 
 // stuck reports lock files that are held though nothing runs.
 func (r *round) stuck(when string) {
-	paths := ipc.RootPaths(r.dir)
+	paths := ipc.RootPaths(r.Dir)
 	for _, dir := range []string{paths.Locks(), paths.DispatcherLocks()} {
 		files, _ := filepath.Glob(filepath.Join(dir, "*.lock"))
 		for _, name := range files {
@@ -139,8 +140,8 @@ func (r *round) stuck(when string) {
 func (r *round) left() map[int]string {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); ; <-tick.C {
-		if left := processes(r.dir); len(left) == 0 || time.Now().After(end) {
+	for end := time.Now().Add(patience); ; <-tick.C {
+		if left := processes(r.Dir); len(left) == 0 || time.Now().After(end) {
 			return left
 		}
 	}

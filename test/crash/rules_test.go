@@ -4,8 +4,8 @@ package crash
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
+	"testing"
 )
 
 // rule is a dispatcher: what is written into its file, and what the checker
@@ -25,12 +25,12 @@ type rule struct {
 
 // definition is the dispatcher's file. A job may wait as long as it takes: one
 // that never starts is a finding, not an expiry.
-func (r rule) definition(stamps string) string {
+func (r rule) definition(t testing.TB, stamps string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	command := []string{filepath.Join(bin, "stamp"), "file", stamps}
+	command := []string{stamp(t), "file", stamps}
 	if r.gate != "" {
-		command = []string{filepath.Join(bin, "stamp"), "gate", r.gate}
+		command = []string{stamp(t), "gate", r.gate}
 	}
 	line("command = [%q, %q, %q]", command[0], command[1], command[2])
 	line("timeout = 60\nqueue_timeout = 0\nconcurrency = %d\nmax_queue = %d", max(1, r.concurrency), r.queue)

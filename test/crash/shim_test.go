@@ -20,40 +20,52 @@ import (
 // its parent is the daemon, or a shim.
 func shimmed(t *testing.T) bool {
 	t.Helper()
-	b := newBox(t, stock(), []rule{{name: "probe", survive: true}})
+	b := newBox(t, stock(t), []rule{{name: "probe", survive: true}})
 	l, err := b.rise()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.kill()
+	defer l.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	n, err := b.client.Notify(ctx, ipc.NotifyRequest{Dispatcher: "probe"})
+	n, err := b.Client.Notify(ctx, ipc.NotifyRequest{Dispatcher: "probe"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if job, err := b.client.Await(ctx, n.ID); err != nil || job.State != ipc.Succeeded {
+	if job, err := b.Client.Await(ctx, n.ID); err != nil || job.State != ipc.Succeeded {
 		t.Fatalf("the probe: %s %+v, %v", job.State, job.Error, err)
 	}
-	runs, err := readStamps(b.path("stamps"))
+	runs, err := readStamps(b.Path("stamps"))
 	if err != nil || len(runs) != 1 {
 		t.Fatalf("the probe: %d runs, %v", len(runs), err)
 	}
-	return runs[0].parent != l.cmd.Process.Pid
+	return runs[0].parent != l.Cmd.Process.Pid
 }
 
-// killShims kills some of the box's shims, or all.
+// killShims kills some of the box's supervisors, or all.
 func (r *round) killShims() {
 	all := r.rng.IntN(2) == 0
 	for pid, argv := range cmdlines() {
-		if len(argv) != 4 || argv[1] != "shim" || exe(pid) != r.daemon || (!all && r.rng.IntN(2) == 0) {
+		if !r.isShim(pid, argv) || (!all && r.rng.IntN(2) == 0) {
 			continue
 		}
 		if unix.Kill(pid, unix.SIGKILL) == nil {
 			r.figures.shimKills++
-			r.book.shims[argv[3]] = true
+			r.book.shims[argv[len(argv)-1]] = true
 		}
 	}
+}
+
+// isShim reports whether a process is a supervisor of this box: the small
+// program, or the daemon's with the verb shim. The last argument is the job's id.
+// Under an emulator the program is not the process's own, and its path is the
+// first argument that the emulator was given.
+func (r *round) isShim(pid int, argv []string) bool {
+	program := exe(pid)
+	if dir, _ := filepath.Split(program); dir != r.Dir+"/" && len(argv) > 1 {
+		program, argv = argv[1], argv[1:]
+	}
+	return program == r.Path("dispatchd-shim") || program == r.Program && len(argv) > 1 && argv[1] == "shim"
 }
 
 // cmdlines are the command lines of all processes that have one.

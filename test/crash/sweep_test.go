@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // roundKills is how often the daemon of one box is killed before all is left
@@ -22,10 +22,10 @@ const roundKills = 75
 // or left.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	shims, slower := shimmed(t), sources.Variant(t, slow())
+	shims, slower := shimmed(t), box.Variant(t, slow())
 	var total tally
 	inParallel((opt.kills+roundKills-1)/roundKills, func(i int) {
-		program := stock()
+		program := stock(t)
 		if i%2 == 1 {
 			program = slower
 		}
@@ -80,16 +80,16 @@ func (r *round) sweep(n int) {
 // the daemon had ended in a way that it must not.
 func (r *round) end(l *life) bool {
 	kind := r.rng.IntN(12)
-	if kind > 2 || !over(l.ready) || over(l.dead) {
-		return l.kill() || r.excused(l)
+	if kind > 2 || !box.Over(l.Ready) || box.Over(l.Dead) {
+		return l.Kill() || r.excused(l)
 	}
 	l.leaving.Store(true)
 	if kind == 0 {
 		r.figures.upgrades++
-		_ = l.cmd.Process.Signal(syscall.SIGUSR2)
+		_ = l.Cmd.Process.Signal(syscall.SIGUSR2)
 	} else {
 		r.figures.stops++
-		_ = l.cmd.Process.Signal(syscall.SIGTERM)
+		_ = l.Cmd.Process.Signal(syscall.SIGTERM)
 	}
 	most := r.lastStart() * 3
 	if kind == 2 {
@@ -97,9 +97,9 @@ func (r *round) end(l *life) bool {
 	}
 	select {
 	case <-time.After(time.Duration(r.rng.Int64N(int64(most)))):
-	case <-l.dead:
+	case <-l.Dead:
 	}
-	return l.kill() || kind > 0 && l.cmd.ProcessState.ExitCode() == ipc.ExitOK || r.excused(l)
+	return l.Kill() || kind > 0 && l.Cmd.ProcessState.ExitCode() == ipc.ExitOK || r.excused(l)
 }
 
 // pause lets a random time pass: the moments of the kills are the test.
@@ -116,9 +116,9 @@ func (r *round) await(l *life) {
 		return
 	}
 	select {
-	case <-l.ready:
-		r.starts = append(r.starts, l.took)
-	case <-l.dead:
+	case <-l.Ready:
+		r.starts = append(r.starts, l.Took)
+	case <-l.Dead:
 		return
 	}
 	if kind < 6 {
@@ -153,6 +153,6 @@ func (r *round) excused(l *life) bool {
 		r.figures.locked++
 		return true
 	}
-	r.book.fault("the daemon ended by itself (%v):\n%s", l.cmd.ProcessState, l.said)
+	r.book.fault("the daemon ended by itself (%v):\n%s", l.Cmd.ProcessState, l.said())
 	return false
 }

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // epoch is the time of all files in the packages that the tests build.
@@ -47,7 +47,7 @@ func host(format string) string { return format + "-" + runtime.GOARCH }
 // here gives the root of the source, and tells the test cache what it has.
 func here(t *testing.T) string {
 	t.Helper()
-	sources.Look(t)
+	box.Look(t)
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)

@@ -3,22 +3,21 @@
 package packages
 
 import (
-	"context"
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/box"
 	"dispatchd/test/service/testbed"
 )
 
 func TestMain(m *testing.M) {
 	testbed.Enter()
-	os.Exit(m.Run())
+	os.Exit(box.Main(m))
 }
 
 // admin is an admin at a machine.
@@ -132,9 +131,7 @@ func (a *admin) release() {
 
 // await waits for a job's end, but not for ever.
 func (a *admin) await(id string) (ipc.Job, error) {
-	ctx, cancel := context.WithTimeout(a.t.Context(), time.Minute)
-	defer cancel()
-	return a.client.Await(ctx, id)
+	return a.client.Await(a.t.Context(), id)
 }
 
 // state wants a job to be in a state now.

@@ -18,7 +18,7 @@ import (
 
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // pages are all man pages.
@@ -98,11 +98,7 @@ func same(t *testing.T, what string, page, program []string) {
 // TestPagesFlags: every command and flag of the programs is in their pages, and
 // nothing else is.
 func TestPagesFlags(t *testing.T) {
-	sources.Look(t)
-	bin := t.TempDir()
-	if out, err := sources.Build("dispatchd/cmd/...", bin+"/"); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	bin := box.Programs(t)
 	for program, name := range map[string]string{"dispatchd": "dispatchd.8", "dispatchctl": "dispatchctl.1", "dispatch-notify": "dispatch-notify.1"} {
 		t.Run(program, func(t *testing.T) {
 			p, path := readPage(t, name), filepath.Join(bin, program)

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"dispatchd/ipc"
-	"dispatchd/test/harness"
+	"dispatchd/test/box"
 )
 
 // load notifies without a pause while fn runs, and gives all jobs that were
@@ -26,7 +26,7 @@ func (a *admin) load(fn func()) []string {
 					return
 				default:
 				}
-				id, err := harness.Post(a.client.Socket, "quick")
+				id, err := box.Post(a.client.Socket, "quick")
 				if err != nil {
 					a.t.Errorf("notify: %v", err)
 					return

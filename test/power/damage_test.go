@@ -3,6 +3,7 @@
 package power
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"maps"
@@ -10,11 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
-	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/test/sources"
 )
 
 // relic is a state directory after some life: its journal as a crash left it,
@@ -35,8 +35,8 @@ func relicRules() map[string]string {
 func makeRelic(t *testing.T) *relic {
 	t.Helper()
 	b := newBox(t, relicRules())
-	b.rise(stock())
-	if _, err := b.client.Pause(t.Context(), "held", true); err != nil {
+	b.rise(stock(t))
+	if _, err := b.Client.Pause(t.Context(), "held", true); err != nil {
 		t.Fatal(err)
 	}
 	r := &relic{args: map[string]string{}, state: map[string]ipc.State{}}
@@ -56,7 +56,7 @@ func makeRelic(t *testing.T) *relic {
 		}
 	}
 	b.kill()
-	r.journal, r.id = read(t, b.path("state/journal")), read(t, b.path("state/id"))
+	r.journal, r.id = read(t, b.Path("state/journal")), read(t, b.Path("state/id"))
 	return r
 }
 
@@ -101,16 +101,16 @@ func (r *relic) ways(n int) []spoilt {
 }
 
 // put makes a box whose state directory is a relic's, with its journal spoilt.
-func (r *relic) put(t *testing.T, s spoilt) *box {
+func (r *relic) put(t *testing.T, s spoilt) *stateBox {
 	t.Helper()
 	b := newBox(t, relicRules())
-	if err := os.WriteFile(b.path("state/id"), r.id, 0o600); err != nil {
+	if err := os.WriteFile(b.Path("state/id"), r.id, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if s.journal == nil {
 		return b
 	}
-	if err := os.WriteFile(b.path("state/journal"), s.journal, 0o600); err != nil {
+	if err := os.WriteFile(b.Path("state/journal"), s.journal, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -121,34 +121,34 @@ func (r *relic) put(t *testing.T, s spoilt) *box {
 // nothing to say.
 func TestDamagedJournal(t *testing.T) {
 	r := makeRelic(t)
-	for _, s := range r.ways(sources.OrDefault(0, 25, 6)) {
+	for _, s := range r.ways(orDefault(0, 25, 6)) {
 		t.Run(s.name, func(t *testing.T) {
 			b := r.put(t, s)
-			if err := b.start(stock()).up(); err != nil {
+			if err := b.start(stock(t)).Up(); err != nil {
 				t.Fatal(err)
 			}
 			r.compare(t, b, s)
 			if _, err := b.recovers("after", newTold()); err != nil {
-				t.Fatalf("%v\n%s", err, b.life.log())
+				t.Fatalf("%v\n%s", err, b.Life.Err.String())
 			}
-			b.stop()
-			again := b.start(stock())
-			if err := again.up(); err != nil {
+			b.Stop()
+			again := b.start(stock(t))
+			if err := again.Up(); err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(again.log(), "journal:") {
-				t.Errorf("the start after has something to say: %s", again.log())
+			if strings.Contains(again.Err.String(), "journal:") {
+				t.Errorf("the start after has something to say: %s", again.Err.String())
 			}
-			b.stop()
+			b.Stop()
 		})
 	}
 }
 
 // compare holds what the daemon knows against what there was.
-func (r *relic) compare(t *testing.T, b *box, s spoilt) {
+func (r *relic) compare(t *testing.T, b *stateBox, s spoilt) {
 	t.Helper()
-	log := b.life.log()
-	status, err := b.client.Status(t.Context())
+	log := b.Life.Err.String()
+	status, err := b.Client.Status(t.Context())
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
@@ -159,7 +159,7 @@ func (r *relic) compare(t *testing.T, b *box, s spoilt) {
 	if !damaged && !strings.Contains(log, "unfinished last write") {
 		t.Errorf("no word of it: %s", log)
 	}
-	kept, _ := filepath.Glob(b.path("state/journal.damaged-*"))
+	kept, _ := filepath.Glob(b.Path("state/journal.damaged-*"))
 	if damaged && len(s.journal) > 0 && (len(kept) != 1 || !bytes.Equal(read(t, kept[0]), s.journal)) {
 		t.Errorf("kept as %v", kept)
 	}
@@ -186,25 +186,30 @@ func (r *relic) compare(t *testing.T, b *box, s spoilt) {
 func TestDamagedStart(t *testing.T) {
 	b := newBox(t, map[string]string{"op": `script = '''
 echo ran >>$BOX/runs
-i=0
-while [ ! -e $BOX/go ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done
+echo begun >$BOX/begun
+read go <$BOX/gate || :
 '''
 `})
-	b.rise(stock())
+	for _, fifo := range []string{"begun", "gate"} {
+		if err := syscall.Mkfifo(b.Path(fifo), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begun, err := os.OpenFile(b.Path("begun"), os.O_RDWR, 0) // both ends: opening it does not wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = begun.Close() }()
+	b.rise(stock(t))
 	n, err := b.notify(t.Context(), "op", `{}`, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); ; <-time.After(10 * time.Millisecond) {
-		if _, err := os.Stat(b.path("runs")); err == nil {
-			break
-		}
-		if time.Since(start) > patience {
-			t.Fatal("it does not begin")
-		}
+	if line, err := bufio.NewReader(begun).ReadString('\n'); line != "begun\n" {
+		t.Fatalf("it does not begin: %q, %v", line, err)
 	}
 	b.kill()
-	path := b.path("state/journal")
+	path := b.Path("state/journal")
 	text := read(t, path)
 	at := bytes.Index(text, []byte(`"op":"start"`))
 	if at < 0 {
@@ -215,19 +220,21 @@ while [ ! -e $BOX/go ] && [ $i -lt 600 ]; do sleep 0.05; i=$((i+1)); done
 	if err := os.WriteFile(path, bytes.TrimRight(text, "\x00"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.rise(stock())
-	defer b.stop()
-	if !strings.Contains(b.life.log(), "DAMAGED") {
-		t.Errorf("no word of the damage: %s", b.life.log())
+	b.rise(stock(t))
+	defer b.Stop()
+	if !strings.Contains(b.Life.Err.String(), "DAMAGED") {
+		t.Errorf("no word of the damage: %s", b.Life.Err.String())
 	}
-	if err := os.WriteFile(b.path("go"), nil, 0o600); err != nil {
+	gate, err := os.OpenFile(b.Path("gate"), os.O_WRONLY, 0) // until the job reads
+	if err != nil {
 		t.Fatal(err)
 	}
+	_ = gate.Close()
 	job, err := b.await(t.Context(), n.ID)
 	if err != nil || job.State != ipc.Succeeded {
-		t.Errorf("job: %+v, %v\n%s", job, err, b.life.log())
+		t.Errorf("job: %+v, %v\n%s", job, err, b.Life.Err.String())
 	}
-	if runs := string(read(t, b.path("runs"))); runs != "ran\n" {
+	if runs := string(read(t, b.Path("runs"))); runs != "ran\n" {
 		t.Errorf("it ran %d times", strings.Count(runs, "\n"))
 	}
 }

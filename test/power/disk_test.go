@@ -29,6 +29,7 @@ type disk struct {
 	content []byte
 	record  []entry
 	delay   time.Duration // of each flush
+	stalled chan struct{} // a flush waits until it is closed, nil = none does
 }
 
 // entry is one write, or a flush of all before it.
@@ -70,11 +71,38 @@ func (d *disk) slow(delay time.Duration) {
 	d.delay = delay
 }
 
+// stall lets no flush end until the function that it gives is called.
+func (d *disk) stall() (release func()) {
+	gate := make(chan struct{})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stalled = gate
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.stalled = nil
+		close(gate)
+	}
+}
+
 // position is how many writes and flushes there have been.
 func (d *disk) position() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.record)
+}
+
+// flushes is how many flushes there have been.
+func (d *disk) flushes() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, e := range d.record {
+		if e.data == nil {
+			n++
+		}
+	}
+	return n
 }
 
 // The operations and the parts of the protocol that a file of fixed size needs.
@@ -115,9 +143,12 @@ func (d *disk) serve() {
 		}
 		if op == opFsync {
 			d.mu.Lock()
-			delay := d.delay
+			delay, stalled := d.delay, d.stalled
 			d.mu.Unlock()
 			<-time.After(delay)
+			if stalled != nil {
+				<-stalled
+			}
 		}
 		out, errno := d.answer(op, buf[headIn:n])
 		head := binary.LittleEndian.AppendUint32(nil, uint32(headOut+len(out)))

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"testing"
 
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // options are the test's flags.
@@ -23,10 +23,7 @@ type options struct {
 	seed   uint64 // 0 = another one each time
 }
 
-var (
-	opt options
-	bin string // where the programs are built
-)
+var opt options
 
 func TestMain(m *testing.M) {
 	flag.IntVar(&opt.cuts, "cuts", 0, "power cuts (0 = 30, with -short 12)")
@@ -37,7 +34,8 @@ func TestMain(m *testing.M) {
 	if err := ownMounts(); err != nil {
 		fmt.Fprintln(os.Stderr, "mounts of our own:", err)
 	}
-	os.Exit(run(m))
+	opt.complete()
+	os.Exit(box.Main(m))
 }
 
 // ownMounts executes the test again in a mount namespace of its own: whatever
@@ -62,34 +60,37 @@ func ownMounts() error {
 	return syscall.Exec(unshare, argv, append(os.Environ(), mark+"=own"))
 }
 
-func run(m *testing.M) int {
-	opt.cuts = sources.OrDefault(opt.cuts, 30, 12)
-	opt.points = sources.OrDefault(opt.points, 12, 6)
-	opt.full = sources.OrDefault(opt.full, 10, 3)
-	if opt.seed == 0 {
-		opt.seed = rand.Uint64()
+// complete fills in what was not said.
+func (o *options) complete() {
+	o.cuts = orDefault(o.cuts, 30, 12)
+	o.points = orDefault(o.points, 12, 6)
+	o.full = orDefault(o.full, 10, 3)
+	if o.seed == 0 {
+		o.seed = rand.Uint64()
 	}
-	dir, err := os.MkdirTemp("", "power-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+}
+
+// orDefault is a flag's value, or where that is 0 the one for this length of run.
+func orDefault(n, normal, short int) int {
+	switch {
+	case n != 0:
+		return n
+	case testing.Short():
+		return short
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	bin = dir
-	if out, err := sources.Build("dispatchd/cmd/dispatchd", stock()); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
-		return 1
-	}
-	return m.Run()
+	return normal
 }
 
 // stock is the daemon as it is.
-func stock() string { return filepath.Join(bin, "dispatchd") }
+func stock(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(box.Programs(t), "dispatchd")
+}
 
 // unsynced builds a daemon that answers without any sync: the control.
 func unsynced(t *testing.T) string {
 	t.Helper()
-	return sources.Variant(t, []sources.Patch{
+	return box.Variant(t, []box.Patch{
 		{"daemon/internal/store/disk_linux.go", "{ return unix.Fdatasync(int(f.Fd())) }", "{ return nil }"},
 		{"daemon/internal/store/disk.go", "\treturn errors.Join(f.Sync(), f.Close())\n", "\treturn f.Close()\n"},
 	})

@@ -26,14 +26,14 @@ type figures struct {
 
 // hold holds the locks of all dispatchers, so that a daemon starts nothing: what
 // it found can be looked at in peace.
-func hold(b *box) (func(), error) {
+func hold(b *stateBox) (func(), error) {
 	var files []*os.File
 	release := func() {
 		for _, f := range files {
 			_ = f.Close()
 		}
 	}
-	dir := b.path("run/dispatchers")
+	dir := b.Path("run/dispatchers")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return release, err
 	}
@@ -58,11 +58,11 @@ func (r *recording) try(t *testing.T, image, program string, c cut, lane uint64,
 		t.Fatal(err)
 	}
 	b := newBox(t, definitions())
-	defer func() { _ = os.RemoveAll(b.dir) }()
-	if err := mount(image, b.path("state")); err != nil {
+	defer func() { _ = os.RemoveAll(b.Dir) }()
+	if err := mount(image, b.Path("state")); err != nil {
 		return []string{"the file system does not come back: " + err.Error()}
 	}
-	defer unmount(t, b.path("state"))
+	defer unmount(t, b.Path("state"))
 	release, err := hold(b)
 	defer release()
 	if err != nil {
@@ -70,13 +70,13 @@ func (r *recording) try(t *testing.T, image, program string, c cut, lane uint64,
 	}
 	defer b.kill()
 	l := b.start(program)
-	if err := l.up(); err != nil {
+	if err := l.Up(); err != nil {
 		return []string{"the store does not open: " + err.Error()}
 	}
-	if strings.Contains(l.log(), "DAMAGED") {
-		found = append(found, "a power cut is called damage: "+l.log())
+	if strings.Contains(l.Err.String(), "DAMAGED") {
+		found = append(found, "a power cut is called damage: "+l.Err.String())
 	}
-	if strings.Contains(l.log(), "unfinished last write") {
+	if strings.Contains(l.Err.String(), "unfinished last write") {
 		sum.torn++
 	}
 	sum.cuts++
@@ -84,7 +84,7 @@ func (r *recording) try(t *testing.T, image, program string, c cut, lane uint64,
 }
 
 // judge holds what the daemon knows against what the world was told by then.
-func (r *recording) judge(b *box, c cut, sum *figures) (found []string) {
+func (r *recording) judge(b *stateBox, c cut, sum *figures) (found []string) {
 	var last []*fact // of those that were asked for
 	jobs, lost := b.jobs(), 0
 	for _, a := range r.facts.list {
@@ -129,8 +129,8 @@ func (r *recording) judge(b *box, c cut, sum *figures) (found []string) {
 }
 
 // again asks once more with the key of a job: it must be that job.
-func again(b *box, a *fact) []string {
-	n, err := b.notify(b.t.Context(), a.name, a.args, a.key)
+func again(b *stateBox, a *fact) []string {
+	n, err := b.notify(b.T.Context(), a.name, a.args, a.key)
 	if err != nil || n.ID != a.id {
 		return []string{fmt.Sprintf("key %s is job %s, asked again it is %q: %v", a.key, a.id, n.ID, err)}
 	}
@@ -187,7 +187,7 @@ func TestLostPower(t *testing.T) {
 	var sum figures
 	lives := (opt.cuts + cutsPerLife - 1) / cutsPerLife
 	for life := range lives {
-		lose(t, stock(), uint64(10+life), 6, opt.cuts/lives, &sum)
+		lose(t, stock(t), uint64(10+life), 6, opt.cuts/lives, &sum)
 	}
 	if sum.bad > 0 {
 		t.Errorf("seed %d: after %d cuts a promise is broken", opt.seed, sum.bad)

@@ -145,11 +145,10 @@ func checkBuilds(tree []*file) []string {
 		tests[f.dir] = tests[f.dir] || strings.HasSuffix(f.path, "_test.go")
 		ast.Inspect(f.File, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
-			if ok && f.calls(call, module+"test/sources.Look") {
+			if ok && f.calls(call, module+"test/box.Look", module+"test/box.Programs", module+"test/box.New", module+"test/box.Variant") {
 				looks[f.dir] = true
 			}
-			if ok && (f.calls(call, "os/exec.Command", "os/exec.CommandContext") && mentionsGo(call) ||
-				f.calls(call, module+"test/sources.Build", module+"test/sources.Variant")) {
+			if ok && (f.calls(call, "os/exec.Command", "os/exec.CommandContext") && mentionsGo(call) || f.calls(call, module+"test/box.Build")) {
 				builds[f.dir] = f
 			}
 			return true
@@ -158,7 +157,7 @@ func checkBuilds(tree []*file) []string {
 	var found []string
 	for dir, f := range builds {
 		if tests[dir] && !looks[dir] {
-			found = append(found, f.at(f.Name, "%s builds programs, and the test cache does not know: call sources.Look in its tests", dir))
+			found = append(found, f.at(f.Name, "%s builds programs, and the test cache does not know: call box.Look in its tests", dir))
 		}
 	}
 	return found

@@ -14,14 +14,11 @@ import (
 // patterns, as folder.name, each with its reason.
 func variables() map[string]string {
 	return map[string]string{
-		"ipc/console.packaged": "the linker sets it: a package knows its version, the source does not",
-		"test/cli.bin":         "as in test/e2e",
-		"test/crash.opt":       "TestMain reads the flags, and has no other way to tell the tests",
-		"test/crash.bin":       "as in test/e2e",
-		"test/power.opt":       "as in test/crash",
-		"test/power.bin":       "as in test/e2e",
-		"test/service.bin":     "as in test/e2e",
-		"test/e2e.bin":         "TestMain builds the programs once, and has no other way to tell the tests where",
+		"ipc/console.packaged":  "the linker sets it: a package knows its version, the source does not",
+		"test/box.built":        "the programs are built once a process, and TestMain has no other way to tell the tests where",
+		"test/crash.builtStamp": "as in test/box",
+		"test/crash.opt":        "TestMain reads the flags, and has no other way to tell the tests",
+		"test/power.opt":        "as in test/crash",
 	}
 }
 

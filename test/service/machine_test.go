@@ -9,18 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/box"
 	"dispatchd/test/service/testbed"
-	"dispatchd/test/sources"
 )
-
-// patience bounds every wait for something that must come.
-const patience = 60 * time.Second
 
 // gatePath is the pipe at which a job of the dispatcher "gate" stands until
 // somebody lets it go.
@@ -45,7 +41,7 @@ type machine struct {
 // installs what every package installs, except the service files.
 func newMachine(t *testing.T, init ...string) *machine {
 	t.Helper()
-	sources.Look(t)
+	bin := box.Programs(t)
 	m := &machine{testbed.Start(t, init...), t}
 	m.Put(t, filepath.Join(bin, "dispatchd"), "/usr/sbin/dispatchd")
 	m.Put(t, filepath.Join(bin, "dispatchctl"), "/usr/bin/dispatchctl")
@@ -128,23 +124,9 @@ func (m *machine) hold() *held {
 func (m *machine) holdOf(name string) *held {
 	m.t.Helper()
 	h := &held{m: m, id: strings.TrimSpace(m.run("dispatch-notify --print-id " + name))}
-	type opened struct {
-		f   *os.File
-		err error
-	}
-	open := make(chan opened, 1)
-	go func() { // it returns when the job opens the other end
-		f, err := os.OpenFile(m.Path(gatePath), os.O_WRONLY, 0)
-		open <- opened{f, err}
-	}()
-	select {
-	case o := <-open:
-		if o.err != nil {
-			m.t.Fatal(o.err)
-		}
-		h.gate = o.f
-	case <-time.After(patience):
-		m.t.Fatalf("job %s does not come to its gate: %s", h.id, m.run("dispatchctl why "+h.id))
+	var err error
+	if h.gate, err = os.OpenFile(m.Path(gatePath), os.O_WRONLY, 0); err != nil { // until the job opens the other end
+		m.t.Fatal(err)
 	}
 	m.t.Cleanup(func() { _ = h.gate.Close() })
 	return h

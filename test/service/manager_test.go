@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"dispatchd/test/service/testbed"
 )
@@ -48,7 +47,7 @@ func (m *machine) endDaemon(signal string) {
 	m.t.Helper()
 	pid := m.daemonPID()
 	m.run(fmt.Sprintf("kill -%s %s", signal, pid))
-	m.run("timeout 30 tail --pid=" + pid + " -s 0.01 -f /dev/null")
+	m.run("tail --pid=" + pid + " -s 0.01 -f /dev/null")
 }
 
 // awaitDaemon waits until a daemon answers.
@@ -60,7 +59,7 @@ func (m *machine) awaitDaemon() {
 // until waits until a line for the shell succeeds.
 func (m *machine) until(line string) {
 	m.t.Helper()
-	m.Exec(m.t, "timeout", "30", "sh", "-c", "until { "+line+"; } >/dev/null 2>&1; do sleep 0.02; done")
+	m.Exec(m.t, "sh", "-c", "until { "+line+"; } >/dev/null 2>&1; do sleep 0.02; done")
 }
 
 // background starts what is to run until the test ends.
@@ -149,15 +148,9 @@ func (m *machine) syslogd() *syslogd {
 // await waits for a line that has this text.
 func (s *syslogd) await(text string) {
 	s.t.Helper()
-	timeout := time.After(patience)
-	for {
-		select {
-		case line := <-s.lines:
-			if strings.Contains(line, text) {
-				return
-			}
-		case <-timeout:
-			s.t.Fatalf("the system log has no %q", text)
+	for line := range s.lines {
+		if strings.Contains(line, text) {
+			return
 		}
 	}
 }

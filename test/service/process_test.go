@@ -67,7 +67,7 @@ func (m *machine) awaitEnd(pid int) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
 		if err == unix.EINTR {
 			continue
 		}

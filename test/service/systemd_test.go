@@ -10,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"dispatchd/test/box"
 	"dispatchd/test/service/testbed"
 )
 
@@ -141,14 +141,7 @@ func statusText(m *machine) {
 // changes without a bus, so it is asked until it is there.
 func (m *machine) awaitStatus(want string) {
 	m.t.Helper()
-	for end := time.Now().Add(patience); ; {
-		got := m.show("StatusText")
-		if got == want {
-			return
-		}
-		if time.Now().After(end) {
-			m.t.Fatalf("the status is %q, want %q", got, want)
-		}
+	for m.show("StatusText") != want {
 	}
 }
 
@@ -251,7 +244,7 @@ func upgrade(m *machine) {
 	h, old := m.hold(), m.pid()
 	program := m.Path(fmt.Sprintf("/proc/%d/exe", old))
 	before := inode(m.t, program)
-	m.Put(m.t, bin+"/dispatchd", "/usr/sbin/dispatchd")
+	m.Put(m.t, box.Programs(m.t)+"/dispatchd", "/usr/sbin/dispatchd")
 	j := m.follow()
 	m.run("systemctl kill --kill-whom=main --signal=USR2 dispatchd.service")
 	j.await(ready())

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"dispatchd/test/sources"
+	"dispatchd/test/box"
 )
 
 // dropIn sets something else in the unit, until the scene's end.
@@ -42,7 +42,7 @@ func night(m *machine) {
 // made a file.
 func hung(t *testing.T) string {
 	t.Helper()
-	return sources.Variant(t, []sources.Patch{
+	return box.Variant(t, []box.Patch{
 		{"daemon/loop.go", "\t\"context\"\n", "\t\"context\"\n\t\"os\"\n"},
 		{"daemon/loop.go", "\t\t\tcall()\n", "\t\t\tif os.Remove(\"/run/hang\") == nil {\n\t\t\t\tselect {}\n\t\t\t}\n\t\t\tcall()\n"},
 	})
@@ -56,7 +56,7 @@ func watchdog(m *machine) {
 	}
 	m.dropIn("WatchdogSec=1s\nRestartSec=10ms")
 	m.Put(m.t, hung(m.t), "/usr/sbin/dispatchd")
-	m.t.Cleanup(func() { m.Put(m.t, filepath.Join(bin, "dispatchd"), "/usr/sbin/dispatchd") })
+	m.t.Cleanup(func() { m.Put(m.t, filepath.Join(box.Programs(m.t), "dispatchd"), "/usr/sbin/dispatchd") })
 	m.run("systemctl restart dispatchd.service")
 	h, old := m.hold(), m.pid()
 	j := m.follow()

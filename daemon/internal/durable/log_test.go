@@ -19,7 +19,7 @@ import (
 
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers/mode"
-	"dispatchd/test/transcript"
+	"dispatchd/test/box"
 )
 
 // fakeJournal notes what it is asked for, and answers when the test says so.
@@ -197,7 +197,7 @@ func (p *player) write(name string, through []string) {
 // TestTranscripts plays the stories in testdata. Each has a bubble of its own,
 // on a goroutine that takes one line at a time.
 func TestTranscripts(t *testing.T) {
-	transcript.Play(t, func(t *testing.T) func(string) string {
+	box.Play(t, func(t *testing.T) func(string) string {
 		lines, answers, ended := make(chan string), make(chan string), make(chan struct{})
 		go func() {
 			defer close(ended)

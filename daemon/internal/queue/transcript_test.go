@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"dispatchd/test/transcript"
+	"dispatchd/test/box"
 )
 
 // TestTranscripts plays the stories in testdata, each on one core.
 func TestTranscripts(t *testing.T) {
-	transcript.Play(t, func(t *testing.T) func(string) string {
+	box.Play(t, func(t *testing.T) func(string) string {
 		return (&player{t: t, core: New(Limits{}), ahead: script(t)}).play
 	})
 }

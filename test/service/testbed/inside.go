@@ -41,11 +41,9 @@ func (b *Box) Command(ctx context.Context, argv ...string) *exec.Cmd {
 // its exit code.
 func (b *Box) Try(t testing.TB, argv ...string) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience) // clean-ups run commands, too
-	defer cancel()
-	cmd := b.Command(ctx, argv...)
+	cmd := b.Command(context.WithoutCancel(t.Context()), argv...) // clean-ups run commands, too
 	out, err := cmd.CombinedOutput()
-	if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed || ctx.Err() != nil {
+	if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
 		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
 	}
 	return string(out), cmd.ProcessState.ExitCode()

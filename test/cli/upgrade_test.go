@@ -1,4 +1,4 @@
-package e2e
+package cli
 
 import (
 	"flag"
@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"dispatchd/ipc"
-	"dispatchd/test/harness"
+	"dispatchd/test/box"
 )
 
 var upgrades = flag.Int("upgrades", 10, "upgrades in place under load")
@@ -18,14 +18,15 @@ var upgrades = flag.Int("upgrades", 10, "upgrades in place under load")
 // Upgrades in place under a loop of notifies: no connection is refused, no job
 // lost, running jobs go on and end with their own exit codes.
 func TestUpgrade(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, map[string]string{
 		"load":   "max_queue = 0\nscript = 'echo $DISPATCHD_JOB_ID >> $BOX/ran'\n",
 		"plain":  "max_queue = 0\nsurvive_restart = false\ndurability = 'memory'\nscript = 'echo $DISPATCHD_JOB_ID >> $BOX/ran'\n",
 		"shim":   "script = 'echo \"5 half\" >&3; read go < $BOX/gate1 || :; exit 41'\n[locks]\nexclusive = ['l']\n",
 		"direct": "survive_restart = false\nscript = 'echo \"5 half\" >&3; read go < $BOX/gate2 || :; echo last words; exit 42'\n",
 	})
-	gate1, shim := b.gated("gate1", "shim")
-	gate2, direct := b.gated("gate2", "direct")
+	gate1, shim := b.Gated("gate1", "shim")
+	gate2, direct := b.Gated("gate2", "direct")
 	var mu sync.Mutex
 	var ids []string
 	stop := make(chan struct{})
@@ -39,7 +40,7 @@ func TestUpgrade(t *testing.T) {
 						return
 					default:
 					}
-					id, err := harness.Post(b.client.Socket, name)
+					id, err := box.Post(b.Client.Socket, name)
 					if err != nil {
 						t.Errorf("notify: %v", err)
 						return
@@ -52,7 +53,7 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	for i := range *upgrades {
-		if out, errw, code := b.command("dispatchctl", "--json", "upgrade"); code != 0 {
+		if out, errw, code := b.Run("dispatchctl", "--json", "upgrade"); code != 0 {
 			t.Fatalf("upgrade %d: exit %d, %s%s", i, code, out, errw)
 		}
 		if !t.Failed() {
@@ -67,21 +68,21 @@ func TestUpgrade(t *testing.T) {
 		id   string
 		code int
 	}{{gate1, shim, 41}, {gate2, direct, 42}} {
-		if j, err := b.client.Job(t.Context(), job.id); err != nil || j.State != ipc.Running || j.Progress == nil || j.Progress.Message != "half" {
+		if j, err := b.Client.Job(t.Context(), job.id); err != nil || j.State != ipc.Running || j.Progress == nil || j.Progress.Message != "half" {
 			t.Errorf("job of before: %+v %v", j, err)
 		}
 		_ = job.gate.Close()
-		if j := b.await(job.id); j.ExitCode == nil || *j.ExitCode != job.code || j.Attempt != 1 {
+		if j := b.Await(job.id); j.ExitCode == nil || *j.ExitCode != job.code || j.Attempt != 1 {
 			t.Errorf("job of before ended as %s, %+v, want exit code %d", j.State, j.Error, job.code)
 		}
 	}
 	for _, id := range ids {
-		if j := b.await(id); j.State != ipc.Succeeded {
+		if j := b.Await(id); j.State != ipc.Succeeded {
 			t.Errorf("job %s: %s %+v", id, j.State, j.Error)
 		}
 	}
 	counts := map[string]int{}
-	for id := range strings.FieldsSeq(b.read("ran")) {
+	for id := range strings.FieldsSeq(b.Read("ran")) {
 		counts[id]++
 	}
 	for _, id := range ids {
@@ -94,16 +95,17 @@ func TestUpgrade(t *testing.T) {
 
 // A new program that cannot start leaves the old one running.
 func TestUpgradeRefused(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, map[string]string{"op": "script = 'echo ran'\n"})
-	b.write("dispatchd.toml", "max_runing = 3\n")
-	_, errw, code := b.command("dispatchctl", "upgrade")
+	b.Write("dispatchd.toml", "max_runing = 3\n")
+	_, errw, code := b.Run("dispatchctl", "upgrade")
 	if code != ipc.ExitConfiguration || !strings.Contains(errw, "max_runing") {
 		t.Errorf("upgrade: exit %d, %s", code, errw)
 	}
-	if job := b.await(b.notify("op", "").ID); job.State != ipc.Succeeded {
+	if job := b.Await(b.Notify("op", "").ID); job.State != ipc.Succeeded {
 		t.Errorf("job: %s", job.State)
 	}
-	if err := os.Remove(filepath.Join(b.dir, "dispatchd.toml")); err != nil {
+	if err := os.Remove(b.Path("dispatchd.toml")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -111,36 +113,37 @@ func TestUpgradeRefused(t *testing.T) {
 // A stop leaves jobs under shims alone, ends the others, and refuses what comes
 // meanwhile; the next daemon knows all of it. A second daemon is refused.
 func TestStop(t *testing.T) {
+	t.Parallel()
 	b := newBox(t, map[string]string{
 		"keep":   "script = 'read go < $BOX/gate1 || :; exit 9'\n",
 		"direct": "survive_restart = false\nkill_grace = 1\nscript = 'read go < $BOX/gate2 || :; sleep 100'\n",
 		"never":  "kill_mode = 'none'\nsurvive_restart = false\nscript = 'read go < $BOX/gate3 || :; exit 10'\n",
 	})
-	gate1, keep := b.gated("gate1", "keep")
-	gate2, direct := b.gated("gate2", "direct")
-	gate3, never := b.gated("gate3", "never")
-	second := exec.Command(filepath.Join(bin, "dispatchd"), "--root", b.dir)
+	gate1, keep := b.Gated("gate1", "keep")
+	gate2, direct := b.Gated("gate2", "direct")
+	gate3, never := b.Gated("gate3", "never")
+	second := exec.Command(filepath.Join(box.Programs(t), "dispatchd"), "--root", b.Dir)
 	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "another daemon uses") {
 		t.Errorf("a second daemon: %v, %s", err, out)
 	}
-	if _, errw, code := b.command("dispatchctl", "cancel", never); code != ipc.ExitUsage || !strings.Contains(errw, "must not be killed") {
+	if _, errw, code := b.Run("dispatchctl", "cancel", never); code != ipc.ExitUsage || !strings.Contains(errw, "must not be killed") {
 		t.Errorf("cancel with kill_mode none: exit %d, %s", code, errw)
 	}
-	b.stop()
+	b.Stop()
 	_ = gate1.Close()
 	_ = gate2.Close()
-	b.start()
-	if j := b.await(keep); j.ExitCode == nil || *j.ExitCode != 9 {
+	b.Start()
+	if j := b.Await(keep); j.ExitCode == nil || *j.ExitCode != 9 {
 		t.Errorf("job under a shim: %s %+v", j.State, j.Error)
 	}
-	if j := b.await(direct); j.State != ipc.Interrupted {
+	if j := b.Await(direct); j.State != ipc.Interrupted {
 		t.Errorf("direct child: %s %+v", j.State, j.Error)
 	}
-	if j, err := b.client.Job(t.Context(), never); err != nil || j.State != ipc.Running {
+	if j, err := b.Client.Job(t.Context(), never); err != nil || j.State != ipc.Running {
 		t.Errorf("kill_mode none: %s %v", j.State, err)
 	}
 	_ = gate3.Close()
-	if j := b.await(never); j.ExitCode == nil || *j.ExitCode != 10 {
+	if j := b.Await(never); j.ExitCode == nil || *j.ExitCode != 10 {
 		t.Errorf("kill_mode none: %s %+v", j.State, j.Error)
 	}
 }

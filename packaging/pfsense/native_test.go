@@ -4,7 +4,6 @@ package pfsense
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -87,9 +86,9 @@ func hookCase(t *testing.T, dir string, flags ...string) {
 // nativeStandIn is a copy of the stand-in that can be hooked, and its sum.
 func nativeStandIn(t *testing.T) (dir, sum string) {
 	t.Helper()
-	b := &box{t: t, dir: t.TempDir()}
+	b := at(t, t.TempDir())
 	b.copyTree("testdata/native", ".")
-	return b.path("RESTAPI"), fmt.Sprintf("%x", sha256.Sum256([]byte(b.read("RESTAPI/Core/Dispatcher.inc"))))
+	return b.Path("RESTAPI"), fmt.Sprintf("%x", sha256.Sum256([]byte(b.Read("RESTAPI/Core/Dispatcher.inc"))))
 }
 
 // A version that nobody looked at is refused, and one that was is taken.
@@ -119,24 +118,22 @@ func TestHookReal(t *testing.T) {
 	if src == "" {
 		t.Skip("PFREST_SRC names no checkout of the REST API package")
 	}
-	b := &box{t: t, dir: t.TempDir()}
+	b := at(t, t.TempDir())
 	b.copyTree(filepath.Join(src, "pfSense-pkg-RESTAPI/files/usr/local/pkg/RESTAPI/Core"), "Core")
-	hookCase(t, b.dir)
+	hookCase(t, b.Dir)
 }
 
 // hooked runs PHP that has a hooked stand-in as $d.
-func (b *box) hooked(dir, code string) string {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	defer cancel()
+func (b *phpBox) hooked(dir, code string) string {
+	b.T.Helper()
 	code = fmt.Sprintf("require %q; require %q; $d = new RESTAPI\\Core\\Dispatcher(); try { %s } catch (Error $e) { print get_class($e) . \" $e->response_id \" . $e->getCode() . ' ' . ($e->retry_after ?? '') . ' ' . $e->getMessage(); }",
 		dir+"/Core/Dispatcher.inc", dir+"/Responses/errors.inc", code)
-	cmd := exec.CommandContext(ctx, needPHP(b.t), "-d", "display_errors=stderr", "-r", code)
+	cmd := exec.CommandContext(b.T.Context(), needPHP(b.T), "-d", "display_errors=stderr", "-r", code)
 	cmd.WaitDelay = time.Second
-	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.client.Socket)
+	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket)
 	out, err := cmd.CombinedOutput()
 	if _, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return string(out)
 }
@@ -151,13 +148,13 @@ func TestNative(t *testing.T) {
 	})
 	b.gates()
 	dir, sum := nativeStandIn(t)
-	native := b.path("php/Native.php")
+	native := b.Path("php/Native.php")
 	b.phpClient()
 	if out, code := hook(t, "install", dir, "--accept="+sum, "--native="+native); code != 0 {
 		t.Fatal(out)
 	}
 	first := b.hooked(dir, `print json_encode([$d->spawn_process(), $d->get_running_processes()]);`)
-	b.read("up")
+	b.Read("up")
 	var n, m int
 	if _, err := fmt.Sscanf(first, "checked [%d,[%d,7]]", &n, &m); err != nil || n != m || n < 1<<30 || n > 1<<31-1 {
 		t.Errorf("spawn and what runs: %s", first)
@@ -183,7 +180,7 @@ func TestNative(t *testing.T) {
 		`$d->short_name = "echo"; $d->async = false; print $d->spawn_process(a: 1) === getmypid() ? "done" : "?";`: `checked done`,
 		`$d->short_name = "ending"; $d->async = false; $d->spawn_process(how: "problem", code: 500);`:              `checked RESTAPI\Responses\ServerError DISPATCHER_FAILED_TO_SPAWN_PROCESS 500  Dispatcher ` + "`ending`" + ` failed: exit status 70: refused: 500`,
 		`eval('namespace RESTAPI\Core; class Problem extends \Error { public function __construct($message, public $response_id) { parent::__construct($message); } }'); $d->short_name = "ending"; $d->async = false; $d->spawn_process(how: "problem", code: 424);`: `checked RESTAPI\Core\Problem ENDING_PROBLEM 0  refused: 424`,
-		`putenv("DISPATCHD_SOCKET=` + b.path("nowhere/x.sock") + `"); print json_encode($d->get_running_processes()); $d->spawn_process();`:                                                                                                                           `[7]checked the old way `,
+		`putenv("DISPATCHD_SOCKET=` + b.Path("nowhere/x.sock") + `"); print json_encode($d->get_running_processes()); $d->spawn_process();`:                                                                                                                           `[7]checked the old way `,
 	} {
 		if got := b.hooked(dir, code); !strings.HasPrefix(got, want) {
 			t.Errorf("%s\ngives %s\nwant  %s", code, got, want)

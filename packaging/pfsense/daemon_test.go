@@ -23,7 +23,7 @@ func TestPHPClass(t *testing.T) {
 		"absent": `php_class = "NoDispatcher"`,
 	})
 	args := `{"0":"it's \"quoted\" $(x) ü😀","big":"` + strings.Repeat("ab c", 25<<10) + `"}`
-	job := b.await(b.notify("echo", args).ID)
+	job := b.Await(b.Notify("echo", args).ID)
 	var result struct {
 		Returned struct {
 			Arguments map[string]string `json:"arguments"`
@@ -32,26 +32,26 @@ func TestPHPClass(t *testing.T) {
 	if job.State != ipc.Succeeded || !strings.Contains(string(job.Result), "EchoDispatcher") {
 		t.Errorf("large arguments: %s %+v, result %.200s", job.State, job.Error, job.Result)
 	}
-	if log := b.log(job.ID); log != fmt.Sprintf("async is false, the greeting is hello\n%x\n", sha256.Sum256([]byte(args))) {
+	if log := b.Log(job.ID); log != fmt.Sprintf("async is false, the greeting is hello\n%x\n", sha256.Sum256([]byte(args))) {
 		t.Errorf("the sum of large arguments: %q", log)
 	}
 	args = strings.ReplaceAll(args, "ab c", "")
-	if job = b.await(b.notify("echo", args).ID); json.Unmarshal(job.Result, &result) != nil || result.Returned.Arguments["0"] != `it's "quoted" $(x) ü😀` {
+	if job = b.Await(b.Notify("echo", args).ID); json.Unmarshal(job.Result, &result) != nil || result.Returned.Arguments["0"] != `it's "quoted" $(x) ü😀` {
 		t.Errorf("result %s", job.Result)
 	}
-	if job := b.await(b.notify("typed", `{"id":4}`).ID); job.State != ipc.Succeeded || !strings.Contains(string(job.Result), `"extra 4"`) {
+	if job := b.Await(b.Notify("typed", `{"id":4}`).ID); job.State != ipc.Succeeded || !strings.Contains(string(job.Result), `"extra 4"`) {
 		t.Errorf("with its include: %s %+v %s", job.State, job.Error, job.Result)
 	}
-	job = b.await(b.notify("ending", `{"how":"problem","code":424}`).ID)
+	job = b.Await(b.Notify("ending", `{"how":"problem","code":424}`).ID)
 	var detail problem
 	if job.Error == nil || json.Unmarshal(job.Error.Detail, &detail) != nil || detail.ResponseID != "ENDING_PROBLEM" ||
 		job.Error.Message != "exit status 69: refused: 424" || *job.ExitCode != 69 {
 		t.Errorf("%s %+v %s", job.State, job.Error, job.Error.Detail)
 	}
-	if job := b.await(b.notify("ending", `{"how":"memory"}`).ID); job.Error == nil || *job.ExitCode != 255 || !strings.Contains(job.Error.Message, "Allowed memory size") {
+	if job := b.Await(b.Notify("ending", `{"how":"memory"}`).ID); job.Error == nil || *job.ExitCode != 255 || !strings.Contains(job.Error.Message, "Allowed memory size") {
 		t.Errorf("%s %+v", job.State, job.Error)
 	}
-	if job := b.await(b.notify("absent", "").ID); job.Error == nil || *job.ExitCode != 69 {
+	if job := b.Await(b.Notify("absent", "").ID); job.Error == nil || *job.ExitCode != 69 {
 		t.Errorf("%s %+v", job.State, job.Error)
 	}
 }
@@ -61,12 +61,12 @@ func TestPHPBridgeTrust(t *testing.T) {
 	b := newBox(t, map[string]string{"echo": `php_class = "EchoDispatcher"`})
 	refused := func(want ipc.Kind) {
 		t.Helper()
-		_, err := b.client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "echo"})
+		_, err := b.Client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "echo"})
 		if p, ok := errors.AsType[*ipc.Error](err); !ok || p.Kind != want {
 			t.Errorf("answer %v, want %s", err, want)
 		}
 	}
-	bridge := b.path("php/bridge.php")
+	bridge := b.Path("php/bridge.php")
 	if err := os.Chmod(bridge, 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -83,14 +83,14 @@ func TestPHPCache(t *testing.T) {
 		"data":  "php_class = \"DataCache\"\n[cache]\nmax_age = \"1h\"\n[environment]\nSTANDIN_CACHE = \"$BOX\"\n",
 		"empty": "php_class = \"EmptyCache\"\n[cache]\nmax_age = \"1h\"\n",
 	})
-	if job := b.await(b.notify("data", "").ID); job.State != ipc.Succeeded {
-		t.Fatalf("%s %+v: %s", job.State, job.Error, b.log(job.ID))
+	if job := b.Await(b.Notify("data", "").ID); job.State != ipc.Succeeded {
+		t.Fatalf("%s %+v: %s", job.State, job.Error, b.Log(job.ID))
 	}
-	out, _, code := b.command(program("dispatchctl"), "cache", "get", "data")
+	out, _, code := b.Run("dispatchctl", "cache", "get", "data")
 	if code != 0 || !strings.HasPrefix(out, `{"list":[1,2],`) {
 		t.Errorf("exit %d: %s", code, out)
 	}
-	job := b.await(b.notify("empty", "").ID)
+	job := b.Await(b.Notify("empty", "").ID)
 	if job.State != ipc.Failed || !strings.Contains(job.Error.Message, "no data") {
 		t.Errorf("%s %+v", job.State, job.Error)
 	}

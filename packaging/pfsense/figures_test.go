@@ -29,7 +29,7 @@ func (m mode) in(t *testing.T, env string) *firewall {
 	t.Helper()
 	p := newFirewall(t, "lazy", packages+env)
 	p.dropIn = m == dropIn
-	(&box{t: t, dir: p.path("tmp/dd")}).write("dispatchers.d/FirewallApplyDispatcher.d/test.toml", "coalesce = false\n")
+	at(t, p.path("tmp/dd")).Write("dispatchers.d/FirewallApplyDispatcher.d/test.toml", "coalesce = false\n")
 	if m == native {
 		p.hook()
 	}
@@ -103,12 +103,12 @@ func TestRealQueueCost(t *testing.T) {
 				}
 				p.settle()
 			}
-			(&box{t: t, dir: p.state}).write("tmp/slow", "")
+			at(t, p.state).Write("tmp/slow", "")
 			p.spawnTen("PFSTUB_SLEEP=1000")
 			p.begun(0)
 			wanted := map[mode]int{original: 30, dropIn: 11, native: 1}[m]
 			last, same := 0, 0 // who asked has to be gone too
-			p.until("all entries have begun to wait", func() bool {
+			p.until(func() bool {
 				n, _ := p.census()
 				if n != last {
 					last, same = n, 0
@@ -154,8 +154,8 @@ func TestRealTenInARow(t *testing.T) {
 		t.Run(string(m), func(t *testing.T) {
 			p := m.in(t, "export "+half+"\n")
 			p.spawnTen(half)
-			p.until("ten runs have ended", func() bool { _, ends := tally(p.calls("filter_configure_sync")); return ends == 10 })
-			p.until("all entries have ended", func() bool { return m == original || len(p.leftLocks()) == 0 })
+			p.until(func() bool { _, ends := tally(p.calls("filter_configure_sync")); return ends == 10 })
+			p.until(func() bool { return m == original || len(p.leftLocks()) == 0 })
 			calls := p.calls("filter_configure_sync")
 			overlaps, _ := tally(calls)
 			took := calls[len(calls)-1].At - calls[0].At
@@ -211,7 +211,7 @@ func TestRealTornCache(t *testing.T) {
 	}
 	p := newFirewall(t, "lazy", packages+"[ -e /tmp/limited ] && export PFSTUB_HTTP_BODY='{\"message\":\"API rate limit exceeded\"}' || export PFSTUB_HTTP_BODY=\"$(cat /tmp/body)\"\n")
 	body := `[{"tag_name":"v1","name":"` + strings.Repeat("x", 90<<10) + `","assets":[]}]`
-	(&box{t: t, dir: p.state}).write("tmp/body", body)
+	at(t, p.state).Write("tmp/body", body)
 	const name = "RESTAPIVersionReleasesCache"
 	class, err := os.ReadFile(filepath.Join(p.src, "pfSense-pkg-RESTAPI/files/usr/local/pkg/RESTAPI/Caches", name+".inc"))
 	if err != nil || !bytes.Contains(class, []byte("http_request")) {
@@ -220,9 +220,9 @@ func TestRealTornCache(t *testing.T) {
 	p.start()
 	theirs := filepath.Join("cache", name+".json")
 	ours, plain := read(p.path("tmp/dd/cache/"+name+".json")), read(p.path(theirs))
-	b := &box{t: t, client: p.client, dir: p.state}
+	b := p.at(t)
 	for range rewrites {
-		if job := b.await(b.notify(name, "").ID); job.State != ipc.Succeeded {
+		if job := b.Await(b.Notify(name, "").ID); job.State != ipc.Succeeded {
 			t.Fatalf("%s %+v", job.State, job.Error)
 		}
 	}
@@ -234,11 +234,11 @@ func TestRealTornCache(t *testing.T) {
 	t.Logf("%d rewrites: %d reads of the daemon's file, %d torn; %d of the package's, %d torn", rewrites, ours.reads, ours.torn, plain.reads, plain.torn)
 
 	// A limited answer keeps what was known, here and there.
-	b.write("tmp/limited", "")
-	before := b.read(theirs)
-	job := b.await(b.notify(name, "").ID)
+	b.Write("tmp/limited", "")
+	before := b.Read(theirs)
+	job := b.Await(b.Notify(name, "").ID)
 	out, _ := p.run(nil, "dispatchctl", "cache", "get", name)
-	if strings.Contains(out, "rate limit") || !strings.Contains(out, "xxxx") || b.read(theirs) != before {
+	if strings.Contains(out, "rate limit") || !strings.Contains(out, "xxxx") || b.Read(theirs) != before {
 		t.Errorf("after a limited answer (%s): %.100s", job.State, out)
 	}
 
@@ -273,5 +273,5 @@ func TestRealOriginalBurst(t *testing.T) {
 // settleOriginal waits until no entry of the original is left.
 func (p *firewall) settleOriginal() {
 	p.t.Helper()
-	p.until("all entries have ended", func() bool { n, _ := p.census(); return n == 0 })
+	p.until(func() bool { n, _ := p.census(); return n == 0 })
 }

@@ -1,6 +1,4 @@
-// Package transcript plays stories: blocks of command lines, "----", and what
-// they are to answer, in the testdata of the package under test.
-package transcript
+package box
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package e2e
+package cli
 
 import (
 	"bufio"
@@ -14,8 +14,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/client"
-	"dispatchd/test/harness"
+	"dispatchd/test/box"
 )
 
 // hears is the side of a service manager: the datagrams of sd_notify(3).
@@ -27,7 +26,7 @@ type hears struct {
 
 func newHears(t *testing.T) *hears {
 	t.Helper()
-	conn, path := harness.Datagrams(t)
+	conn, path := box.Datagrams(t)
 	return &hears{t: t, conn: conn, path: path}
 }
 
@@ -37,94 +36,106 @@ func (h *hears) env(cmd *exec.Cmd) {
 }
 
 // next gives the assignments of the next datagram.
-func (h *hears) next(patience time.Duration) ([]string, error) {
-	_ = h.conn.SetReadDeadline(time.Now().Add(patience))
+func (h *hears) next() []string {
+	h.t.Helper()
 	buf := make([]byte, 4096)
 	n, err := h.conn.Read(buf)
-	return strings.Split(string(buf[:n]), "\n"), err
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return strings.Split(string(buf[:n]), "\n")
 }
 
 // until reads datagrams up to the one with an assignment that starts so.
 func (h *hears) until(prefix string) []string {
 	h.t.Helper()
-	var heard []string
 	for {
-		got, err := h.next(20 * time.Second)
-		if err != nil {
-			h.t.Fatalf("waiting for %s: %v; heard %q", prefix, err, heard)
-		}
-		heard = append(heard, got...)
+		got := h.next()
 		if slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, prefix) }) {
 			return got
 		}
 	}
 }
 
+// silent returns when nothing has come for a while. It fails on a sender that
+// does not stop, and on no machine for being slow: whoever was late is waited for.
+func (h *hears) silent(long time.Duration) {
+	h.t.Helper()
+	defer func() { _ = h.conn.SetReadDeadline(time.Time{}) }()
+	buf := make([]byte, 4096)
+	for range 1000 {
+		_ = h.conn.SetReadDeadline(time.Now().Add(long))
+		if _, err := h.conn.Read(buf); err != nil {
+			return
+		}
+	}
+	h.t.Error("what is frozen goes on sending")
+}
+
 // The service manager is told that the daemon is ready when its socket answers,
 // what it does, that it reloads, that it lives and that it stops.
 func TestServiceManager(t *testing.T) {
+	t.Parallel()
 	h := newHears(t)
-	b := newBoxWith(t, map[string]string{"op": `script = "read x < $BOX/gate"` + "\n"}, h.env)
+	b := newBox(t, map[string]string{"op": `script = "read x < $BOX/gate"` + "\n"}, h.env)
 	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatcher") {
 		t.Errorf("ready with %q", got)
 	}
-	if _, err := b.client.Health(t.Context()); err != nil {
+	if _, err := b.Client.Health(t.Context()); err != nil {
 		t.Errorf("ready, and does not answer: %v", err)
 	}
 	h.until("WATCHDOG=1")
-	gate, id := b.gated("gate", "op")
+	gate, id := b.Gated("gate", "op")
 	h.until("STATUS=running op; 1 dispatcher")
 	_ = gate.Close()
-	b.await(id)
+	b.Await(id)
 	h.until("STATUS=idle")
 
-	b.write("dispatchers.d/bad.toml", "scrpt = 1\n")
-	if err := b.daemon.Process.Signal(syscall.SIGHUP); err != nil {
+	b.Write("dispatchers.d/bad.toml", "scrpt = 1\n")
+	if err := b.Life.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.until("RELOADING=1"); !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "MONOTONIC_USEC=") }) {
 		t.Errorf("reloads with %q", got)
 	}
 	h.until("READY=1")
-	if d, err := b.client.Dispatcher(t.Context(), "bad"); err != nil || d.State != ipc.DispatcherDisabled {
+	if d, err := b.Client.Dispatcher(t.Context(), "bad"); err != nil || d.State != ipc.DispatcherDisabled {
 		t.Errorf("after SIGHUP: %+v, %v", d, err)
 	}
 
-	if err := b.daemon.Process.Signal(syscall.SIGUSR2); err != nil {
+	if err := b.Life.Cmd.Process.Signal(syscall.SIGUSR2); err != nil {
 		t.Fatal(err)
 	}
 	if got := h.until("READY=1"); !slices.Contains(got, "STATUS=idle; 1 dispatcher; 1 faulty: run dispatchctl doctor") {
 		t.Errorf("ready after an upgrade with %q", got)
 	}
 	h.until("WATCHDOG=1")
-	b.stop()
+	b.Stop()
 	h.until("STOPPING=1")
 }
 
 // A daemon that is stopped in the middle of everything answers no watchdog.
 func TestWatchdogOfAFrozenDaemon(t *testing.T) {
+	t.Parallel()
 	h := newHears(t)
-	b := newBoxWith(t, map[string]string{"op": "script = 'true'\n"}, h.env)
+	b := newBox(t, map[string]string{"op": "script = 'true'\n"}, h.env)
 	h.until("WATCHDOG=1")
-	_ = b.daemon.Process.Signal(syscall.SIGSTOP)
-	for { // what was sent before
-		if _, err := h.next(2 * time.Second); err != nil {
-			break
-		}
-	}
-	_ = b.daemon.Process.Signal(syscall.SIGCONT)
+	_ = b.Life.Cmd.Process.Signal(syscall.SIGSTOP)
+	h.silent(time.Second)
+	_ = b.Life.Cmd.Process.Signal(syscall.SIGCONT)
 	h.until("WATCHDOG=1")
 }
 
 // --ready-fd: one newline when the socket answers, then the end; an upgraded
 // program does not have the descriptor, and does not want it.
 func TestReadyFD(t *testing.T) {
+	t.Parallel()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = r.Close() }()
-	b := newBoxWith(t, map[string]string{"op": "script = 'true'\n"}, func(cmd *exec.Cmd) {
+	b := newBox(t, map[string]string{"op": "script = 'true'\n"}, func(cmd *exec.Cmd) {
 		cmd.ExtraFiles = []*os.File{w}
 		cmd.Args = append(cmd.Args, "--ready-fd", "3")
 	})
@@ -133,15 +144,15 @@ func TestReadyFD(t *testing.T) {
 	if line, err := br.ReadString('\n'); line != "\n" || err != nil {
 		t.Fatalf("read %q, %v", line, err)
 	}
-	if _, err := b.client.Health(t.Context()); err != nil {
+	if _, err := b.Client.Health(t.Context()); err != nil {
 		t.Errorf("ready, and does not answer: %v", err)
 	}
 	if rest, err := br.ReadString('\n'); rest != "" || err == nil {
 		t.Errorf("then %q, %v", rest, err)
 	}
-	b.upgraded()
-	b.await(b.notify("op", "").ID)
-	if _, stderr, code := b.command("dispatchd", "--root", b.dir, "--ready-fd", "77"); code != ipc.ExitUsage || !strings.Contains(stderr, "--ready-fd 77") {
+	upgraded(b)
+	b.Await(b.Notify("op", "").ID)
+	if _, stderr, code := b.Run("dispatchd", "--root", b.Dir, "--ready-fd", "77"); code != ipc.ExitUsage || !strings.Contains(stderr, "--ready-fd 77") {
 		t.Errorf("a descriptor that is none: %d, %s", code, stderr)
 	}
 }
@@ -149,17 +160,12 @@ func TestReadyFD(t *testing.T) {
 // A service manager's socket: who came before the daemon is answered, its file
 // outlives the daemon, and an upgraded program goes on with it.
 func TestSocketActivation(t *testing.T) {
-	dir, err := os.MkdirTemp("", "box-")
-	if err != nil {
+	t.Parallel()
+	b := box.New(t, map[string]string{"op": "script = 'true'\n"})
+	if err := os.Mkdir(b.Path("run"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, sub := range []string{"dispatchers.d", "run"} {
-		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	path := filepath.Join(dir, "run/control.sock")
+	path := b.Client.Socket
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
@@ -171,24 +177,23 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = socket.Close() }()
-	b := &box{t: t, dir: dir, client: &client.Client{Socket: path}, prepare: func(cmd *exec.Cmd) { activate(cmd, socket) }}
-	b.write("dispatchers.d/op.toml", "script = 'true'\n")
+	b.Prepare = func(cmd *exec.Cmd) { activate(cmd, socket) }
 
 	early := make(chan error, 1)
-	go func() { _, err := b.client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "op"}); early <- err }()
-	b.start()
+	go func() { _, err := b.Client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "op"}); early <- err }()
+	b.Start()
 	if err := <-early; err != nil {
 		t.Errorf("who came before the daemon: %v", err)
 	}
-	b.upgraded()
-	b.await(b.notify("op", "").ID)
-	b.stop()
+	upgraded(b)
+	b.Await(b.Notify("op", "").ID)
+	b.Stop()
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the manager's socket after a stop: %v", err)
 	}
-	b.start()
-	b.await(b.notify("op", "").ID)
-	b.stop()
+	b.Start()
+	b.Await(b.Notify("op", "").ID)
+	b.Stop()
 }
 
 // activate hands a socket over as systemd does. The process's own number is not
@@ -201,19 +206,19 @@ func activate(cmd *exec.Cmd, socket *os.File) {
 }
 
 // upgraded has the daemon become its own program again, and waits for it.
-func (b *box) upgraded() {
-	b.t.Helper()
-	u, err := b.client.Upgrade(b.t.Context())
+func upgraded(b *box.Box) {
+	b.T.Helper()
+	u, err := b.Client.Upgrade(b.T.Context())
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	for {
-		s, err := b.client.Status(b.t.Context())
+		s, err := b.Client.Status(b.T.Context())
 		if err == nil && !s.StartedAt.Equal(u.StartedAt) {
 			return
 		}
-		if err != nil && errors.Is(err, b.t.Context().Err()) {
-			b.t.Fatal(err)
+		if err != nil && errors.Is(err, b.T.Context().Err()) {
+			b.T.Fatal(err)
 		}
 	}
 }
@@ -221,13 +226,13 @@ func (b *box) upgraded() {
 // A daemon whose log nobody reads any more goes on: a supervisor that is told to
 // stop may leave first, and the stop is to be orderly.
 func TestLogReaderLeaves(t *testing.T) {
-	b := newBoxWith(t, map[string]string{"op": "script = 'true'\n"}, func(*exec.Cmd) {})
-	b.stop()
+	t.Parallel()
+	b := box.New(t, map[string]string{"op": "script = 'true'\n"})
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command(filepath.Join(bin, "dispatchd"), "--root", b.dir)
+	daemon := exec.Command(filepath.Join(box.Programs(t), "dispatchd"), "--root", b.Dir)
 	daemon.Stderr = write
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
@@ -236,7 +241,7 @@ func TestLogReaderLeaves(t *testing.T) {
 	for said := bufio.NewScanner(read); said.Scan() && !strings.Contains(said.Text(), "msg=ready"); {
 	}
 	_ = read.Close()
-	if _, err := b.client.Reload(t.Context(), false); err != nil { // it logs something
+	if _, err := b.Client.Reload(t.Context(), false); err != nil { // it logs something
 		t.Errorf("without a reader of its log: %v", err)
 	}
 	_ = daemon.Process.Signal(syscall.SIGTERM)

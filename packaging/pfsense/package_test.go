@@ -52,17 +52,18 @@ func TestService(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b := &box{t: t, dir: dir, client: &client.Client{Socket: ipc.RootPaths(dir).Socket()}}
-	b.write("dispatchers.d/gated.toml", strings.ReplaceAll(gatedFile, "$BOX", dir))
-	b.write("daemon", fakeDaemon)
-	b.write("restapi", "#!/bin/sh\necho \"$@\" >>"+b.path("restapi.log")+"\n")
-	if err := errors.Join(os.Chmod(b.path("daemon"), 0o755), os.Chmod(b.path("restapi"), 0o755)); err != nil {
+	b := at(t, dir)
+	b.Client = &client.Client{Socket: ipc.RootPaths(dir).Socket()}
+	b.Write("dispatchers.d/gated.toml", strings.ReplaceAll(gatedFile, "$BOX", dir))
+	b.Write("daemon", fakeDaemon)
+	b.Write("restapi", "#!/bin/sh\necho \"$@\" >>"+b.Path("restapi.log")+"\n")
+	if err := errors.Join(os.Chmod(b.Path("daemon"), 0o755), os.Chmod(b.Path("restapi"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	b.gates()
 	env := []string{
-		"DISPATCHD_RUN=" + b.path("service"), "DAEMON=" + b.path("daemon"), "DISPATCHD_BIN=" + filepath.Dir(program("x")), "DISPATCHD_ROOT=" + dir,
-		"DISPATCHCTL=" + program("dispatchctl"), "DISPATCHD_RESTAPI=" + b.path("restapi"), ipc.SocketEnv + "=" + b.client.Socket,
+		"DISPATCHD_RUN=" + b.Path("service"), "DAEMON=" + b.Path("daemon"), "DISPATCHD_BIN=" + filepath.Dir(program(b.T, "x")), "DISPATCHD_ROOT=" + dir,
+		"DISPATCHCTL=" + program(b.T, "dispatchctl"), "DISPATCHD_RESTAPI=" + b.Path("restapi"), ipc.SocketEnv + "=" + b.Client.Socket,
 	}
 	rc := func(verb string, code int) string {
 		t.Helper()
@@ -75,28 +76,28 @@ func TestService(t *testing.T) {
 	t.Cleanup(func() { rc("stop", 0) })
 	rc("status", 1)
 	rc("start", 0)
-	first := b.read("service/dispatchd.pid")
+	first := b.Read("service/dispatchd.pid")
 	rc("start", 0)
-	if again := b.read("service/dispatchd.pid"); again != first || b.read("restapi.log") != "on\n" {
-		t.Errorf("a second start is none: %s, %s; %q", first, again, b.read("restapi.log"))
+	if again := b.Read("service/dispatchd.pid"); again != first || b.Read("restapi.log") != "on\n" {
+		t.Errorf("a second start is none: %s, %s; %q", first, again, b.Read("restapi.log"))
 	}
 	if out := rc("status", 0); out != "dispatchd runs as "+first {
 		t.Errorf("status: %s", out)
 	}
-	id := b.notify("gated", "").ID
-	b.read("up")
+	id := b.Notify("gated", "").ID
+	b.Read("up")
 	rc("restart", 0)
-	if again := b.read("service/dispatchd.pid"); again == first {
+	if again := b.Read("service/dispatchd.pid"); again == first {
 		t.Error("a restart that is none")
 	}
-	b.write("gate", "go\n")
-	if job := b.await(id); job.State != ipc.Succeeded || job.Attempt != 1 {
+	b.Write("gate", "go\n")
+	if job := b.Await(id); job.State != ipc.Succeeded || job.Attempt != 1 {
 		t.Errorf("over a restart: %s %+v", job.State, job.Error)
 	}
 	var pids []int
 	for _, name := range []string{"supervisor.pid", "dispatchd.pid"} {
 		var pid int
-		if _, err := fmt.Sscan(b.read("service/"+name), &pid); err != nil {
+		if _, err := fmt.Sscan(b.Read("service/"+name), &pid); err != nil {
 			t.Fatal(err)
 		}
 		pids = append(pids, pid)
@@ -108,7 +109,7 @@ func TestService(t *testing.T) {
 			t.Errorf("process %d is left", pid)
 		}
 	}
-	if left, _ := filepath.Glob(b.path("service/*")); len(left) > 0 {
+	if left, _ := filepath.Glob(b.Path("service/*")); len(left) > 0 {
 		t.Errorf("left behind: %s", left)
 	}
 	rc("nonsense", 64)
@@ -116,7 +117,7 @@ func TestService(t *testing.T) {
 
 // restapi is a place with a package that can be put on the daemon.
 type restapi struct {
-	*box
+	*phpBox
 	env []string
 }
 
@@ -132,43 +133,43 @@ file_put_contents("$tab.log", $argv[1] . "\n", FILE_APPEND);
 func newRestapi(t *testing.T) (*restapi, string) {
 	t.Helper()
 	dir, sum := nativeStandIn(t)
-	r := &restapi{box: &box{t: t, dir: t.TempDir()}}
-	if err := os.CopyFS(r.path("RESTAPI"), os.DirFS(dir)); err != nil {
+	r := &restapi{phpBox: at(t, t.TempDir())}
+	if err := os.CopyFS(r.Path("RESTAPI"), os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
 	r.copyTree(source, "php")
-	r.write("RESTAPI/.resources/scripts/dispatch.sh", "#!/bin/sh\n# the package's own\n")
-	r.write("RESTAPI/.resources/scripts/manage.php", manageFile)
-	r.write("crontab", "1 * * * * root other\n0 * * * * root /usr/local/pkg/RESTAPI/.resources/scripts/manage.php refreshcache A\n")
-	r.env = []string{"RESTAPI_DIR=" + r.path("RESTAPI"), "DISPATCHD_PHP_DIR=" + r.path("php"), "PHP=" + needPHP(t), "CRONTAB=" + r.path("crontab")}
+	r.Write("RESTAPI/.resources/scripts/dispatch.sh", "#!/bin/sh\n# the package's own\n")
+	r.Write("RESTAPI/.resources/scripts/manage.php", manageFile)
+	r.Write("crontab", "1 * * * * root other\n0 * * * * root /usr/local/pkg/RESTAPI/.resources/scripts/manage.php refreshcache A\n")
+	r.env = []string{"RESTAPI_DIR=" + r.Path("RESTAPI"), "DISPATCHD_PHP_DIR=" + r.Path("php"), "PHP=" + needPHP(t), "CRONTAB=" + r.Path("crontab")}
 	return r, sum
 }
 
 // is holds the state of the package against what is wanted.
 func (r *restapi) is(hooked, dropped, cron bool) {
-	r.t.Helper()
-	text := r.read("RESTAPI/Core/Dispatcher.inc")
-	own := r.read("RESTAPI/.resources/scripts/dispatch.sh") == "#!/bin/sh\n# the package's own\n"
-	tab := r.read("crontab")
+	r.T.Helper()
+	text := r.Read("RESTAPI/Core/Dispatcher.inc")
+	own := r.Read("RESTAPI/.resources/scripts/dispatch.sh") == "#!/bin/sh\n# the package's own\n"
+	tab := r.Read("crontab")
 	if got := strings.Contains(text, "dispatchd: begin"); got != hooked {
-		r.t.Errorf("hooked: %v", got)
+		r.T.Errorf("hooked: %v", got)
 	}
 	if own == dropped {
-		r.t.Errorf("dispatch.sh is the package's own: %v", own)
+		r.T.Errorf("dispatch.sh is the package's own: %v", own)
 	}
 	if got := strings.Contains(tab, "manage.php refreshcache A"); got != cron || !strings.Contains(tab, "root other") {
-		r.t.Errorf("the crontab has\n%s", tab)
+		r.T.Errorf("the crontab has\n%s", tab)
 	}
 	if out, _ := script(r.env, "sbin/dispatchd-restapi", "status"); strings.Contains(out, "native: installed") != hooked ||
 		strings.Contains(out, "drop-in: installed") != dropped || strings.Contains(out, "schedules: cron's") != cron {
-		r.t.Errorf("status says\n%s", out)
+		r.T.Errorf("status says\n%s", out)
 	}
 }
 
 func (r *restapi) do(verb string, env ...string) {
-	r.t.Helper()
+	r.T.Helper()
 	if out, code := script(append(r.env, env...), "sbin/dispatchd-restapi", verb); code != 0 {
-		r.t.Errorf("%s: exit %d, %s", verb, code, out)
+		r.T.Errorf("%s: exit %d, %s", verb, code, out)
 	}
 }
 
@@ -192,18 +193,18 @@ func TestRestapi(t *testing.T) {
 	r.is(false, false, true)
 	r.do("off")
 	r.is(false, false, true)
-	if got := r.read("crontab.log"); got != "unscheduledispatchers\nscheduledispatchers\n" {
+	if got := r.Read("crontab.log"); got != "unscheduledispatchers\nscheduledispatchers\n" {
 		t.Errorf("the package was asked for %q", got)
 	}
 	// An update of the package brings its own files back.
 	r.do("drop-in")
-	r.write("RESTAPI/.resources/scripts/dispatch.sh", "#!/bin/sh\n# the package's own\n")
+	r.Write("RESTAPI/.resources/scripts/dispatch.sh", "#!/bin/sh\n# the package's own\n")
 	r.is(false, false, false)
 	r.do("drop-in")
 	r.is(false, true, false)
 	r.do("off")
 	r.is(false, false, true)
-	if left, _ := filepath.Glob(r.path("RESTAPI/.resources/scripts/dispatch.sh?*")); len(left) > 0 {
+	if left, _ := filepath.Glob(r.Path("RESTAPI/.resources/scripts/dispatch.sh?*")); len(left) > 0 {
 		t.Errorf("left behind: %s", left)
 	}
 	if out, code := script(append(r.env, "RESTAPI_DIR="+t.TempDir()), "sbin/dispatchd-restapi", "on"); code != 69 {
@@ -225,7 +226,7 @@ func TestPackageFiles(t *testing.T) {
 	for line := range strings.Lines(string(text)) {
 		listed = append(listed, strings.TrimSpace(line))
 	}
-	for dir, to := range map[string]string{source + "/dispatchers.d/*.toml": "share/dispatchd/dispatchers.d/", source + "/*.php": "share/dispatchd/php/", "../../packaging/php/*.php": "share/dispatchd/php/", pkg + "/files/usr/local/pkg/*": "pkg/", pkg + "/files/usr/local/sbin/*": "sbin/", pkg + "/files/usr/local/etc/rc.d/*": "etc/rc.d/"} {
+	for dir, to := range map[string]string{source + "/dispatchers.d/*.toml": "share/dispatchd/dispatchers.d/", source + "/*.php": "share/dispatchd/php/", "../php/*.php": "share/dispatchd/php/", pkg + "/files/usr/local/pkg/*": "pkg/", pkg + "/files/usr/local/sbin/*": "sbin/", pkg + "/files/usr/local/etc/rc.d/*": "etc/rc.d/"} {
 		files, _ := filepath.Glob(dir)
 		if len(files) == 0 {
 			t.Errorf("no %s", dir)
@@ -257,9 +258,9 @@ func TestPackageFiles(t *testing.T) {
 		}
 		_ = f.Close()
 	}
-	b := &box{t: t, dir: t.TempDir()}
+	b := at(t, t.TempDir())
 	b.copyTree(pkg+"/files/usr/local/etc/dispatchd", "etc")
-	if s, faults := dispatchers.LoadSettings(b.path("etc/dispatchd.toml")); len(faults) > 0 || s.PHPLoader != "lazy" {
+	if s, faults := dispatchers.LoadSettings(b.Path("etc/dispatchd.toml")); len(faults) > 0 || s.PHPLoader != "lazy" {
 		t.Errorf("%+v %v", s, faults)
 	}
 }

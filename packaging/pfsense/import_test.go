@@ -17,7 +17,7 @@ import (
 func imports(t *testing.T, flags ...string) (string, int) {
 	t.Helper()
 	argv := append([]string{"import", "pfsense", "--php", needPHP(t), "--bridge", filepath.Join(source, "bridge.php")}, flags...)
-	cmd := exec.Command(program("dispatchctl"), argv...)
+	cmd := exec.Command(program(t, "dispatchctl"), argv...)
 	out, _ := cmd.CombinedOutput()
 	return string(out), cmd.ProcessState.ExitCode()
 }

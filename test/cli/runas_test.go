@@ -1,4 +1,4 @@
-package e2e
+package cli
 
 import (
 	"os"
@@ -20,6 +20,7 @@ const nobody = 65534
 // A job runs as its user, with the groups that the user is in, and what else its
 // definition says, whether a shim starts it or the daemon.
 func TestRunAs(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: jobs run as other users")
 	}
@@ -35,7 +36,7 @@ func TestRunAs(t *testing.T) {
 		t.Skipf("no mount namespace: %v %s", err, out)
 	}
 	all := "umask = '0077'\nworking_directory = '/usr'\nenvironment = { COLOUR = 'blue' }\n"
-	b := newBoxWith(t, map[string]string{
+	b := newBox(t, map[string]string{
 		"own":     who,
 		"user":    "user = 'nobody'\n" + all + who,
 		"direct":  "survive_restart = false\nuser = 'nobody'\n" + all + who,
@@ -55,16 +56,16 @@ func TestRunAs(t *testing.T) {
 		"group":  "65534:64003:64003 64001 64002 65534 0022 / /nonexistent nobody none none",
 		"number": "0:64003:",
 	} {
-		job := b.await(b.notify(name, "").ID)
-		if got := b.log(job.ID); job.State != ipc.Succeeded || !strings.HasPrefix(got, want) {
+		job := b.Await(b.Notify(name, "").ID)
+		if got := b.Log(job.ID); job.State != ipc.Succeeded || !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s, %q, want %q", name, job.State, got, want)
 		}
 	}
-	job := b.await(b.notify("missing", "").ID)
+	job := b.Await(b.Notify("missing", "").ID)
 	if job.State != ipc.Failed || job.Error == nil || !strings.Contains(job.Error.Message, "nobody-at-all") {
 		t.Errorf("a user that is none: %+v", job)
 	}
-	if d, err := b.client.Dispatcher(t.Context(), "missing"); err != nil || len(d.Problems) == 0 {
+	if d, err := b.Client.Dispatcher(t.Context(), "missing"); err != nil || len(d.Problems) == 0 {
 		t.Errorf("its next run is no problem: %+v, %v", d, err)
 	}
 }
@@ -72,10 +73,11 @@ func TestRunAs(t *testing.T) {
 // A daemon that may not change user says so where it reads the definition, and
 // runs what is its own.
 func TestMayNotChangeUser(t *testing.T) {
+	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: the daemon runs as another user")
 	}
-	b := newBoxWith(t, map[string]string{
+	b := newBox(t, map[string]string{
 		"root":  "description = 'x'\nuser = 'root'\n" + who,
 		"group": "group = 'root'\n" + who,
 		"own":   "user = 'nobody'\ngroup = 'nogroup'\n" + who,
@@ -89,31 +91,19 @@ func TestMayNotChangeUser(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for _, dir := range []string{bin, root} { // made for one user alone
-			if err := os.Chmod(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.Chmod(root, 0o755); err != nil { // it was made for one user alone
+			t.Fatal(err)
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	})
-	job := b.await(b.notify("own", "").ID)
-	if got := b.log(job.ID); job.State != ipc.Succeeded || !strings.HasPrefix(got, "65534:65534:65534 ") {
+	job := b.Await(b.Notify("own", "").ID)
+	if got := b.Log(job.ID); job.State != ipc.Succeeded || !strings.HasPrefix(got, "65534:65534:65534 ") {
 		t.Errorf("own: %s, %q", job.State, got)
 	}
 	for name, at := range map[string]string{"root": "root.toml:2:8: user: ", "group": "group.toml:1:9: group: "} {
-		d, err := b.client.Dispatcher(t.Context(), name)
+		d, err := b.Client.Dispatcher(t.Context(), name)
 		if err != nil || d.State != ipc.DispatcherDisabled || !strings.Contains(d.Reason, at+"the daemon runs as user 65534 and may not run a job as another user or group (start the daemon as root") {
 			t.Errorf("%s: %+v, %v", name, d, err)
 		}
 	}
-}
-
-// log is a job's whole output.
-func (b *box) log(id string) string {
-	b.t.Helper()
-	out, stderr, code := b.command("dispatchctl", "--socket", filepath.Join(b.dir, "run/control.sock"), "log", id)
-	if code != 0 {
-		b.t.Fatalf("log %s: %d %s", id, code, stderr)
-	}
-	return out
 }

@@ -3,7 +3,6 @@
 package pfsense
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,22 +16,20 @@ import (
 )
 
 // php runs a piece of PHP that has the client as $d, and gives what it prints.
-func (b *box) php(transport, code string) string {
-	b.t.Helper()
-	file, err := filepath.Abs("../../packaging/php/Dispatchd.php")
+func (b *phpBox) php(transport, code string) string {
+	b.T.Helper()
+	file, err := filepath.Abs("../php/Dispatchd.php")
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	defer cancel()
 	code = fmt.Sprintf("require %q; $d = new Dispatchd\\Client(null, 10, %t); try { %s } catch (Dispatchd\\Problem $p) { print $p->kind . ' ' . $p->status() . ' ' . $p->retryAfter() . ' ' . $p->getMessage(); }",
 		file, transport == "curl", code)
-	cmd := exec.CommandContext(ctx, needPHP(b.t), "-d", "display_errors=stderr", "-d", "error_reporting=32767", "-r", code)
+	cmd := exec.CommandContext(b.T.Context(), needPHP(b.T), "-d", "display_errors=stderr", "-d", "error_reporting=32767", "-r", code)
 	cmd.WaitDelay = time.Second
-	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.client.Socket)
+	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		b.t.Errorf("%v: %s", err, out)
+		b.T.Errorf("%v: %s", err, out)
 	}
 	return string(out)
 }
@@ -74,7 +71,7 @@ func TestPHPClient(t *testing.T) {
 			`$d->notify("quick", "\xff");`:  "arguments_invalid 0 0 ",
 			`$d->job("nosuch");`:            "job_unknown 404 0 ",
 			`$d->ask("PUT", "/v1/nosuch");`: "not_found 404 0 ",
-			`(new Dispatchd\Client("` + b.path("no.sock") + `", 10, ` + fmt.Sprint(by == "curl") + `))->jobs();`: "unavailable 0 0 no daemon answers on ",
+			`(new Dispatchd\Client("` + b.Path("no.sock") + `", 10, ` + fmt.Sprint(by == "curl") + `))->jobs();`: "unavailable 0 0 no daemon answers on ",
 		} {
 			if got := b.php(by, code); got != want && !(strings.HasSuffix(want, " ") && strings.HasPrefix(got, want)) {
 				t.Errorf("%s: %.200s\nprints %.300s\nwant   %.300s", by, code, got, want)
@@ -86,15 +83,15 @@ func TestPHPClient(t *testing.T) {
 
 // gatedClient is what needs a job that runs: a full queue, a wait that is too
 // short, a cancel.
-func (b *box) gatedClient(by string) {
-	b.t.Helper()
-	id := b.notify("gated", "").ID
-	b.read("up")
+func (b *phpBox) gatedClient(by string) {
+	b.T.Helper()
+	id := b.Notify("gated", "").ID
+	b.Read("up")
 	if got := b.php(by, `$d->notify("gated");`); !strings.HasPrefix(got, "queue_full 503 ") || strings.HasPrefix(got, "queue_full 503 0") {
-		b.t.Errorf("%s: a full queue: %s", by, got)
+		b.T.Errorf("%s: a full queue: %s", by, got)
 	}
 	if got := b.php(by, `var_dump($d->wait("`+id+`", 0.2)); print $d->cancel("`+id+`")["state"]; print $d->wait("`+id+`")["state"];`); !strings.HasPrefix(got, "NULL") || !strings.HasSuffix(got, "canceled") {
-		b.t.Errorf("%s: wait and cancel: %s", by, got)
+		b.T.Errorf("%s: wait and cancel: %s", by, got)
 	}
 }
 
@@ -102,29 +99,24 @@ func (b *box) gatedClient(by string) {
 func TestPHPClientRestart(t *testing.T) {
 	b := newBox(t, map[string]string{"gated": gatedFile})
 	b.gates()
+	if err := syscall.Mkfifo(b.Path("waits"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, by := range transports(t) {
-		id := b.notify("gated", "").ID
-		b.read("up")
+		id := b.Notify("gated", "").ID
+		b.Read("up")
 		said := make(chan string)
 		go func() {
-			said <- b.php(by, `$d->jobs(); touch("`+b.path("waits")+`"); print $d->wait("`+id+`")["state"] . $d->notify("gated")["state"];`)
+			said <- b.php(by, `$d->jobs(); file_put_contents("`+b.Path("waits")+`", "x"); print $d->wait("`+id+`")["state"] . $d->notify("gated")["state"];`)
 		}()
-		for deadline := time.Now().Add(30 * time.Second); ; <-time.After(10 * time.Millisecond) {
-			if _, err := os.Stat(b.path("waits")); err == nil || time.Now().After(deadline) {
-				break
-			}
-		}
-		_ = b.daemon.Process.Signal(syscall.SIGKILL)
-		_ = b.daemon.Wait()
-		b.start()
-		b.write("gate", "go\n")
+		b.Read("waits")
+		b.Kill()
+		b.Start()
+		b.Write("gate", "go\n")
 		if got := <-said; got != "succeededqueued" && got != "succeededrunning" {
 			t.Errorf("%s: %s", by, got)
 		}
-		b.read("up")
-		b.write("gate", "go\n")
-		if err := os.Remove(b.path("waits")); err != nil {
-			t.Error(err)
-		}
+		b.Read("up")
+		b.Write("gate", "go\n")
 	}
 }

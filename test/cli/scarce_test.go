@@ -1,4 +1,4 @@
-package e2e
+package cli
 
 import (
 	"net"
@@ -12,7 +12,8 @@ import (
 // With 64 descriptors for everything the daemon answers as long as it can, puts
 // starts off instead of failing jobs, and recovers when descriptors are free.
 func TestFewDescriptors(t *testing.T) {
-	b := newBoxWith(t, map[string]string{"op": "max_queue = 0\nqueue_timeout = 0\nscript = 'echo ran'\n", "direct": "max_queue = 0\nqueue_timeout = 0\nsurvive_restart = false\nscript = 'echo ran'\n"},
+	t.Parallel()
+	b := newBox(t, map[string]string{"op": "max_queue = 0\nqueue_timeout = 0\nscript = 'echo ran'\n", "direct": "max_queue = 0\nqueue_timeout = 0\nsurvive_restart = false\nscript = 'echo ran'\n"},
 		func(cmd *exec.Cmd) {
 			cmd.Path = "/bin/sh"
 			cmd.Args = append([]string{"sh", "-c", `ulimit -n 64 && exec "$@"`, "sh"}, cmd.Args...)
@@ -20,7 +21,7 @@ func TestFewDescriptors(t *testing.T) {
 	var ids []string
 	notify := func() {
 		for _, name := range []string{"op", "direct"} {
-			n, err := b.client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: name})
+			n, err := b.Client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: name})
 			if err == nil {
 				ids = append(ids, n.ID)
 			}
@@ -29,7 +30,7 @@ func TestFewDescriptors(t *testing.T) {
 	notify()
 	var held []net.Conn
 	for range 200 {
-		c, err := net.DialTimeout("unix", b.client.Socket, time.Second)
+		c, err := net.DialTimeout("unix", b.Client.Socket, time.Second)
 		if err != nil {
 			break
 		}
@@ -37,7 +38,7 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	t.Logf("%d connections", len(held))
 	for range 5 {
-		if h, err := b.client.Health(t.Context()); err == nil && h.Status != "ok" {
+		if h, err := b.Client.Health(t.Context()); err == nil && h.Status != "ok" {
 			t.Errorf("health: %+v", h)
 		}
 	}
@@ -54,7 +55,7 @@ func TestFewDescriptors(t *testing.T) {
 		t.Fatal("nothing was accepted")
 	}
 	for _, id := range ids {
-		if job := b.await(id); job.State != ipc.Succeeded {
+		if job := b.Await(id); job.State != ipc.Succeeded {
 			t.Errorf("job: %s %+v", job.State, job.Error)
 		}
 	}

@@ -42,9 +42,9 @@ func TestRealClasses(t *testing.T) {
 				}
 				ids[c.Name] = n.ID
 			}
-			b := &box{t: t, client: p.client}
+			b := p.at(t)
 			for name, id := range ids {
-				if job := b.await(id); job.State != ipc.Succeeded || !strings.Contains(string(job.Result), name) {
+				if job := b.Await(id); job.State != ipc.Succeeded || !strings.Contains(string(job.Result), name) {
 					t.Errorf("%s: %s %+v", name, job.State, job.Error.Message)
 				}
 			}
@@ -67,7 +67,7 @@ func TestRealMissingPackage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job := (&box{t: t, client: p.client}).await(n.ID)
+	job := p.at(t).Await(n.ID)
 	var detail problem
 	if job.Error == nil || json.Unmarshal(job.Error.Detail, &detail) != nil || detail.ResponseID != "DISPATCHER_MISSING_REQUIRED_PACKAGE" || detail.Code != 424 || *job.ExitCode != 69 {
 		t.Errorf("%s %+v", job.State, job.Error)
@@ -183,15 +183,15 @@ func TestRealShortTimeout(t *testing.T) {
 func TestRealNoStaleLock(t *testing.T) {
 	p := newFirewall(t, "lazy", packages+"[ ! -e /tmp/fail ] || export PFSTUB_FAIL_filter_configure_sync=1\n[ ! -e /tmp/slow ] || export PFSTUB_SLEEP=1000\n")
 	p.start()
-	b := &box{t: t, client: p.client, dir: p.state}
+	b := p.at(t)
 	good := func(after string) {
 		t.Helper()
-		if job := b.await(b.notify("FirewallApplyDispatcher", "").ID); job.State != ipc.Succeeded {
+		if job := b.Await(b.Notify("FirewallApplyDispatcher", "").ID); job.State != ipc.Succeeded {
 			t.Errorf("after %s: %s %+v", after, job.State, job.Error)
 		}
 	}
-	b.write("tmp/fail", "")
-	if job := b.await(b.notify("FirewallApplyDispatcher", "").ID); job.State != ipc.Failed || *job.ExitCode != 70 {
+	b.Write("tmp/fail", "")
+	if job := b.Await(b.Notify("FirewallApplyDispatcher", "").ID); job.State != ipc.Failed || *job.ExitCode != 70 {
 		t.Errorf("with an exception: %s %+v", job.State, job.Error)
 	}
 	if err := os.Remove(p.path("tmp/fail")); err != nil {
@@ -199,31 +199,31 @@ func TestRealNoStaleLock(t *testing.T) {
 	}
 	good("an exception")
 
-	b.write("tmp/slow", "")
+	b.Write("tmp/slow", "")
 	before := len(p.calls("filter_configure_sync"))
 	if out, err := p.run([]string{"CLASS=FirewallApplyDispatcher"}, "php", "-r", strings.Replace(spawn, "$d = new $c();", "$d = new $c(); $d->timeout = 1;", 1)); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	p.begun(before)
-	n := b.notify("FirewallApplyDispatcher", `{"other":1}`)
+	n := b.Notify("FirewallApplyDispatcher", `{"other":1}`)
 	if err := os.Remove(p.path("tmp/slow")); err != nil {
 		t.Fatal(err)
 	}
-	if job := b.await(n.ID); job.State != ipc.Succeeded {
+	if job := b.Await(n.ID); job.State != ipc.Succeeded {
 		t.Errorf("behind a timeout: %s %+v", job.State, job.Error)
 	}
 	if jobs := p.jobs("FirewallApplyDispatcher"); jobs[1].State != ipc.Canceled {
 		t.Errorf("the timeout: %s %+v", jobs[1].State, jobs[1].Error)
 	}
 
-	b.write("tmp/slow", "")
+	b.Write("tmp/slow", "")
 	before = len(p.calls("filter_configure_sync"))
-	slow := b.notify("FirewallApplyDispatcher", "")
+	slow := b.Notify("FirewallApplyDispatcher", "")
 	pid := p.begun(before)
 	if err := killHard(pid); err != nil {
 		t.Fatal(err)
 	}
-	if job := b.await(slow.ID); job.State != ipc.Failed || job.Signal != "SIGKILL" {
+	if job := b.Await(slow.ID); job.State != ipc.Failed || job.Signal != "SIGKILL" {
 		t.Errorf("killed: %s %+v", job.State, job.Error)
 	}
 	if err := os.Remove(p.path("tmp/slow")); err != nil {
@@ -300,7 +300,7 @@ func TestRealArguments(t *testing.T) {
 				if out, err := p.run([]string{"CLASS=FirewallApplyDispatcher"}, "php", "-r", code); err != nil {
 					t.Fatalf("%v: %s", err, out)
 				}
-				p.until("the job is there", func() bool { return len(p.jobs("FirewallApplyDispatcher")) > before })
+				p.until(func() bool { return len(p.jobs("FirewallApplyDispatcher")) > before })
 				p.settle()
 				var got map[string]string
 				if j := p.jobs("FirewallApplyDispatcher")[0]; json.Unmarshal(j.Arguments, &got) != nil || got["text"] != v || j.State != ipc.Succeeded {

@@ -20,7 +20,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
-	"dispatchd/test/harness"
+	"dispatchd/test/box"
 )
 
 // PFBOX is a program that runs a command where the unmodified REST API package
@@ -38,7 +38,6 @@ type firewall struct {
 	src    string
 	bin    string
 	dropIn bool // our dispatch.sh lies over the package's
-	daemon *exec.Cmd
 	client *client.Client
 }
 
@@ -65,16 +64,16 @@ func newFirewall(t *testing.T, loader, env string) *firewall {
 	t.Cleanup(func() { _ = os.RemoveAll(state) })
 	p := &firewall{t: t, state: state, src: whole(t, src), dropIn: true}
 	p.client = &client.Client{Socket: p.path("tmp/dd/run/control.sock")}
-	b := &box{t: t, dir: p.path("tmp/dd")}
+	b := at(t, p.path("tmp/dd"))
 	b.copyTree(source, "php")
 	p.definitions(b)
 	p.programs()
-	b.write("lacking.php", lacking)
-	b.write("env", env)
+	b.Write("lacking.php", lacking)
+	b.Write("env", env)
 	// A job's environment is small: where PHP finds its settings is told here.
-	b.write("phpwrap", "#!/bin/sh\nexport PHP_INI_SCAN_DIR=/usr/local/etc/php.d PFSTUB_LOG=/var/log/pfstub.jsonl\n. /tmp/dd/env\nexec /usr/bin/php -d auto_prepend_file=/tmp/dd/lacking.php \"$@\"\n")
-	b.write("dispatchd.toml", fmt.Sprintf("php = \"/tmp/dd/phpwrap\"\nphp_bridge = \"/tmp/dd/php/bridge.php\"\nphp_loader = %q\n", loader))
-	if err := errors.Join(os.Chmod(b.path("phpwrap"), 0o755), os.Chmod(p.path("tmp"), 0o777|os.ModeSticky)); err != nil {
+	b.Write("phpwrap", "#!/bin/sh\nexport PHP_INI_SCAN_DIR=/usr/local/etc/php.d PFSTUB_LOG=/var/log/pfstub.jsonl\n. /tmp/dd/env\nexec /usr/bin/php -d auto_prepend_file=/tmp/dd/lacking.php \"$@\"\n")
+	b.Write("dispatchd.toml", fmt.Sprintf("php = \"/tmp/dd/phpwrap\"\nphp_bridge = \"/tmp/dd/php/bridge.php\"\nphp_loader = %q\n", loader))
+	if err := errors.Join(os.Chmod(b.Path("phpwrap"), 0o755), os.Chmod(p.path("tmp"), 0o777|os.ModeSticky)); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -118,24 +117,24 @@ func whole(t *testing.T, src string) string {
 	if _, err := os.Stat(filepath.Join(src, resources, "vendor")); err == nil {
 		return src
 	}
-	b := &box{t: t, dir: t.TempDir()}
+	b := at(t, t.TempDir())
 	b.copyTree(filepath.Join(src, "pfSense-pkg-RESTAPI", "files"), "pfSense-pkg-RESTAPI/files")
-	b.write(resources+"/vendor/README", "")
+	b.Write(resources+"/vendor/README", "")
 	for name := range strings.FieldsSeq("JWT JWK Key CachedKeySet JWTExceptionWithPayloadInterface ExpiredException SignatureInvalidException BeforeValidException") {
-		b.write(resources+"/includes/firebase/php-jwt/src/"+name+".php", lacking)
+		b.Write(resources+"/includes/firebase/php-jwt/src/"+name+".php", lacking)
 	}
-	return b.dir
+	return b.Dir
 }
 
 // hook puts the box's copy of the package on the daemon.
 func (p *firewall) hook() {
 	p.t.Helper()
 	const files = "pfSense-pkg-RESTAPI/files"
-	b := &box{t: p.t, dir: p.t.TempDir()}
+	b := at(p.t, p.t.TempDir())
 	b.copyTree(filepath.Join(p.src, files), files)
-	p.src = b.dir
-	(&box{t: p.t, dir: p.path("tmp/dd")}).phpClient()
-	if out, code := hook(p.t, "install", b.path(files+"/usr/local/pkg/RESTAPI"), "--native=/tmp/dd/php/Native.php"); code != 0 {
+	p.src = b.Dir
+	at(p.t, p.path("tmp/dd")).phpClient()
+	if out, code := hook(p.t, "install", b.Path(files+"/usr/local/pkg/RESTAPI"), "--native=/tmp/dd/php/Native.php"); code != 0 {
 		p.t.Fatal(out)
 	}
 }
@@ -143,11 +142,11 @@ func (p *firewall) hook() {
 // programs is a directory with our programs, and a curl that needs no network.
 func (p *firewall) programs() {
 	p.t.Helper()
-	b := &box{t: p.t, dir: p.t.TempDir()}
-	p.bin = b.dir
-	b.write("curl", "#!/bin/sh\necho '[{\"tag_name\":\"v2.10.0\",\"name\":\"v2.10.0\",\"assets\":[]}]'\n")
+	b := at(p.t, p.t.TempDir())
+	p.bin = b.Dir
+	b.Write("curl", "#!/bin/sh\necho '[{\"tag_name\":\"v2.10.0\",\"name\":\"v2.10.0\",\"assets\":[]}]'\n")
 	for _, name := range []string{"dispatchd", "dispatchctl", "dispatch-notify"} {
-		if err := os.Symlink(program(name), b.path(name)); err != nil {
+		if err := os.Symlink(program(p.t, name), b.Path(name)); err != nil {
 			p.t.Fatal(err)
 		}
 	}
@@ -155,13 +154,13 @@ func (p *firewall) programs() {
 
 // definitions copies what is shipped. Beside it lies where the box has the
 // files of packages, and that its packages are in no database.
-func (p *firewall) definitions(b *box) {
+func (p *firewall) definitions(b *phpBox) {
 	b.copyTree(filepath.Join(source, "dispatchers.d"), "dispatchers.d")
 	for name, s := range shipped(p.t) {
 		includes, _ := json.Marshal(s.PackageIncludes)
 		text := strings.ReplaceAll(string(includes), "/usr/local/pkg/", "/mnt/stubs/etc/inc/")
 		if s.PackageIncludes != nil {
-			b.write("dispatchers.d/"+name+".d/box.toml", "required_packages = []\npackage_includes = "+text+"\n")
+			b.Write("dispatchers.d/"+name+".d/box.toml", "required_packages = []\npackage_includes = "+text+"\n")
 		}
 	}
 }
@@ -184,8 +183,7 @@ func (p *firewall) in(ctx context.Context, env []string, argv ...string) *exec.C
 // run runs a command in the box and gives all that it prints.
 func (p *firewall) run(env []string, argv ...string) (string, error) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Minute)
-	defer cancel()
+	ctx := p.t.Context()
 	// A file and no pipe: what goes on in the background has it too.
 	file, err := os.CreateTemp(p.t.TempDir(), "out")
 	if err != nil {
@@ -205,30 +203,30 @@ func (p *firewall) run(env []string, argv ...string) (string, error) {
 // start starts the daemon in the box, and ends it with the test.
 func (p *firewall) start() {
 	p.t.Helper()
-	p.daemon = p.in(context.WithoutCancel(p.t.Context()), nil, "dispatchd", "--root", "/tmp/dd")
-	p.t.Cleanup(func() {
-		if p.daemon.Process != nil {
-			p.stop()
-		}
-	})
-	harness.Start(p.t, p.daemon)
+	daemon, err := box.Begin(p.in(context.WithoutCancel(p.t.Context()), nil, "dispatchd", "--root", "/tmp/dd"))
+	if err == nil {
+		err = daemon.Up()
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	b := p.at(p.t)
+	b.Life = daemon
+	p.t.Cleanup(b.End)
 	p.settle()
 }
 
 // until waits for what nobody tells: that a file comes, grows or goes.
-func (p *firewall) until(what string, holds func() bool) {
-	p.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); <-time.After(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			p.t.Fatalf("a minute is over, and not yet: %s", what)
-		}
+func (p *firewall) until(holds func() bool) {
+	for !holds() {
+		<-time.After(10 * time.Millisecond)
 	}
 }
 
 // define writes a definition, or a part of one, and has the daemon read it.
 func (p *firewall) define(name, text string) {
 	p.t.Helper()
-	(&box{t: p.t, dir: p.path("tmp/dd")}).write("dispatchers.d/"+name+".toml", text)
+	at(p.t, p.path("tmp/dd")).Write("dispatchers.d/"+name+".toml", text)
 	if out, err := p.run(nil, "dispatchctl", "reload"); err != nil {
 		p.t.Fatalf("%v: %s", err, out)
 	}
@@ -238,19 +236,17 @@ func (p *firewall) define(name, text string) {
 // Caches are filled at the start.
 func (p *firewall) settle() {
 	p.t.Helper()
-	p.until("all entries have ended", func() bool { return len(p.leftLocks()) == 0 })
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
-	defer cancel()
+	p.until(func() bool { return len(p.leftLocks()) == 0 })
 	for _, j := range p.jobs("") {
-		if _, err := p.client.Await(ctx, j.ID); err != nil {
+		if _, err := p.client.Await(p.t.Context(), j.ID); err != nil {
 			p.t.Fatal(err)
 		}
 	}
 }
 
-func (p *firewall) stop() {
-	b := &box{t: p.t, client: p.client, daemon: p.daemon}
-	b.stop()
+// at is the box as the tests of this machine's own daemon have it.
+func (p *firewall) at(t *testing.T) *phpBox {
+	return &phpBox{&box.Box{T: t, Dir: p.state, Client: p.client}}
 }
 
 // jobs are all jobs of a dispatcher, newest first; of all dispatchers for "".
@@ -325,7 +321,7 @@ func (p *firewall) leftLocks() []string {
 // and gives its process.
 func (p *firewall) begun(first int) int {
 	p.t.Helper()
-	p.until("a run has begun", func() bool { return len(p.calls("filter_configure_sync")) > first })
+	p.until(func() bool { return len(p.calls("filter_configure_sync")) > first })
 	return p.calls("filter_configure_sync")[first].PID
 }
 

@@ -16,12 +16,12 @@ import (
 )
 
 // dispatch starts dispatch.sh as the package does. Both paths are of the box.
-func (b *box) dispatch(env []string, class, pidFile, timeout, args string) *exec.Cmd {
-	b.t.Helper()
-	cmd := exec.CommandContext(b.t.Context(), "sh", filepath.Join(source, "dispatch.sh"), class, pidFile, timeout, args)
-	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.client.Socket, "DISPATCHCTL="+program("dispatchctl")), env...)
+func (b *phpBox) dispatch(env []string, class, pidFile, timeout, args string) *exec.Cmd {
+	b.T.Helper()
+	cmd := exec.CommandContext(b.T.Context(), "sh", filepath.Join(source, "dispatch.sh"), class, pidFile, timeout, args)
+	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+program(b.T, "dispatchctl")), env...)
 	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return cmd
 }
@@ -33,11 +33,11 @@ func ended(cmd *exec.Cmd) int {
 }
 
 // jobs are the jobs of a dispatcher, newest first.
-func (b *box) jobs(name string) []ipc.Job {
-	b.t.Helper()
-	all, err := b.client.Jobs(b.t.Context(), ipc.JobFilter{Dispatcher: name})
+func (b *phpBox) jobs(name string) []ipc.Job {
+	b.T.Helper()
+	all, err := b.Client.Jobs(b.T.Context(), ipc.JobFilter{Dispatcher: name})
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	return all
 }
@@ -46,23 +46,13 @@ func (b *box) jobs(name string) []ipc.Job {
 const gatedFile = "script = 'echo up > $BOX/up; read x < $BOX/gate'\n"
 
 // gates makes the fifos of gatedFile.
-func (b *box) gates() {
-	b.t.Helper()
+func (b *phpBox) gates() {
+	b.T.Helper()
 	for _, name := range []string{"up", "gate"} {
-		if err := syscall.Mkfifo(b.path(name), 0o600); err != nil {
-			b.t.Fatal(err)
+		if err := syscall.Mkfifo(b.Path(name), 0o600); err != nil {
+			b.T.Fatal(err)
 		}
 	}
-}
-
-// read reads a file of the box; of a fifo when somebody writes.
-func (b *box) read(name string) string {
-	b.t.Helper()
-	text, err := os.ReadFile(b.path(name))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return string(text)
 }
 
 // An entry is one process with the id that the package knows, as long as its
@@ -70,13 +60,13 @@ func (b *box) read(name string) string {
 func TestDropIn(t *testing.T) {
 	b := newBox(t, map[string]string{"gated": gatedFile, "echo": `php_class = "EchoDispatcher"`})
 	b.gates()
-	pid := b.path("a.pid")
+	pid := b.Path("a.pid")
 	cmd := b.dispatch(nil, "gated", pid, "300", "[]")
-	b.read("up")
-	if got := strings.TrimSpace(b.read("a.pid")); got != fmt.Sprint(cmd.Process.Pid) {
+	b.Read("up")
+	if got := strings.TrimSpace(b.Read("a.pid")); got != fmt.Sprint(cmd.Process.Pid) {
 		t.Errorf("the pid file says %s, the process is %d", got, cmd.Process.Pid)
 	}
-	b.write("gate", "go\n")
+	b.Write("gate", "go\n")
 	if code := ended(cmd); code != 0 || len(b.jobs("gated")) != 1 || len(b.jobs("gated")[0].Arguments) > 0 {
 		t.Errorf("exit %d, jobs %+v", code, b.jobs("gated"))
 	}
@@ -84,29 +74,29 @@ func TestDropIn(t *testing.T) {
 		t.Error("the pid file is left")
 	}
 	// A timeout ends the run, and time in the queue is none of it.
-	first := b.dispatch(nil, "gated", b.path("c.pid"), "1", `{"n":1}`)
-	b.read("up")
-	second := b.dispatch(nil, "gated", b.path("d.pid"), "60", `{"n":2}`)
+	first := b.dispatch(nil, "gated", b.Path("c.pid"), "1", `{"n":1}`)
+	b.Read("up")
+	second := b.dispatch(nil, "gated", b.Path("d.pid"), "60", `{"n":2}`)
 	if code := ended(first); code != 125 {
 		t.Errorf("exit %d after its timeout", code)
 	}
-	b.read("up")
-	b.write("gate", "go\n")
+	b.Read("up")
+	b.Write("gate", "go\n")
 	if code := ended(second); code != 0 {
 		t.Errorf("the second entry: exit %d", code)
 	}
 	// Who kills the process ends the run, and the next one starts.
-	killed := b.dispatch(nil, "gated", b.path("k.pid"), "300", "[]")
-	b.read("up")
+	killed := b.dispatch(nil, "gated", b.Path("k.pid"), "300", "[]")
+	b.Read("up")
 	if err := killed.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = killed.Wait()
-	if job := b.await(b.jobs("gated")[0].ID); job.State != ipc.Canceled {
+	if job := b.Await(b.jobs("gated")[0].ID); job.State != ipc.Canceled {
 		t.Errorf("after its process was killed: %s %+v", job.State, job.Error)
 	}
 	for _, args := range []string{`{"text":"it's \"quoted\" $(x) 100% ü😀 a  b"}`, `["` + strings.Repeat("a b ", 25<<10) + `"]`} {
-		if code := ended(b.dispatch(nil, "echo", b.path("e.pid"), "300", args)); code != 0 {
+		if code := ended(b.dispatch(nil, "echo", b.Path("e.pid"), "300", args)); code != 0 {
 			t.Errorf("exit %d", code)
 		}
 		if got := b.jobs("echo")[0]; string(got.Arguments) != args || got.State != ipc.Succeeded {
@@ -117,14 +107,14 @@ func TestDropIn(t *testing.T) {
 
 // Arguments that the package has cut into pieces are refused, not guessed.
 func TestDropInPieces(t *testing.T) {
-	b := &box{t: t, dir: t.TempDir()}
-	b.write("x.pid", "1\n")
-	out, err := exec.Command("sh", filepath.Join(source, "dispatch.sh"), "X", b.path("x.pid"), "300", `{"a":"it`, `\''s"}'`).CombinedOutput()
+	b := at(t, t.TempDir())
+	b.Write("x.pid", "1\n")
+	out, err := exec.Command("sh", filepath.Join(source, "dispatch.sh"), "X", b.Path("x.pid"), "300", `{"a":"it`, `\''s"}'`).CombinedOutput()
 	exit, ok := errors.AsType[*exec.ExitError](err)
 	if !ok || exit.ExitCode() != 65 || !strings.Contains(string(out), "nothing was run") {
 		t.Errorf("%v: %s", err, out)
 	}
-	if _, err := os.Stat(b.path("x.pid")); err == nil {
+	if _, err := os.Stat(b.Path("x.pid")); err == nil {
 		t.Error("the pid file is left")
 	}
 }
@@ -133,29 +123,29 @@ func TestDropInPieces(t *testing.T) {
 // runner is started, with its arguments in one piece.
 func TestDropInOldWay(t *testing.T) {
 	b := newBox(t, map[string]string{"gated": gatedFile})
-	b.write("bin/php", "#!/bin/sh\nprintf '<%s>' \"$@\" >>$OUT\n[ -z \"${DISPATCHD_OLD_WAY:-}\" ] || echo leaked >>$OUT\n")
-	if err := os.Chmod(b.path("bin/php"), 0o755); err != nil {
+	b.Write("bin/php", "#!/bin/sh\nprintf '<%s>' \"$@\" >>$OUT\n[ -z \"${DISPATCHD_OLD_WAY:-}\" ] || echo leaked >>$OUT\n")
+	if err := os.Chmod(b.Path("bin/php"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	const manage = "</usr/local/pkg/RESTAPI/.resources/scripts/manage.php>"
 	for _, c := range []struct{ class, socket, args string }{
-		{"Unknown", b.client.Socket, `{"a":"b  c's"}`},
-		{"gated", b.path("no.sock"), `{"a":"b  c's"}`},
-		{"gated", b.path("no.sock"), ""},
+		{"Unknown", b.Client.Socket, `{"a":"b  c's"}`},
+		{"gated", b.Path("no.sock"), `{"a":"b  c's"}`},
+		{"gated", b.Path("no.sock"), ""},
 	} {
-		pid := b.path("x.pid")
-		b.write("x.pid", "1\n")
-		env := []string{"PATH=" + b.path("bin") + ":" + os.Getenv("PATH"), "OUT=" + b.path("out"), ipc.SocketEnv + "=" + c.socket}
+		pid := b.Path("x.pid")
+		b.Write("x.pid", "1\n")
+		env := []string{"PATH=" + b.Path("bin") + ":" + os.Getenv("PATH"), "OUT=" + b.Path("out"), ipc.SocketEnv + "=" + c.socket}
 		if code := ended(b.dispatch(env, c.class, pid, "10", c.args)); code != 0 {
 			t.Errorf("%s: exit %d", c.class, code)
 		}
-		if got, want := b.read("out"), "<-f>"+manage+"<notifydispatcher><"+c.class+"><"+c.args+">"; got != want {
+		if got, want := b.Read("out"), "<-f>"+manage+"<notifydispatcher><"+c.class+"><"+c.args+">"; got != want {
 			t.Errorf("the old way got %s, want %s", got, want)
 		}
 		if _, err := os.Stat(pid); err == nil {
 			t.Error("the pid file is left")
 		}
-		if err := os.Remove(b.path("out")); err != nil {
+		if err := os.Remove(b.Path("out")); err != nil {
 			t.Fatal(err)
 		}
 	}

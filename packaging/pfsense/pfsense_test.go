@@ -1,0 +1,95 @@
+//go:build pfsense
+
+// Package pfsense holds what packaging/pfsense and packaging/php ship against
+// real PHP: the bridge alone, under a daemon, and where PFREST_SRC names a
+// checkout of the REST API package and PFBOX the program that gives it a place
+// to run, with its own unmodified classes. Else a stand-in of ours plays them.
+package pfsense
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"dispatchd/test/box"
+)
+
+// source is what is shipped.
+const source = "../pfsense"
+
+func TestMain(m *testing.M) { os.Exit(box.Main(m)) }
+
+// program is the path of one of our programs.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	return filepath.Join(box.Programs(t), name)
+}
+
+// needPHP finds PHP, or skips.
+func needPHP(t testing.TB) string {
+	t.Helper()
+	box.Look(t)
+	php, err := exec.LookPath("php")
+	if err != nil {
+		t.Skip("no php: install php-cli")
+	}
+	return php
+}
+
+// standin is the directory of our stand-in for the REST API package.
+func standin(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("testdata/standin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// phpBox is a box that has PHP and what is shipped for it.
+type phpBox struct{ *box.Box }
+
+// at is a box whose files lie in a directory that is there.
+func at(t testing.TB, dir string) *phpBox {
+	t.Helper()
+	return &phpBox{&box.Box{T: t, Dir: dir}}
+}
+
+// newBox makes a root whose php_class runs over the stand-in, and starts the
+// daemon.
+func newBox(t *testing.T, files map[string]string) *phpBox {
+	t.Helper()
+	php := needPHP(t)
+	b := &phpBox{box.New(t, files)}
+	// What root runs is root's alone: a checkout may not be.
+	b.copyTree(source, "php")
+	b.copyTree("testdata/standin", "standin")
+	b.Write("phpwrap", fmt.Sprintf("#!/bin/sh\nexec %s -d include_path=%s/standin \"$@\"\n", php, b.Dir))
+	if err := os.Chmod(b.Path("phpwrap"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.Write("dispatchd.toml", fmt.Sprintf("php = %q\nphp_bridge = %q\nphp_loader = \"lazy\"\n", b.Path("phpwrap"), b.Path("php/bridge.php")))
+	b.Start()
+	t.Cleanup(b.End)
+	return b
+}
+
+// copyTree copies a directory of the sources into the box.
+func (b *phpBox) copyTree(from, to string) {
+	b.T.Helper()
+	if err := os.CopyFS(b.Path(to), os.DirFS(from)); err != nil {
+		b.T.Fatal(err)
+	}
+}
+
+// phpClient puts the PHP client beside the bridge, as the package does.
+func (b *phpBox) phpClient() {
+	b.T.Helper()
+	text, err := os.ReadFile("../php/Dispatchd.php")
+	if err != nil {
+		b.T.Fatal(err)
+	}
+	b.Write("php/Dispatchd.php", string(text))
+}
