@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/run"
@@ -16,12 +17,20 @@ import (
 // it but what run.Attempt says is anybody's.
 type attempt struct {
 	*run.Attempt
-	id         queue.ID
-	job        *store.Job
+	job        *jobs.Job
 	answered   bool // the queue knows that it has started
 	neverBegan bool // an earlier daemon went down before it started anything
 	state      ipc.State
 	outcome    *store.Outcome // known once the child has ended
+}
+
+// id is the queue's id of the attempt's job.
+func (a *attempt) id() queue.ID { return queue.ID(a.ID) }
+
+// attemptOf is a job's active attempt, nil = it does not run.
+func attemptOf(j *jobs.Job) *attempt {
+	a, _ := j.Attempt.(*attempt)
+	return a
 }
 
 // events carries what run tells of attempts to the loop.
@@ -49,8 +58,10 @@ func (e events) Ended(a *run.Attempt, res run.Result) {
 
 // active gives the attempt that run tells of, nil = its job was withdrawn meanwhile.
 func (s *state) active(a *run.Attempt) *attempt {
-	if r := s.runs[queue.ID(a.ID)]; r != nil && r.Attempt == a {
-		return r
+	if j, ok := s.jobs.Job(a.ID); ok {
+		if r := attemptOf(j); r != nil && r.Attempt == a {
+			return r
+		}
 	}
 	return nil
 }
@@ -75,7 +86,7 @@ func (s *state) started(a *run.Attempt, c run.Child) {
 func (s *state) answerStart(r *attempt) {
 	if !r.answered {
 		r.answered = true
-		s.decide(s.core.Started(s.now(), r.id))
+		s.decide(s.core.Started(s.now(), r.id()))
 	}
 }
 
@@ -95,22 +106,19 @@ func (s *state) notStarted(a *run.Attempt, cause error) {
 	if r == nil {
 		return
 	}
-	delete(s.runs, r.id)
-	rec := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt - 1)}
-	if _, err := s.book.Apply(rec); err != nil {
-		s.log.Error("book: not started", "job", r.Job.ID, "error", err)
-		rec.Op = ""
-	}
-	if errors.Is(cause, run.ErrNotRecorded) {
-		s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoJournal}))
+	r.job.Attempt = nil
+	rec := store.Record{Op: store.OpRequeue, ID: r.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt - 1)}
+	if errors.Is(cause, run.ErrNotRecorded) { // the journal has not even the start
+		if _, err := s.jobs.Revert(rec); err != nil {
+			s.log.Error("a start cannot be taken back", "job", r.Job.ID, "error", err)
+		}
+		s.decide(s.core.Busy(s.now(), r.id(), queue.Reason{Kind: queue.NoJournal}))
 		return
 	}
 	s.log.Warn("a job cannot be started now", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", cause)
 	s.startBlockedBy = cause.Error()
-	if rec.Op != "" { // the journal has the start, and is to know that it did not come to be
-		s.journal.Append(rec, s.durability(r.Spec), false, func(error) {})
-	}
-	s.decide(s.core.Busy(s.now(), r.id, queue.Reason{Kind: queue.NoResources}))
+	s.record(rec, s.durability(r.Spec), false, nil)
+	s.decide(s.core.Busy(s.now(), r.id(), queue.Reason{Kind: queue.NoResources}))
 }
 
 // attemptEnded lets the queue decide what follows the end of an attempt. Its locks
@@ -123,7 +131,7 @@ func (s *state) attemptEnded(a *run.Attempt, res run.Result) {
 	s.answerStart(r)
 	if res.NeverBegan() && !r.Canceled() {
 		r.neverBegan = true
-		s.decide(s.core.Rerun(s.now(), r.id, false))
+		s.decide(s.core.Rerun(s.now(), r.id(), false))
 		return
 	}
 	cause := run.Cause{Canceled: r.Canceled(), Stopping: s.stopping}
@@ -131,28 +139,30 @@ func (s *state) attemptEnded(a *run.Attempt, res run.Result) {
 	rerun := r.Spec.OnInterrupt == mode.Rerun && !r.Canceled()
 	switch {
 	case rerun && res.Exit.SupervisorLost:
-		s.decide(s.core.Rerun(s.now(), r.id, true))
+		s.decide(s.core.Rerun(s.now(), r.id(), true))
 	case rerun && s.stopping && r.state != ipc.Succeeded:
 		s.leaveForRerun(r)
 	default:
-		s.decide(s.core.Ended(s.now(), r.id, res.Retryable(r.Spec, cause)))
+		s.decide(s.core.Ended(s.now(), r.id(), res.Retryable(r.Spec, cause)))
 	}
 }
 
 // leaveForRerun puts a job that the stop interrupted back into the queue of
 // the next daemon.
 func (s *state) leaveForRerun(r *attempt) {
-	delete(s.runs, r.id)
-	rec := store.Record{Op: store.OpRequeue, ID: r.job.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt), Run: r.outcome}
-	if _, err := s.book.Apply(rec); err == nil {
-		s.journal.Append(rec, s.durability(r.Spec), true, forgetFiles(r.Files))
-	}
+	r.job.Attempt = nil
+	r.forgetFiles()
+	s.record(store.Record{
+		Op: store.OpRequeue, ID: r.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt), Run: r.outcome,
+	}, s.durability(r.Spec), true, nil)
 }
 
 // cancelAttempt ends a running job because somebody canceled it.
 func (s *state) cancelAttempt(id queue.ID) {
-	if r := s.runs[id]; r != nil {
-		s.logStop(r, r.Cancel())
+	if j, ok := s.job(id); ok {
+		if r := attemptOf(j); r != nil {
+			s.logStop(r, r.Cancel())
+		}
 	}
 }
 
@@ -163,12 +173,10 @@ func (s *state) logStop(r *attempt, err error) {
 	}
 }
 
-// forgetFiles removes the files of an attempt once its end is durable elsewhere. The
-// journal's writer, which calls it, does not wait for that.
-func forgetFiles(files proc.AttemptFiles) func(error) {
-	return func(err error) {
-		if err == nil {
-			go files.Remove()
-		}
-	}
+// forgetFiles removes the files of an attempt once the record that is written next
+// is durable: a start that finds a running job without them takes it for one that
+// never began, and runs it again. A journal that is broken has to be written anew
+// before that.
+func (a *attempt) forgetFiles() {
+	a.job.Gate().OnDurable(func() { go a.Files.Remove() })
 }

@@ -18,29 +18,16 @@ import (
 	"dispatchd/ipc/server"
 )
 
-// A refresh that fails is not tried again by readers for a time that doubles.
-const (
-	refreshPause    = 5 * time.Second
-	refreshPauseMax = 5 * time.Minute
-)
-
-// failing is a cache whose last refresh failed.
-type failing struct {
-	times int
-	until time.Duration // on the queue's clock: readers have nothing tried before
-	err   ipc.CacheError
-}
-
 // openCaches opens the directory of cache files. What is left there by attempts
 // that nobody follows any more is removed.
-func (h *host) openCaches(book *jobs.Book) error {
+func (h *host) openCaches(known *jobs.State) error {
 	caches, err := store.NewCaches(h.cfg.Paths.Cache, func(attempt string) bool {
 		id, err := ulid.ParseStrict(strings.SplitN(attempt, "-", 2)[0])
 		if err != nil {
 			return false
 		}
-		job, ok := book.Job(id)
-		return ok && !job.State.Final()
+		job, ok := known.Job(id)
+		return ok && !job.State().State.Final()
 	})
 	h.caches = caches
 	if err != nil {
@@ -70,39 +57,27 @@ func (k keeper) Keep(spec *dispatchers.Spec, part string, began time.Time) error
 func (k keeper) Drop(part string) { _ = os.Remove(part) }
 
 // refreshed notes how a refresh of a cache ended.
-func (s *state) refreshed(job *store.Job, state ipc.State, out *store.Outcome) {
-	name := job.Dispatcher
-	spec := s.specOf(name)
-	if spec == nil || spec.Cache == nil {
+func (s *state) refreshed(job *jobs.Job, end ipc.State, out *store.Outcome) {
+	if end == ipc.Succeeded {
+		job.Dispatcher.Refresh.Succeeded()
 		return
 	}
-	if state == ipc.Succeeded {
-		delete(s.failings, name)
-		return
-	}
-	f := s.failings[name]
-	if f == nil {
-		f = &failing{}
-		s.failings[name] = f
-	}
-	pause := min(refreshPause<<min(f.times, 10), refreshPauseMax)
-	f.times++
-	f.until = s.now() + pause
-	f.err = ipc.CacheError{Kind: ipc.KindInternal, Message: string(state), Job: job.ID.String(), At: time.Unix(0, out.EndedAt).UTC()}
+	e := ipc.CacheError{Kind: ipc.KindInternal, Message: string(end), Job: job.ID().String(), At: time.Unix(0, out.EndedAt).UTC()}
 	if out.Error != nil {
-		f.err.Kind, f.err.Message = out.Error.Kind, out.Error.Message
+		e.Kind, e.Message = out.Error.Kind, out.Error.Message
 	}
+	job.Dispatcher.Refresh.Failed(s.now(), e)
 }
 
 // recallFailures finds the caches whose last refresh failed before this daemon.
 func (s *state) recallFailures() {
-	for name, spec := range s.catalog.Load().Specs {
-		if spec.Cache == nil {
+	for d := range s.jobs.Dispatchers() {
+		if d.Spec == nil || d.Spec.Cache == nil {
 			continue
 		}
-		for _, job := range s.book.List(ipc.JobFilter{Dispatcher: name, Limit: 1}) {
-			if job.State.Final() && job.State != ipc.Succeeded && job.Run != nil {
-				s.refreshed(job, job.State, job.Run)
+		for _, job := range s.jobs.List(ipc.JobFilter{Dispatcher: d.Name, Limit: 1}) {
+			if st := job.State(); st.State.Final() && st.State != ipc.Succeeded && st.Run != nil {
+				s.refreshed(job, st.State, st.Run)
 			}
 		}
 	}
@@ -139,23 +114,18 @@ func (h *host) openCache(spec *dispatchers.Spec) (*store.Cached, error) {
 // of the last one.
 func (b *backend) addLive(ctx context.Context, v *ipc.Cache) error {
 	return b.do(ctx, func(s *state) {
-		v.Refreshing = s.refreshing(v.Name)
-		if f := s.failings[v.Name]; f != nil {
-			failed := f.err
-			failed.RetryAfter = int(max(0, f.until-s.now()+time.Second-1) / time.Second)
-			v.Error = &failed
+		if d := s.jobs.Dispatcher(v.Name); d != nil {
+			v.Refreshing, v.Error = s.refreshing(d), d.Refresh.Err(s.now())
 		}
 	})
 }
 
 // refreshing is the job that refreshes a cache now, or is about to; "" = none.
-func (s *state) refreshing(name string) string {
-	for _, r := range s.runs {
-		if r.Spec.Name == name {
-			return r.Job.ID
-		}
+func (s *state) refreshing(d *jobs.Dispatcher) string {
+	for job := range d.Running {
+		return job.ID().String()
 	}
-	if id, _, ok := s.core.Head(name); ok {
+	if id, _, ok := s.core.Head(d.Name); ok {
 		return ulid.ULID(id).String()
 	}
 	return ""
@@ -347,9 +317,9 @@ func (b *backend) refresh(ctx context.Context, by ipc.Peer, spec *dispatchers.Sp
 		var f flight
 		hold := false
 		if err := b.do(ctx, func(s *state) {
-			f.job = s.refreshing(spec.Name)
-			failed := s.failings[spec.Name]
-			hold = failed != nil && s.now() < failed.until
+			if d := s.jobs.Dispatcher(spec.Name); d != nil {
+				f.job, hold = s.refreshing(d), d.Refresh.Wait(s.now())
+			}
 		}); err != nil || f.job != "" || hold {
 			return f, err
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +26,7 @@ type box struct {
 // boxed starts one. Its children are its own, without shims.
 func boxed(t *testing.T, root string, files map[string]string) *box {
 	t.Helper()
-	d, first := built(t, root, files, nil)
+	d, first := built(t, root, files, Config{})
 	d.start(first)
 	return &box{Daemon: d, t: t}
 }
@@ -33,8 +34,9 @@ func boxed(t *testing.T, root string, files map[string]string) *box {
 // close ends the daemon.
 func (b *box) close() {
 	b.stopRuns()
-	b.loop.Stop()
-	if err := errors.Join(b.journal.Close(), b.dir.Close()); err != nil {
+	var broken error
+	b.loop.Stop(func(s *state) { broken = s.closeJournal() })
+	if err := errors.Join(broken, b.dir.Close()); err != nil {
 		b.t.Error(err)
 	}
 }
@@ -71,6 +73,14 @@ func TestOneRefreshForAllReaders(t *testing.T) {
 	if err := mkfifo(root + "/gate"); err != nil {
 		t.Fatal(err)
 	}
+	// A reader that waits has asked for the job that refreshes the cache.
+	var waiting atomic.Int64
+	b.cfg.allow = func(q query) error {
+		if q.Job != nil && !q.Job.State.Final() {
+			waiting.Add(1)
+		}
+		return nil
+	}
 	none := time.Duration(0)
 	for round := 1; round <= 2; round++ {
 		var all sync.WaitGroup
@@ -88,13 +98,7 @@ func TestOneRefreshForAllReaders(t *testing.T) {
 		}
 		close(door)
 		// The child goes on when all readers wait for it.
-		if err := b.until(t.Context(), func(s *state) bool {
-			n := 0
-			for _, list := range s.waiters {
-				n += len(list)
-			}
-			return n == 1000
-		}); err != nil {
+		if err := b.until(t.Context(), func(*state) bool { return waiting.CompareAndSwap(1000, 0) }); err != nil {
 			t.Fatal(err)
 		}
 		if n := b.runs(); n != round {
@@ -255,7 +259,7 @@ func TestPartOfInterruptedRefresh(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := b.until(t.Context(), func(s *state) bool {
-		for _, r := range s.runs {
+		for r := range s.attempts() {
 			return r.Child() != nil
 		}
 		return false

@@ -16,7 +16,7 @@ import (
 func (s *stage) hold() chan struct{} {
 	synctest.Wait()
 	gate := make(chan struct{})
-	s.journal.Append(store.Record{Op: store.OpResume, Dispatcher: "nobody"}, mode.Relaxed, true, func(error) { <-gate })
+	s.disk.Append(store.Record{Op: store.OpResume, Dispatcher: "nobody"}, mode.Relaxed, true, func(error) { <-gate })
 	synctest.Wait()
 	return gate
 }

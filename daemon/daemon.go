@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/loop"
 	"dispatchd/daemon/internal/proc"
@@ -34,8 +35,9 @@ type Config struct {
 	ReloadOn  <-chan os.Signal // has the definitions read anew, nil = the API only
 	Ready     func()           // called once when the socket answers, nil = nobody asks
 
-	wall  func() time.Time  // nil = time.Now; another in tests of clocks that are set
-	allow func(query) error // nil = allow; another in tests of who asks it
+	wall  func() time.Time      // nil = time.Now; another in tests of clocks that are set
+	allow func(query) error     // nil = allow; another in tests of who asks it
+	disk  func(durable.Journal) // gets the journal in tests that hold it up
 }
 
 // stopGrace bounds how long a stop waits for open requests.
@@ -85,7 +87,6 @@ func Run(ctx context.Context, cfg Config) error {
 // backend's; what it decides on is the loop's (state).
 type Daemon struct {
 	*backend
-	journal         *store.Journal
 	handed          *inherited // by the last image of the program, nil = none
 	socketActivated bool       // the socket is the service manager's
 }
@@ -110,16 +111,13 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	h.build = newBuilder(cfg, settings, h.bootID)
 	s := newState(h, handed)
 	h.loop = loop.New(s, loop.Driver[state]{Due: (*state).due, Next: (*state).next, After: (*state).after})
-	journal, report, err := dir.OpenJournal(s.book.Replay())
+	report, err := s.openJournal()
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}
-	d.journal, s.journal = journal, journal
-	journal.SetOnFail(func(err error) { h.post(func(s *state) { s.journalFailed(err) }) })
-	journal.SetOnFull(func(err error) { h.post(func(s *state) { s.journalFull(err) }) })
 	s.logReport(report)
-	if err := s.openCaches(s.book); err != nil {
-		return nil, nil, errors.Join(err, journal.Close())
+	if err := s.openCaches(s.jobs); err != nil {
+		return nil, nil, errors.Join(err, s.journal.Close())
 	}
 	h.runner = &run.Runner{
 		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: keeper{h.caches}, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
@@ -151,7 +149,9 @@ func (d *Daemon) start(first func(*state)) {
 func (d *Daemon) serve(ctx context.Context, socket *net.UnixListener, first func(*state)) error {
 	l, err := d.listen(socket)
 	if err != nil {
-		return errors.Join(err, d.journal.Close())
+		go d.loop.Run(nil)
+		d.loop.Stop(func(s *state) { err = errors.Join(err, s.journal.Close()) })
+		return err
 	}
 	d.start(first)
 	if d.handed == nil {
@@ -229,7 +229,7 @@ func (d *Daemon) stop(srv *server.Server, l *net.UnixListener) error {
 	d.manager.send("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
 	d.stopRuns()
 	var err error
-	d.loop.Stop(closeJournal(&err)...)
+	d.loop.Stop(func(s *state) { err = s.closeJournal() })
 	d.shutdown(context.Background(), srv)
 	_ = l.Close()
 	if !d.socketActivated {

@@ -20,8 +20,8 @@ import (
 // jobsDir is where the marks of running attempts are.
 func (h *host) jobsDir() string { return filepath.Join(h.cfg.Paths.Run, "jobs") }
 
-// marks are the files of one attempt.
-func (h *host) marks(id ulid.ULID, attempt int) proc.AttemptFiles {
+// attemptFiles are the files of one attempt.
+func (h *host) attemptFiles(id ulid.ULID, attempt int) proc.AttemptFiles {
 	return proc.AttemptFiles(filepath.Join(h.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
 }
 
@@ -79,18 +79,18 @@ func bootName() string {
 	return "boot"
 }
 
-// staleMarks lists the mark files of attempts that are over by the book. They
+// staleAttemptFiles lists the mark files of attempts that are over by the journal. They
 // may go as soon as the journal says so, too: a start that finds a running job
 // without marks takes it for one that never began, and runs it again.
-func (s *state) staleMarks() []string {
+func (s *state) staleAttemptFiles() []string {
 	entries, err := os.ReadDir(s.jobsDir())
 	if err != nil {
 		return nil
 	}
 	runs := map[string]bool{}
-	for _, job := range s.book.Open() {
-		if job.State == ipc.Running {
-			runs[filepath.Base(string(s.marks(job.ID, int(job.Attempt))))] = true
+	for job := range s.jobs.Open() {
+		if st := job.State(); st.State == ipc.Running {
+			runs[filepath.Base(string(s.attemptFiles(st.ID, int(st.Attempt))))] = true
 		}
 	}
 	var stale []string

@@ -51,7 +51,7 @@ func RunForeground(ctx context.Context, cfg Config, name string, args json.RawMe
 	if err != nil {
 		return ipc.Expired, 0, err
 	}
-	return h.foreground(ctx, run.New(job, 1, spec, h.marks(job.ID, 1), locks))
+	return h.foreground(ctx, run.New(job, 1, spec, h.attemptFiles(job.ID, 1), locks))
 }
 
 // waitLocks takes the locks of a job in the foreground, all or none. It tries once a

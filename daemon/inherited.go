@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/run"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
@@ -124,15 +123,17 @@ func (s *state) resume(r *attempt) bool {
 	return true
 }
 
-// handDirect ends our watch over the children without a shim, and gives what
+// detachChildren ends our watch over the children without a shim, and gives what
 // the next image needs of them. Those that have ended meanwhile are waited for.
-func (d *Daemon) handDirect(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
-	ended := map[queue.ID]bool{}
+func (d *Daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
+	var ended []*attempt
 	if err := d.do(ctx, func(s *state) {
-		for id, r := range s.runs {
+		for r := range s.attempts() {
 			child, files, locks, ok := r.Detach()
 			if !ok {
-				ended[id] = r.Child() != nil && !r.Child().Supervised()
+				if r.Child() != nil && !r.Child().Supervised() {
+					ended = append(ended, r)
+				}
 				continue
 			}
 			h := handedRun{Job: r.Job.ID, Attempt: r.Job.Attempt, Child: child}
@@ -145,14 +146,9 @@ func (d *Daemon) handDirect(ctx context.Context) (runs []handedRun, keep []*os.F
 	}); err != nil {
 		return nil, nil, err
 	}
-	// The end of those that are not handed must reach the book.
-	err = d.until(ctx, func(s *state) bool {
-		for id, is := range ended {
-			if is && s.runs[id] != nil {
-				return false
-			}
-		}
-		return true
+	// The end of those that are not handed must reach the journal.
+	err = d.until(ctx, func(*state) bool {
+		return !slices.ContainsFunc(ended, func(r *attempt) bool { return attemptOf(r.job) == r })
 	})
 	return runs, keep, err
 }

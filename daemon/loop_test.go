@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,37 +32,5 @@ func TestLoopNeverWaitsForItself(t *testing.T) {
 		synctest.Wait()
 		close(gate)
 		clients.Wait()
-	})
-}
-
-// Who waits for a job's output or for the end of all work, and goes away, leaves
-// nothing behind.
-func TestWaitersLeave(t *testing.T) {
-	bubble(t, func(t *testing.T, root string) {
-		s := set(t, root, map[string]string{"op": "script = 'x'\n"}, func(string, int) act { return act{lasts: time.Hour} })
-		defer s.strike()
-		n := s.notify("op")
-		synctest.Wait()
-		for range 100 {
-			ctx, cancel := context.WithCancel(t.Context())
-			log, err := s.Log(ctx, ipc.Peer{}, n.ID, 0, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			go func() { _ = s.AwaitIdle(ctx, ipc.Peer{}) }()
-			synctest.Wait()
-			cancel()
-			if err := log.Close(); err != nil {
-				t.Error(err)
-			}
-			synctest.Wait()
-		}
-		s.notify("op") // an event
-		synctest.Wait()
-		_ = s.view(t.Context(), func(s *state) {
-			if len(s.waiters) > 0 {
-				t.Errorf("left behind: %d waiters", len(s.waiters))
-			}
-		})
 	})
 }

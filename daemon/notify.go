@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
@@ -111,12 +113,11 @@ func (s *state) submit(sub submission, reply func(answer)) {
 	if sub.key != "" && s.repeated(sub, reply) {
 		return
 	}
-	if s.journalErr != nil && s.durability(sub.spec) != mode.Memory {
-		reply(answer{err: s.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, s.journalErr.Error()))})
+	if err := s.journal.Err(); err != nil && s.durability(sub.spec) != mode.Memory {
+		reply(answer{err: s.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, err.Error()))})
 		return
 	}
-	at := sub.by.At
-	id := s.newID(at)
+	id := s.jobs.NewID(sub.by.At)
 	verdict, effects, err := s.core.Submit(s.now(), queue.Submission{ID: queue.ID(id), Dispatcher: sub.spec.Name, Key: sub.argKey, Locks: sub.locks})
 	if err != nil { // cannot be: the id is new
 		reply(answer{err: err})
@@ -127,123 +128,86 @@ func (s *state) submit(sub submission, reply func(answer)) {
 		reply(answer{err: s.refusal(sub.spec, verdict)})
 		return
 	}
-	rec := store.Record{At: at.UnixNano(), Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.cursor}
-	if verdict.Joined {
-		rec.Op, rec.ID, rec.By = store.OpJoin, [16]byte(verdict.ID), &sub.by
-		s.count(sub.spec.Name, func(c *ipc.Counters) *int64 { return &c.Coalesced })
-	} else {
-		rec.Op, rec.ID = store.OpAccept, id
-		rec.Job = &store.Job{
-			ID: id, Dispatcher: sub.spec.Name, State: ipc.Queued, Origin: sub.origin,
-			Arguments: sub.args, Notifiers: []ipc.Notifier{sub.by}, CreatedAt: at.UnixNano(),
-			Up: int64(proc.Uptime()), Boot: s.bootShort, Volatile: s.durability(sub.spec) == mode.Memory,
-		}
-		s.count(sub.spec.Name, func(c *ipc.Counters) *int64 { return &c.Accepted })
-	}
-	s.record(sub, rec, verdict, effects, reply)
-}
-
-// record journals an accepted or joined notify and answers when it is durable.
-// The view is taken before the effects, so that the answer says "queued".
-func (s *state) record(sub submission, rec store.Record, v queue.Verdict, effects []queue.Effect, reply func(answer)) {
-	job, err := s.book.Apply(rec)
-	if err != nil {
-		reply(answer{err: err})
-		return
-	}
-	a := answer{notified: ipc.Notified{Job: s.view(job), Coalesced: v.Joined, Position: v.Position}}
-	id := queue.ID(rec.ID)
-	switch {
-	case !v.Joined:
-		s.inflight[id] = nil
-	case sub.key != "":
-		s.joining[sub.storeKey()] = nil
-	}
-	s.journal.Append(rec, s.durability(sub.spec), true, func(err error) {
-		if err != nil {
-			reply(answer{err: s.unavailable(err)})
-		} else {
-			reply(a)
-		}
-		switch {
-		case !v.Joined:
-			s.post(func(s *state) { s.settled(id, err) })
-		case sub.key != "":
-			s.post(func(s *state) { s.joined(sub.storeKey(), err) })
-		}
-	})
+	s.accept(sub, s.recordOf(sub, id, verdict), verdict, reply)
 	s.perform(effects)
 }
 
-// joined ends the time in which a join with a key was not yet durable.
-func (s *state) joined(key store.Key, err error) {
-	for _, tell := range s.joining[key] {
-		tell(err)
+// recordOf is the journal's record of an accepted or joined notify.
+func (s *state) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store.Record {
+	at := sub.by.At.UnixNano()
+	rec := store.Record{At: at, Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.cursor}
+	if v.Joined {
+		rec.Op, rec.ID, rec.By = store.OpJoin, ulid.ULID(v.ID), &sub.by
+		return rec
 	}
-	delete(s.joining, key)
+	rec.Op, rec.ID = store.OpAccept, id
+	rec.Job = &store.Job{
+		ID: id, Dispatcher: sub.spec.Name, State: ipc.Queued, Origin: sub.origin,
+		Arguments: sub.args, Notifiers: []ipc.Notifier{sub.by}, CreatedAt: at,
+		Up: int64(proc.Uptime()), Boot: s.bootShort, Volatile: s.durability(sub.spec) == mode.Memory,
+	}
+	return rec
 }
 
-// settled ends the time in which an accepted job was not yet durable. One that
-// did not get there is forgotten: its client was told so.
-func (s *state) settled(id queue.ID, err error) {
-	for _, tell := range s.inflight[id] {
-		tell(err)
-	}
-	delete(s.inflight, id)
-	if err == nil {
+// accept journals a notify, and answers when that is durable. The view is taken
+// before the queue's effects are performed, so that the answer says "queued". A
+// job whose acceptance does not get to the disk is withdrawn: its client is told.
+func (s *state) accept(sub submission, rec store.Record, v queue.Verdict, reply func(answer)) {
+	a := answer{notified: ipc.Notified{Coalesced: v.Joined, Position: v.Position}}
+	job, ok := s.record(rec, s.durability(sub.spec), true, func(err error) {
+		if err == nil {
+			reply(a)
+			return
+		}
+		reply(answer{err: s.unavailable(err)})
+		if !v.Joined {
+			s.withdraw(rec.ID)
+		}
+	})
+	if !ok {
+		reply(answer{err: ipc.Errorf(ipc.KindInternal, "job %s cannot be recorded; see the daemon's log", rec.ID)})
 		return
 	}
-	effects := s.core.Withdraw(s.now(), id)
-	delete(s.runs, id) // what runs of it holds its locks to its end
-	s.book.Forget([16]byte(id))
-	s.forgetEnd(id)
+	a.notified.Job = s.view(job)
+}
+
+// withdraw takes a job back that was never there for anybody. What runs of it
+// holds its locks to its end.
+func (s *state) withdraw(id ulid.ULID) {
+	effects := s.core.Withdraw(s.now(), queue.ID(id))
+	s.jobs.Withdraw(id)
 	s.perform(effects)
 }
 
 // repeated answers a notify whose idempotency key is known already.
 func (s *state) repeated(sub submission, reply func(answer)) bool {
-	key := sub.storeKey()
-	id, hash, ok := s.book.Key(key)
+	key, ok := s.jobs.Key(store.Key{UID: sub.by.UID, Dispatcher: sub.spec.Name, Key: sub.key})
 	if !ok {
 		return false
 	}
-	if hash != sub.hash {
+	if key.Hash != sub.hash {
 		p := ipc.Errorf(ipc.KindIdempotencyConflict, "idempotency key %q was used with other arguments", sub.key)
-		p.Dispatcher, p.Job, p.Suggestion = sub.spec.Name, id.String(), "use a new key for a new request"
+		p.Dispatcher, p.Job, p.Suggestion = sub.spec.Name, key.Job.String(), "use a new key for a new request"
 		reply(answer{err: p})
 		return true
 	}
-	job, found := s.book.Job(id)
+	job, found := s.jobs.Job(key.Job)
 	if !found {
 		// The key outlives the job when the history is short.
-		p := ipc.Errorf(ipc.KindJobUnknown, "job %s was accepted for this idempotency key and is no longer in the history", id)
-		p.Dispatcher, p.Job = sub.spec.Name, id.String()
+		p := ipc.Errorf(ipc.KindJobUnknown, "job %s was accepted for this idempotency key and is no longer in the history", key.Job)
+		p.Dispatcher, p.Job = sub.spec.Name, key.Job.String()
 		reply(answer{err: p})
 		return true
 	}
-	a := answer{notified: ipc.Notified{Job: s.view(job), Position: s.core.Position(queue.ID(id))}}
-	tell := func(err error) {
+	position := s.core.Position(queue.ID(key.Job))
+	s.journal.Settled(key.Gate(), func(err error) {
 		if err != nil {
-			a = answer{err: s.unavailable(err)}
+			reply(answer{err: s.unavailable(err)})
+			return
 		}
-		reply(a)
-	}
-	if list, open := s.inflight[queue.ID(id)]; open {
-		s.inflight[queue.ID(id)] = append(list, tell)
-	} else if list, open := s.joining[key]; open {
-		s.joining[key] = append(list, tell)
-	} else {
-		s.whenDecided(queue.ID(id), func() {
-			a.notified.Job = s.view(s.told(job))
-			tell(nil)
-		})
-	}
+		s.whenDecided(job, func() { reply(answer{notified: ipc.Notified{Job: s.view(job), Position: position}}) })
+	})
 	return true
-}
-
-// storeKey is a notify's idempotency key.
-func (sub submission) storeKey() store.Key {
-	return store.Key{UID: sub.by.UID, Dispatcher: sub.spec.Name, Key: sub.key}
 }
 
 // lookup finds a dispatcher that takes jobs.

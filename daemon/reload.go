@@ -29,18 +29,18 @@ func (h *host) read() *dispatchers.Catalog {
 func (s *state) load() {
 	c := s.read()
 	s.catalog.Store(c)
-	s.gone = map[string]*dispatchers.Spec{}
+	s.jobs.Define(c)
 	for _, name := range c.Names() {
 		if spec := c.Specs[name]; spec != nil {
 			s.core.Define(s.now(), rules(spec))
 		}
 	}
-	s.sayFaults(c)
+	s.logFaults(c)
 	s.plan(c)
 }
 
-// sayFaults logs each bad file, in words that say where to mend it.
-func (h *host) sayFaults(c *dispatchers.Catalog) {
+// logFaults logs each bad file, in words that say where to mend it.
+func (h *host) logFaults(c *dispatchers.Catalog) {
 	for _, name := range slices.Sorted(maps.Keys(c.Disabled)) {
 		h.log.Error("dispatcher disabled", "dispatcher", name, "reason", reason(c.Disabled[name]))
 	}
@@ -68,7 +68,7 @@ func (b *backend) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload
 		next.KeepGood(old)
 		report = compare(old, next)
 		if !dry {
-			s.putInForce(old, next, report)
+			s.putInForce(next, report)
 		}
 	})
 	if err != nil {
@@ -118,59 +118,36 @@ func compare(old, next *dispatchers.Catalog) ipc.Reload {
 	return report
 }
 
-// putInForce makes a new catalog the one that counts.
-func (s *state) putInForce(old, next *dispatchers.Catalog, report ipc.Reload) {
-	for _, name := range report.Removed {
-		s.gone[name] = old.Specs[name]
-	}
+// putInForce makes a new catalog the one that counts. It tells the queue what
+// changed, and resolves the locks of queued jobs by their new definition.
+func (s *state) putInForce(next *dispatchers.Catalog, report ipc.Reload) {
 	s.catalog.Store(next)
-	s.redefine(next, report)
-	s.plan(next)
-	s.sayFaults(next)
-}
-
-// redefine tells the queue what changed, and resolves the locks of queued jobs
-// by their new definition.
-func (s *state) redefine(next *dispatchers.Catalog, report ipc.Reload) {
+	s.jobs.Define(next)
 	for _, name := range slices.Concat(report.Added, report.Changed) {
-		delete(s.gone, name)
 		s.perform(s.core.Define(s.now(), rules(next.Specs[name])))
-		// One that was disabled at the start was held; the admin's pause stays.
-		s.perform(s.core.Pause(s.now(), name, slices.Contains(s.book.Paused(), name)))
+		// One that was disabled at the start was paused; the admin's pause stays.
+		s.perform(s.core.Pause(s.now(), name, s.jobs.Dispatcher(name).Paused))
 	}
 	for _, name := range report.Removed {
 		s.core.Remove(s.now(), name)
-		s.forgetRemoved(name)
 	}
 	if len(report.Changed) > 0 {
-		for _, job := range s.book.Open() {
-			if job.State != ipc.Queued || !slices.Contains(report.Changed, job.Dispatcher) {
-				continue
-			}
-			if locks, err := next.Specs[job.Dispatcher].Locks(job.Arguments); err == nil {
-				s.inTurn(s.core.Relock(s.now(), queue.ID(job.ID), coreLocks(locks)))
-			}
-		}
+		s.relock(report.Changed)
 	}
 	s.perform(s.core.Tick(s.now()))
+	s.plan(next)
+	s.logFaults(next)
 }
 
-// specOf is the definition in force for a job, also of a removed dispatcher
-// whose jobs are not all done.
-func (s *state) specOf(name string) *dispatchers.Spec {
-	if spec := s.catalog.Load().Specs[name]; spec != nil {
-		return spec
-	}
-	return s.gone[name]
-}
-
-// forgetRemoved drops the definition of a removed dispatcher with its last job.
-func (s *state) forgetRemoved(name string) {
-	if s.gone[name] == nil {
-		return
-	}
-	if q, r := s.core.DispatcherCounts(name); q+r == 0 {
-		delete(s.gone, name)
+// relock resolves the locks of queued jobs by the definition that is in force.
+func (s *state) relock(changed []string) {
+	for job := range s.jobs.Open() {
+		if job.State().State != ipc.Queued || !slices.Contains(changed, job.Dispatcher.Name) {
+			continue
+		}
+		if locks, err := job.Dispatcher.Spec.Locks(job.State().Arguments); err == nil {
+			s.inTurn(s.core.Relock(s.now(), queue.ID(job.ID()), coreLocks(locks)))
+		}
 	}
 }
 

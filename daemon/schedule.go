@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"maps"
 	"os"
-	"slices"
 	"time"
 
 	"dispatchd/daemon/internal/schedules"
@@ -42,20 +40,32 @@ func (s *state) scheduled(c *dispatchers.Catalog) iter.Seq[schedules.Entry] {
 
 // entry is a dispatcher as the planner needs it.
 func (s *state) entry(spec *dispatchers.Spec) schedules.Entry {
-	e := schedules.Entry{Name: spec.Name, Spec: spec, Paused: slices.Contains(s.book.Paused(), spec.Name)}
-	if c, ok := s.book.Cursor(spec.Name); ok {
-		e.Cursor = &c
+	e := schedules.Entry{Name: spec.Name, Spec: spec}
+	if d := s.jobs.Dispatcher(spec.Name); d != nil {
+		e.Cursor, e.Paused = d.Cursor, d.Paused
 	}
 	return e
+}
+
+// deferred gives the due times that could not be journaled when they were, and
+// are dealt with now.
+func (s *state) deferred() []scheduler.Occurrence {
+	var list []scheduler.Occurrence
+	for d := range s.jobs.Dispatchers() {
+		if d.Deferred != nil {
+			list = append(list, *d.Deferred)
+			d.Deferred = nil
+		}
+	}
+	return list
 }
 
 // submitDue submits what is due, and what could not be journaled when it was. It
 // reports whether there was anything.
 func (s *state) submitDue() bool {
 	var deferred []scheduler.Occurrence
-	if s.journalErr == nil {
-		deferred = slices.Collect(maps.Values(s.deferred))
-		clear(s.deferred)
+	if s.owing && s.journal.Err() == nil {
+		s.owing, deferred = false, s.deferred()
 	}
 	due := s.planner.Due(s.clock(), deferred...)
 	for _, d := range due {
@@ -124,9 +134,10 @@ func (s *state) notAccepted(sub submission, o scheduler.Occurrence, before *stor
 	switch {
 	case typed && p.Kind == ipc.KindJournalUnavailable:
 		if before != nil {
-			_, _ = s.book.Apply(store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, Cursor: before})
+			_, _ = s.jobs.Revert(store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, Cursor: before})
 		}
-		s.deferred[o.Name] = schedules.Deferred(o)
+		later := schedules.Deferred(o)
+		s.owing, s.jobs.Dispatcher(o.Name).Deferred = true, &later
 		s.log.Warn("a due run waits for the journal", "dispatcher", o.Name, "due", o.Due, "error", err)
 	case typed && p.Kind == ipc.KindDraining && s.stopping: // the next daemon catches it up
 	default:
@@ -143,10 +154,7 @@ func (s *state) logRefused(spec *dispatchers.Spec, at store.Cursor, err error) {
 
 // moveCursor records where a schedule stands when no job's record does.
 func (s *state) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
-	rec := store.Record{Op: store.OpCursor, Dispatcher: spec.Name, At: to.At, Cursor: &to}
-	if _, err := s.book.Apply(rec); err == nil {
-		s.journal.Append(rec, mode.Relaxed, false, func(error) {})
-	}
+	s.record(store.Record{Op: store.OpCursor, Dispatcher: spec.Name, At: to.At, Cursor: &to}, mode.Relaxed, false, nil)
 }
 
 // notifyAtStart asks for a run of what is to run whenever the daemon starts.

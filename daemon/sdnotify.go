@@ -123,7 +123,7 @@ func (m *serviceManager) changed() {
 func (s *state) statusText() string {
 	var parts []string
 	switch {
-	case s.journalErr != nil:
+	case s.journal.Err() != nil:
 		parts = append(parts, "NOTHING IS ACCEPTED, the journal cannot be written")
 	case s.draining:
 		parts = append(parts, "draining")
@@ -149,8 +149,8 @@ func (s *state) statusText() string {
 // runningNames names some dispatchers that run.
 func (s *state) runningNames() string {
 	const most = 3
-	names := make([]string, 0, len(s.runs))
-	for _, r := range s.runs {
+	var names []string
+	for r := range s.attempts() {
 		names = append(names, r.Spec.Name)
 	}
 	slices.Sort(names)

@@ -1,18 +1,21 @@
 package daemon
 
 import (
+	"iter"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/schedules"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
-	"dispatchd/scheduler"
 )
 
 // state is what the loop owns. Nobody reaches it but through the argument of a
@@ -20,26 +23,15 @@ import (
 type state struct {
 	*host
 	core           *queue.Core
-	book           *jobs.Book
-	journal        *store.Journal
-	runs           map[queue.ID]*attempt
-	inflight       map[queue.ID][]func(error) // accepted, not yet durable: who wants to know
-	waiters        map[queue.ID][]chan struct{}
-	ending         map[queue.ID]*ending        // ended, not yet durable
-	joining        map[store.Key][]func(error) // joined, not yet durable: who asked again
-	failings       map[string]*failing         // caches whose last refresh failed
+	jobs           *jobs.State
+	journal        *durable.Log
 	planner        *schedules.Planner
-	deferred       map[string]scheduler.Occurrence // due times that could not be journaled
-	tallies        map[string]*tally
-	total          ipc.Counters
-	gone           map[string]*dispatchers.Spec // removed by a reload, jobs still open
-	inherited      *inherited                   // by the last image of the program, nil = none
-	lastID         ulid.ULID
-	journalErr     error
-	startBlockedBy string // why a start was put off last
-	draining       bool
 	outputs        *store.Quota
+	inherited      *inherited // from the last image of the program, nil = there was none
+	startBlockedBy string     // what the system was short of at the last start that was put off
+	draining       bool
 	stopping       bool
+	owing          bool // a dispatcher has a due time that could not be journaled
 	handingOver    bool // to the next image of the program: starts nothing any more
 	warnings       []string
 	memory         memory
@@ -50,19 +42,11 @@ func newState(h *host, handed *inherited) *state {
 	return &state{
 		host: h, inherited: handed,
 		core: queue.New(queue.Limits{MaxRunning: h.settings.MaxRunning, MaxOutstanding: h.settings.MaxOutstanding}),
-		book: jobs.NewBook(store.Retention{
+		jobs: jobs.New(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
 		}),
-		deferred: map[string]scheduler.Occurrence{},
-		planner:  schedules.New(hostname()),
-		failings: map[string]*failing{},
-		runs:     map[queue.ID]*attempt{},
-		inflight: map[queue.ID][]func(error){},
-		waiters:  map[queue.ID][]chan struct{}{},
-		ending:   map[queue.ID]*ending{},
-		joining:  map[store.Key][]func(error){},
-		tallies:  map[string]*tally{},
-		outputs:  store.NewQuota(h.settings.LogBytes),
+		planner: schedules.New(hostname()),
+		outputs: store.NewQuota(h.settings.LogBytes),
 	}
 }
 
@@ -73,36 +57,58 @@ func hostname() string {
 	return name
 }
 
-// recover is the first thing on the loop: definitions, and the jobs of the
-// journal.
-func (s *state) recover(suspects []ulid.ULID) {
-	s.load()
-	s.recallFailures()
-	s.restore(suspects)
-	if s.inherited != nil {
-		s.draining, s.total = s.inherited.Draining, s.inherited.Counters
-		s.core.Drain(s.draining)
+// openJournal replays the journal into the state, and opens it for writing.
+func (s *state) openJournal() (store.Report, error) {
+	journal, report, err := s.dir.OpenJournal(s.jobs.Replay())
+	if err != nil {
+		return report, err
 	}
+	if s.cfg.disk != nil {
+		s.cfg.disk(journal)
+	}
+	s.journal = durable.New(journal, durable.Owner{
+		Log:      s.log,
+		Post:     func(fn func()) { s.post(func(*state) { fn() }) },
+		Snapshot: s.jobs.Snapshot,
+		Broken:   func(error) { s.core.Freeze(true) },
+		Works:    s.journalWorks,
+	})
+	return report, nil
 }
 
-// tally is what the daemon counts of one dispatcher.
-type tally struct {
-	counters  ipc.Counters
-	lastJob   string
-	lastState ipc.State
+// journalWorks resumes starts.
+func (s *state) journalWorks() {
+	if !s.stopping && !s.handingOver {
+		s.core.Freeze(false)
+	}
+	s.perform(s.core.Tick(s.now()))
+}
+
+// record applies a record to the state and gives it to the journal. Whoever waits
+// at the gates of what it is about hears of it once it is durable; then (nil =
+// nobody) gets the journal's answer after them. A record that does not fit is a
+// fault of the daemon: it is logged, and changes nothing.
+func (s *state) record(rec store.Record, d mode.Durability, urgent bool, then func(error)) (*jobs.Job, bool) {
+	job, err := s.jobs.Apply(rec)
+	if err != nil {
+		s.log.Error("a record does not fit the state", "op", string(rec.Op), "job", rec.ID.String(), "dispatcher", rec.Dispatcher, "error", err)
+		return nil, false
+	}
+	s.journal.Write(rec, d, urgent, then, s.jobs.Gates(rec)...)
+	return job, true
 }
 
 // due does what is due by now, and reports whether there was anything.
 func (s *state) due() bool {
 	if s.memory.rests(s.now()) {
-		go giveBack(s.log)
+		go debug.FreeOSMemory()
 	}
 	effects := s.core.Tick(s.now())
 	s.perform(effects)
 	return s.submitDue() || len(effects) > 0
 }
 
-// next is when the queue or a schedule has work.
+// next is when the queue, a schedule or the memory has work.
 func (s *state) next() (time.Duration, bool) {
 	next, ok := s.core.Next()
 	next = max(0, next-s.now())
@@ -115,7 +121,7 @@ func (s *state) next() (time.Duration, bool) {
 	return next, ok
 }
 
-// after tells those who watch that something happened.
+// after notes that something happened.
 func (s *state) after() {
 	s.memory.event(s.now())
 	s.manager.changed()
@@ -127,36 +133,34 @@ func (s *state) idle() bool {
 	return queued+running == 0
 }
 
-// tally gives the counters of a dispatcher.
-func (s *state) tally(name string) *tally {
-	t := s.tallies[name]
-	if t == nil {
-		t = &tally{}
-		s.tallies[name] = t
-	}
-	return t
-}
+// job finds an open job by the queue's id.
+func (s *state) job(id queue.ID) (*jobs.Job, bool) { return s.jobs.Job(ulid.ULID(id)) }
 
-// count adds one to the same counter of a dispatcher and of all.
-func (s *state) count(name string, pick func(*ipc.Counters) *int64) {
-	*pick(&s.tally(name).counters)++
-	*pick(&s.total)++
-}
-
-// newID makes the next id: ULIDs in order of acceptance, also within a
-// millisecond and after the clock went back.
-func (s *state) newID(at time.Time) ulid.ULID {
-	id := ulid.Make()
-	_ = id.SetTime(ulid.Timestamp(at))
-	if id.Compare(s.lastID) <= 0 {
-		id = s.lastID
-		for i := len(id) - 1; i >= 0; i-- {
-			id[i]++
-			if id[i] != 0 {
-				break
+// attempts gives the active attempts of all jobs.
+func (s *state) attempts() iter.Seq[*attempt] {
+	return func(yield func(*attempt) bool) {
+		for d := range s.jobs.Dispatchers() {
+			for j := range d.Running {
+				if a := attemptOf(j); a != nil && !yield(a) {
+					return
+				}
 			}
 		}
 	}
-	s.lastID = id
-	return id
+}
+
+// count adds one to a counter of a dispatcher, and to that of all.
+func (s *state) count(name string, pick func(*ipc.Counters) *int64) {
+	if d := s.jobs.Dispatcher(name); d != nil {
+		s.jobs.Count(d, pick)
+	}
+}
+
+// specOf is the definition by which a job runs: that of its present or last
+// attempt, or the one in force; nil = there is none.
+func specOf(j *jobs.Job) *dispatchers.Spec {
+	if j.Dispatcher.Spec != nil {
+		return j.Dispatcher.Spec
+	}
+	return j.Spec
 }

@@ -46,7 +46,7 @@ func (b *backend) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 		return u, ipc.Errorf(ipc.KindStateConflict, "this daemon cannot be upgraded in place; restart it")
 	}
 	var broken error
-	if err := b.do(ctx, func(s *state) { broken = s.journalErr }); err != nil {
+	if err := b.do(ctx, func(s *state) { broken = s.journal.Err() }); err != nil {
 		return u, err
 	}
 	if broken != nil {
@@ -84,21 +84,22 @@ func (d *Daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixLis
 	d.shutdown(ctx, srv)
 	h := inherited{Listener: int(socket.Fd()), Activated: d.socketActivated}
 	keep := []*os.File{socket}
-	runs, files, err := d.handDirect(ctx)
+	runs, files, err := d.detachChildren(ctx)
 	if err == nil {
 		h.Runs, keep = runs, append(keep, files...)
-		err = d.do(ctx, func(s *state) { h.Draining, h.Counters = s.draining, s.total })
+		err = d.do(ctx, func(s *state) { h.Draining, h.Counters = s.draining, s.jobs.Total })
 	}
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
 	d.saveAll(ctx)
-	d.loop.Stop()
-	if err := d.journal.Close(); err != nil {
-		// What was acknowledged is on disk; ends are found again by their marks.
-		d.log.Error("journal close", "error", err)
-	}
-	return d.become(&h, keep)
+	d.loop.Stop(func(s *state) {
+		if err := s.journal.Close(); err != nil {
+			// What was acknowledged is on disk; ends are found again by their files.
+			s.log.Error("journal close", "error", err)
+		}
+	})
+	return d.execNext(&h, keep)
 }
 
 // shutdown gives open requests a moment, and cuts them then.
@@ -126,7 +127,7 @@ func (d *Daemon) quiesce(ctx context.Context) error {
 
 // launched reports that no start is under way.
 func (s *state) launched() bool {
-	for _, r := range s.runs {
+	for r := range s.attempts() {
 		if r.Child() == nil {
 			return false
 		}
@@ -138,7 +139,7 @@ func (s *state) launched() bool {
 func (d *Daemon) notLaunched(ctx context.Context) string {
 	name := "a job"
 	_ = d.do(ctx, func(s *state) {
-		for _, r := range s.runs {
+		for r := range s.attempts() {
 			if r.Child() == nil {
 				name = "job " + r.Job.ID
 			}
@@ -151,17 +152,17 @@ func (d *Daemon) notLaunched(ctx context.Context) string {
 func (d *Daemon) resumeServing(srv *server.Server) error {
 	d.post(func(s *state) {
 		s.handingOver = false
-		s.core.Freeze(s.journalErr != nil)
+		s.core.Freeze(s.journal.Err() != nil)
 		s.perform(s.core.Tick(s.now()))
 	})
 	d.shutdown(context.Background(), srv) // serve opens another
 	return nil
 }
 
-// saveAll writes the whole book: jobs of durability "memory" are nowhere else.
+// saveAll writes the whole state: jobs of durability "memory" are nowhere else.
 func (d *Daemon) saveAll(ctx context.Context) {
 	saved := make(chan error, 1)
-	if d.do(ctx, func(s *state) { s.journal.Rewrite(s.book.Whole(), func(err error) { saved <- err }) }) != nil {
+	if d.do(ctx, func(s *state) { s.journal.SaveAll(func(err error) { saved <- err }) }) != nil {
 		return
 	}
 	if err := <-saved; err != nil {
@@ -169,8 +170,8 @@ func (d *Daemon) saveAll(ctx context.Context) {
 	}
 }
 
-// become executes the next image, and the present one again if that fails.
-func (d *Daemon) become(h *inherited, keep []*os.File) error {
+// execNext executes the next image, and the present one again if that fails.
+func (d *Daemon) execNext(h *inherited, keep []*os.File) error {
 	bridge, err := d.dir.Bridge()
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)

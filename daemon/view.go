@@ -3,36 +3,40 @@ package daemon
 import (
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
-	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
-// view is a job as everybody sees it, with what only the loop knows.
-func (s *state) view(job *store.Job) ipc.Job {
-	v := job.View()
-	id := queue.ID(job.ID)
+// view is a job as everybody may know it, with what only the loop knows.
+func (s *state) view(job *jobs.Job) ipc.Job {
+	v := job.Told().View()
 	switch v.State {
 	case ipc.Queued:
-		v.WaitingFor = s.waiting(id)
-		if s.ending[id] != nil { // it is over, and that cannot be written
-			v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock}
-			s.missing(queue.NoJournal, v.WaitingFor)
-		}
-		if faults, bad := s.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
-			v.WaitingFor.Detail = "disabled: " + reason(faults)
-		}
+		s.viewQueued(job, &v)
 	case ipc.Running:
-		if r := s.runs[id]; r != nil {
-			v.Progress = r.Progress()
-			if r.Late() {
-				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + r.Spec.Timeout.String() + "; its kill_mode lets it run on"}
+		if job.Attempt != nil {
+			v.Progress = job.Attempt.Progress()
+			if job.Attempt.Late() {
+				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + job.Spec.Timeout.String() + "; its kill_mode lets it run on"}
 			}
-			v.Output.Bytes = s.dir.LogSize(job.ID)
+			v.Output.Bytes = s.dir.LogSize(job.ID())
 		}
 	case ipc.Succeeded, ipc.Failed, ipc.TimedOut, ipc.Canceled, ipc.Expired, ipc.Interrupted: // the journal knows all
 	}
 	return v
+}
+
+// viewQueued adds what a queued job waits for.
+func (s *state) viewQueued(job *jobs.Job, v *ipc.Job) {
+	v.WaitingFor = s.waiting(queue.ID(job.ID()))
+	if job.State().State.Final() { // it is over, and that cannot be written
+		v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock}
+		s.missing(queue.NoJournal, v.WaitingFor)
+	}
+	if faults, bad := s.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
+		v.WaitingFor.Detail = "disabled: " + reason(faults)
+	}
 }
 
 // waiting says why a queued job does not run yet.
@@ -65,29 +69,28 @@ func (s *state) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 
 // dispatcher is the view of one dispatcher.
 func (s *state) dispatcher(name string) ipc.Dispatcher {
-	c := s.catalog.Load()
-	d := ipc.Dispatcher{Name: name, State: ipc.DispatcherReady}
-	if spec := c.Specs[name]; spec != nil {
-		d.Description, d.Origin, d.Definition = spec.Description, spec.Origin, spec.Definition()
+	v := ipc.Dispatcher{Name: name, State: ipc.DispatcherReady}
+	v.Queued, v.Running = s.core.DispatcherCounts(name)
+	d := s.jobs.Dispatcher(name)
+	if d == nil {
+		return v
 	}
-	for _, paused := range s.book.Paused() {
-		if paused == name {
-			d.State = ipc.DispatcherPaused
-		}
+	if d.Spec != nil {
+		v.Description, v.Origin, v.Definition = d.Spec.Description, d.Spec.Origin, d.Spec.Definition()
 	}
-	if faults, bad := c.Disabled[name]; bad {
-		d.Reason, d.Origin = reason(faults), faults[0].File
-		if c.Specs[name] == nil {
-			d.State = ipc.DispatcherDisabled
+	if d.Paused {
+		v.State = ipc.DispatcherPaused
+	}
+	if len(d.Faults) > 0 {
+		v.Reason, v.Origin = reason(d.Faults), d.Faults[0].File
+		if d.Spec == nil {
+			v.State = ipc.DispatcherDisabled
 		} else {
-			d.Reason = "its last good definition is in force: " + d.Reason
+			v.Reason = "its last good definition is in force: " + v.Reason
 		}
 	}
-	d.Queued, d.Running = s.core.DispatcherCounts(name)
-	if t := s.tallies[name]; t != nil {
-		d.Counters, d.LastJob, d.LastState = t.counters, t.lastJob, t.lastState
-	}
-	return d
+	v.Counters, v.LastJob, v.LastState = d.Counters, d.Last.ID, d.Last.State
+	return v
 }
 
 // lockView is the view of one lock.
@@ -95,8 +98,8 @@ func (s *state) lockView(l queue.LockState) ipc.Lock {
 	v := ipc.Lock{Name: l.Name, Holders: []ipc.LockHolder{}, Waiters: []string{}}
 	for _, h := range l.Holders {
 		holder := ipc.LockHolder{PID: h.PID, Shared: h.Shared, Since: s.epoch.Add(h.Since).UTC()}
-		if r := s.runs[h.Job]; r != nil {
-			holder.Job, holder.Dispatcher = r.Job.ID, r.Spec.Name
+		if job, ok := s.job(h.Job); ok && h.Job != (queue.ID{}) {
+			holder.Job, holder.Dispatcher = job.ID().String(), job.Dispatcher.Name
 		}
 		v.Holders = append(v.Holders, holder)
 	}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"dispatchd/daemon/internal/store"
+	"dispatchd/ipc"
+	"dispatchd/ipc/server"
+)
+
+// Dispatchers lists all dispatchers, disabled ones too, by name.
+func (b *backend) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatcher, error) {
+	list := []ipc.Dispatcher{}
+	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
+		for _, name := range s.catalog.Load().Names() {
+			d := s.dispatcher(name)
+			d.Definition = nil
+			list = append(list, d)
+		}
+	})
+	return list, err
+}
+
+// Dispatcher gives one dispatcher with its whole definition.
+func (b *backend) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc.Dispatcher, error) {
+	var d ipc.Dispatcher
+	spec, err := b.lookup(name)
+	if err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
+		return d, err
+	}
+	if denied := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func(s *state) { d = s.dispatcher(name) }); denied != nil || spec == nil {
+		return d, denied
+	}
+	d.Problems = b.build.Problems(ctx, spec)
+	return d, nil
+}
+
+// Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.
+func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
+	spec, err := b.lookup(name)
+	if err != nil {
+		return ipc.Dispatcher{}, err
+	}
+	rec := store.Record{Op: store.OpResume, At: time.Now().UnixNano(), Dispatcher: name}
+	if paused {
+		rec.Op = store.OpPause
+	}
+	durable := make(chan error, 1)
+	var d ipc.Dispatcher
+	err = b.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func(s *state) {
+		s.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
+		if _, ok := s.record(rec, s.settings.Durability, true, func(err error) { durable <- err }); !ok {
+			durable <- ipc.Errorf(ipc.KindInternal, "the %s of %s cannot be recorded; see the daemon's log", rec.Op, name)
+			return
+		}
+		s.perform(s.core.Pause(s.now(), name, paused))
+		d = s.dispatcher(name)
+	})
+	if err != nil {
+		return d, err
+	}
+	failed, err := await(b.host, durable)
+	if err == nil && failed != nil {
+		err = b.unavailable(failed)
+	}
+	return d, err
+}
+
+// Locks lists every lock that is held or waited for.
+func (b *backend) Locks(ctx context.Context, by ipc.Peer) ([]ipc.Lock, error) {
+	list := []ipc.Lock{}
+	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
+		for _, l := range s.core.Locks(s.now()) {
+			list = append(list, s.lockView(l))
+		}
+	})
+	return list, err
+}
+
+// Status is the daemon at a glance.
+func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
+	v := ipc.Status{
+		Version: b.cfg.Version, PID: os.Getpid(), StartedAt: b.epoch.UTC(), Root: b.cfg.Paths.Root,
+		Directories: b.cfg.Paths,
+		Durability:  string(b.settings.Durability), Volatile: b.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
+	}
+	err := b.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func(s *state) {
+		c := s.catalog.Load()
+		v.Draining, v.History, v.Counters = s.draining, s.jobs.History(), s.jobs.Total
+		v.Queued, v.Running = s.core.Counts()
+		v.Dispatchers = len(c.Specs)
+		v.Disabled = append(v.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
+		v.Paused = append(v.Paused, s.jobs.Paused()...)
+		v.Warnings = append([]string{}, s.warnings...)
+		for _, f := range c.Unlisted {
+			v.Warnings = append(v.Warnings, "definitions that cannot be read: "+f.Error())
+		}
+		if err := s.journal.Err(); err != nil {
+			v.Journal = err.Error()
+		}
+	})
+	if err != nil {
+		return ipc.Status{}, err
+	}
+	return v, nil
+}
+
+// Health says ok when the loop answers and the journal can be written.
+func (b *backend) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
+	var h ipc.Health
+	err := b.permitted(ctx, query{Verb: server.VerbHealth, Peer: by}, func(s *state) {
+		h = ipc.Health{Status: "ok"}
+		if err := s.journal.Err(); err != nil {
+			h = ipc.Health{Status: "degraded", Detail: "journal: " + err.Error()}
+		}
+	})
+	return h, err
+}
+
+// Drain refuses new jobs while on; those accepted run to their end.
+func (b *backend) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {
+	verb := server.VerbUndrain
+	if on {
+		verb = server.VerbDrain
+	}
+	err := b.permitted(ctx, query{Verb: verb, Peer: by}, func(s *state) {
+		s.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
+		s.draining = on
+		s.core.Drain(on)
+	})
+	if err != nil {
+		return ipc.Status{}, err
+	}
+	return b.Status(ctx, by)
+}
+
+// AwaitIdle returns when no job is queued or running, or when ctx is done.
+func (b *backend) AwaitIdle(ctx context.Context, by ipc.Peer) error {
+	if err := b.allow(query{Verb: server.VerbDrain, Peer: by}); err != nil {
+		return err
+	}
+	return b.until(ctx, (*state).idle)
+}
