@@ -30,7 +30,8 @@
 //	upgrade.go     the next image of the program, in place
 //	inherited.go   what it gets from the one before
 //	recover.go     the jobs of the journal at start
-//	backend.go     what the API asks for
+//	backend.go     what the API asks of jobs
+//	operate.go     what the API asks of dispatchers and the daemon
 //	caching.go     caches and their refreshes
 //	reload.go      definitions, read again
 //	schedule.go    due times become jobs

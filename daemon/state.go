@@ -3,7 +3,6 @@ package daemon
 import (
 	"iter"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -101,7 +100,7 @@ func (s *state) record(rec store.Record, d mode.Durability, urgent bool, then fu
 // due does what is due by now, and reports whether there was anything.
 func (s *state) due() bool {
 	if s.memory.rests(s.now()) {
-		go debug.FreeOSMemory()
+		go giveBack(s.log)
 	}
 	effects := s.core.Tick(s.now())
 	s.perform(effects)

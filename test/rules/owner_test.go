@@ -135,15 +135,6 @@ func keyed() map[string]string {
 		"daemon/internal/queue.Core.paused":    leaves,
 		"daemon/internal/store.Journal.memory": leaves,
 		"daemon/internal/store.Journal.denied": leaves,
-		"daemon.state.runs":                    leaves,
-		"daemon.state.inflight":                leaves,
-		"daemon.state.waiters":                 leaves,
-		"daemon.state.ending":                  leaves,
-		"daemon.state.joining":                 leaves,
-		"daemon.state.failings":                leaves,
-		"daemon.state.deferred":                leaves,
-		"daemon.state.tallies":                 leaves,
-		"daemon.state.gone":                    leaves,
 	}
 }
 
