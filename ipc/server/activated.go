@@ -12,8 +12,8 @@ import (
 )
 
 // Activated gives the socket that a service manager opened for this process
-// ($LISTEN_FDS, see sd_listen_fds(3)), nil when there is none. Who may connect
-// is then the manager's to say, and the socket's file is not ours to remove.
+// ($LISTEN_FDS, sd_listen_fds(3)), nil when there is none. The manager's unit
+// then says who may connect, and the manager removes the socket's file.
 func Activated() (*net.UnixListener, error) {
 	files := activation.Files(true)
 	defer func() {
@@ -40,8 +40,9 @@ func Activated() (*net.UnixListener, error) {
 	return l, nil
 }
 
-// Inherited is the socket of a descriptor that is open already. The caller's file
-// is a copy of it, to be closed. Closing the socket leaves its path alone.
+// Inherited gives the listener of a descriptor that is open already. It works on
+// a copy: the caller closes its file. Closing the listener keeps the socket's
+// path.
 func Inherited(f *os.File) (*net.UnixListener, error) {
 	l, err := net.FileListener(f)
 	if err != nil {

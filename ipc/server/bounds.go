@@ -9,24 +9,24 @@ import (
 	"dispatchd/ipc"
 )
 
-// Bounds of a request. A larger one is refused with a typed error.
+// Bounds of a request. The guard refuses a larger one with a typed error.
 const (
 	maxBody   = 1 << 20
 	maxHeader = 3 << 10 // all header lines together
 	maxKey    = 128
-	maxDrain  = 16 << 20 // how much of a too large body is read, so that the peer gets to the answer
+	maxDrain  = 16 << 20 // of a body that is too large: read and dropped, for a peer that writes all before it reads
 )
 
 // Times bound how slow a peer may be. A field that is 0 has its default.
 type Times struct {
-	Header time.Duration // from a request's first byte to its header's end; 5 s
+	Header time.Duration // from a request's first byte to the end of its header; 5 s
 	Body   time.Duration // for the whole body; 10 s
-	Write  time.Duration // for the peer to take one piece of an answer; 30 s
+	Write  time.Duration // for the peer to read one piece of an answer; 30 s
 	Idle   time.Duration // between two requests; 2 min
-	Call   time.Duration // for the backend, where it is not asked to wait; 1 min
+	Call   time.Duration // for the Backend, where it is not asked to wait; 1 min
 }
 
-// orDefault fills in what was left open.
+// orDefault replaces each zero by its default.
 func (t Times) orDefault() Times {
 	set := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
@@ -41,12 +41,12 @@ func (t Times) orDefault() Times {
 	return t
 }
 
-// defaultConns is the bound of open connections without a setting.
+// defaultConns bounds open connections where no setting does.
 const defaultConns = 512
 
-// connLimit is how many connections may be open: as many as are wanted, but
-// never more than half of the descriptors that the process may have. The other
-// half is for jobs, their output and their locks.
+// connLimit bounds open connections: as many as are wanted, but never more than
+// half of the descriptors that the process may have (RLIMIT_NOFILE). Jobs, their
+// output and their locks need the other half.
 func connLimit(want int) int {
 	if want <= 0 {
 		want = defaultConns
@@ -61,26 +61,26 @@ func connLimit(want int) int {
 	return want
 }
 
-// hardLimit is where connections are no longer read from. The ones between
-// this and the limit get their refusal as the answer to a request, which every
-// client understands.
+// hardLimit is the number of connections above which the listener answers
+// without reading. A connection between the limit and this one gets its refusal
+// as the answer to a request, which every client understands.
 func (s *Server) hardLimit() int {
 	return s.opts.MaxConns + max(4, min(64, s.opts.MaxConns/8))
 }
 
-// tooManyConns refuses because of the connections that are open.
+// tooManyConns is the refusal for the sake of the connections that are open.
 func (s *Server) tooManyConns() *ipc.Error {
 	p := ipc.Errorf(ipc.KindTooManyConnections, "more than %d connections are open", s.opts.MaxConns)
 	p.RetryAfter = 1
 	return p
 }
 
-// refusals counts what the bounds turned away.
+// refusals counts requests and connections that a bound refused.
 type refusals struct {
 	connections, headers, bodies, foreign, malformed, slow atomic.Int64
 }
 
-// countRefusal notes one refusal.
+// countRefusal counts one refusal by its kind.
 func (s *Server) countRefusal(k ipc.Kind) {
 	switch k {
 	case ipc.KindTooManyConnections:
@@ -98,7 +98,7 @@ func (s *Server) countRefusal(k ipc.Kind) {
 	}
 }
 
-// addCounters adds the socket's own figures to the daemon's status.
+// addCounters adds the socket's own figures to the Backend's status.
 func (s *Server) addCounters(st ipc.Status, err error) (ipc.Status, error) {
 	st.API = ipc.API{
 		Connections: int64(s.conns.count()), MaxConnections: int64(s.opts.MaxConns),

@@ -35,7 +35,7 @@ type cacheIn struct {
 	WaitInput
 }
 
-// query is what it asks for.
+// query translates the parameters; a wait without limit is the longest Duration.
 func (in *cacheIn) query() (ipc.CacheQuery, error) {
 	q := ipc.CacheQuery{IfNoneMatch: in.IfNoneMatch}
 	limit, waits, err := parseWait(in.Wait)
@@ -64,7 +64,7 @@ func (in *cacheIn) query() (ipc.CacheQuery, error) {
 	return q, nil
 }
 
-// cache answers with the data itself, and says in headers how old it is.
+// cache answers with the data itself; headers say how old it is and why.
 func (s *Server) cache(ctx context.Context, by ipc.Peer, in *cacheIn, w http.ResponseWriter) error {
 	q, err := in.query()
 	if err != nil {
@@ -83,8 +83,8 @@ func (s *Server) cache(ctx context.Context, by ipc.Peer, in *cacheIn, w http.Res
 	return nil
 }
 
-// writeCache writes a cache's data. Where it cannot all be read, the connection
-// breaks off: half of it must not look whole.
+// writeCache writes a cache's data. Where not all of it can be read, the
+// connection breaks off, so that half of the data does not look whole.
 func writeCache(w http.ResponseWriter, d ipc.CacheData) {
 	h := w.Header()
 	h.Set("ETag", d.ETag)
@@ -113,12 +113,12 @@ func writeCache(w http.ResponseWriter, d ipc.CacheData) {
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.FormatInt(d.Size, 10))
-	if n, err := io.Copy(struct{ io.Writer }{w}, d.Data); err != nil || n != d.Size { // without sendfile: most data is short
+	if n, err := io.Copy(struct{ io.Writer }{w}, d.Data); err != nil || n != d.Size { // the struct hides ReadFrom: no sendfile, for most data is short
 		panic(http.ErrAbortHandler) // net/http's own way to break off
 	}
 }
 
-// headerText makes one line of plain characters that a header may have.
+// headerText makes one line of printable ASCII, which a header may hold.
 func headerText(s string) string {
 	const longest = 500
 	s = strings.Map(func(r rune) rune {

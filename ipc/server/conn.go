@@ -13,34 +13,33 @@ import (
 	"dispatchd/ipc"
 )
 
-// conn is an accepted connection. It knows its peer, it gives up on a peer that
-// does not read, and it answers in problems where net/http by itself would
-// answer in plain text or not at all.
+// conn is an accepted connection. It knows its peer, it stops waiting for a peer
+// that does not read, and it answers with problems where net/http by itself
+// would answer in plain text or not at all.
 type conn struct {
 	net.Conn
 	server    *Server
 	peer      ipc.Peer
-	err       error // why the peer is not known
-	overLimit bool  // accepted beyond the limit: its requests are refused
+	err       error // why the kernel did not name the peer
+	overLimit bool  // accepted above the limit: the guard refuses its requests
 	closed    sync.Once
 
-	// A request goes through two phases. Until the guard has it, what is
-	// written is net/http's own complaint; from then on it is the answer, and
-	// not a byte of it is touched.
-	received atomic.Bool // bytes of a request have come
-	rejected atomic.Bool // the complaint was written here
-	handling atomic.Bool // the guard has it
+	// A request has two phases. Before it reaches the guard, what net/http writes
+	// is its own refusal, and Write replaces it by a problem; from then on it is
+	// the handler's answer, and Write changes no byte of it.
+	received atomic.Bool // bytes of a request have arrived
+	rejected atomic.Bool // a refusal was written in place of net/http's
+	handling atomic.Bool // the guard has the request
 }
 
-// listener makes the listener's connections conns, and refuses those beyond all
-// bounds.
+// listener makes accepted connections conns, and refuses those above hardLimit.
 type listener struct {
 	net.Listener
 	server *Server
 }
 
-// Accept is net.Listener's. The credentials are read at once, while they are
-// certainly the peer's.
+// Accept is net.Listener's. It reads the credentials at once: they are those of
+// the process that connected.
 func (l listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -62,7 +61,7 @@ func (l listener) Accept() (net.Conn, error) {
 	}
 }
 
-// reject answers a connection that nobody will read from.
+// reject answers a connection without reading its request, and closes it.
 func (c *conn) reject() {
 	p := c.server.tooManyConns()
 	c.server.countRefusal(p.Kind)
@@ -76,8 +75,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// Read is net.Conn's. A request whose header does not come to its end is
-// answered here: net/http only closes the connection.
+// Read is net.Conn's. It answers a request whose header does not end within its
+// time: net/http only closes the connection.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
@@ -91,7 +90,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write is net.Conn's.
+// Write is net.Conn's. It replaces net/http's refusals by problems.
 func (c *conn) Write(b []byte) (int, error) {
 	if c.handling.Load() {
 		return c.write(b)
@@ -110,7 +109,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// write bounds how long a peer may take to read.
+// write writes, and bounds how long the peer may take to read.
 func (c *conn) write(b []byte) (int, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(c.server.opts.Times.Write))
 	n, err := c.Conn.Write(b)
@@ -122,12 +121,13 @@ func (c *conn) write(b []byte) (int, error) {
 
 type peerKey struct{}
 
-// connContext carries the connection to its requests.
+// connContext puts the connection into the context of its requests.
 func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, c)
 }
 
-// connState tells a connection that the next request may come.
+// connState begins a connection's next request. net/http calls it when the
+// connection becomes idle.
 func connState(nc net.Conn, state http.ConnState) {
 	if c, ok := nc.(*conn); ok && state == http.StateIdle {
 		c.received.Store(false)
@@ -141,7 +141,8 @@ func connOf(ctx context.Context) (*conn, bool) {
 	return c, ok
 }
 
-// peerOf is who sent a request, an error where the kernel did not say.
+// peerOf is the process that sent a request, or an error where the kernel did not
+// name it.
 func peerOf(ctx context.Context) (ipc.Peer, error) {
 	c, ok := connOf(ctx)
 	if !ok || c.err != nil {

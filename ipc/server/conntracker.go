@@ -6,90 +6,94 @@ import (
 	"sync"
 )
 
-// connTracker is the end of a server by which no request is lost. net/http's own
-// Shutdown drops a request that it reads after it was called, without an
-// answer, even one of a connection that was accepted before. Here the listening
-// ends first, and each open connection gets its answer and is closed then.
+// connTracker counts the open connections, so that a stop loses no request. The
+// listener closes first; each open connection gets its answer and is closed
+// then. (net/http's own Shutdown drops, without an answer, a request that it
+// reads after the call, even one of a connection that was accepted before.)
 type connTracker struct {
 	mu       sync.Mutex
 	listener net.Listener
-	stopping bool
-	accepted chan struct{} // closed when nothing is accepted any more
-	none     chan struct{} // closed when that is so and no connection is open
+	stopping bool          // stopAccepting was called
+	accepted chan struct{} // closed when Accept has returned for the last time
+	drained  chan struct{} // closed when, after that, no connection is open
 	open     int
 }
 
 func newConnTracker() *connTracker {
-	return &connTracker{accepted: make(chan struct{}), none: make(chan struct{})}
+	return &connTracker{accepted: make(chan struct{}), drained: make(chan struct{})}
 }
 
-// accepting notes the listener that is to be closed.
-func (r *connTracker) accepting(l net.Listener) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.listener = l
-	if r.stopping {
+// accepting keeps the listener for stopAccepting, and closes it where that was
+// called before.
+func (t *connTracker) accepting(l net.Listener) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.listener = l
+	if t.stopping {
 		_ = l.Close()
 	}
 }
 
-// stopped notes that the listener is done, and says whether we closed it.
-func (r *connTracker) stopped() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	close(r.accepted)
-	r.check()
-	return r.stopping
+// stopped marks the end of accepting. It reports whether stopAccepting was its
+// cause.
+func (t *connTracker) stopped() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	close(t.accepted)
+	t.check()
+	return t.stopping
 }
 
-// opened and closed count the connections, count gives how many are open.
-func (r *connTracker) opened() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.open++
-	return r.open
+// opened counts a new connection and gives the number of open ones.
+func (t *connTracker) opened() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open++
+	return t.open
 }
 
-func (r *connTracker) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.open
+// count gives the number of open connections.
+func (t *connTracker) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open
 }
 
-func (r *connTracker) closed() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.open--
-	r.check()
+// closed counts the end of a connection.
+func (t *connTracker) closed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open--
+	t.check()
 }
 
-// check closes none when it is true.
-func (r *connTracker) check() {
+// check closes drained when nothing is accepted any more and nothing is open.
+func (t *connTracker) check() {
 	select {
-	case <-r.none:
+	case <-t.drained:
 		return
-	case <-r.accepted:
-		if r.open == 0 {
-			close(r.none)
+	case <-t.accepted:
+		if t.open == 0 {
+			close(t.drained)
 		}
 	default:
 	}
 }
 
-// stopAccepting ends the listening.
-func (r *connTracker) stopAccepting() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopping = true
-	if r.listener != nil {
-		_ = r.listener.Close()
+// stopAccepting closes the listener.
+func (t *connTracker) stopAccepting() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stopping = true
+	if t.listener != nil {
+		_ = t.listener.Close()
 	}
 }
 
-// drain returns when the last connection is closed, or ctx is done.
-func (r *connTracker) drain(ctx context.Context) error {
+// drain waits until the last connection is closed, or ctx is done.
+func (t *connTracker) drain(ctx context.Context) error {
 	select {
-	case <-r.none:
+	case <-t.drained:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

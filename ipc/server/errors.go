@@ -11,11 +11,11 @@ import (
 	"dispatchd/ipc"
 )
 
-// defaultRetry is after how many seconds to ask again where nobody knows better.
+// defaultRetry is Retry-After in seconds where the Backend gives no estimate.
 const defaultRetry = 5
 
-// complete fills in what follows from the kind. It works on a copy: the
-// backend may give the same error to many.
+// complete fills in what follows from the kind. It works on a copy, for the
+// Backend may give the same error to many requests.
 func complete(e *ipc.Error) *ipc.Error {
 	c := *e
 	c.Type, c.Status = "/problems/"+string(c.Kind), c.Kind.Status()
@@ -26,7 +26,8 @@ func complete(e *ipc.Error) *ipc.Error {
 	return &c
 }
 
-// asError makes an *ipc.Error of any error.
+// asError makes an *ipc.Error of any error. A canceled context means that the
+// server stops: explainHangup has worded a client's hang-up before.
 func asError(err error) *ipc.Error {
 	if p, ok := errors.AsType[*ipc.Error](err); ok {
 		return complete(p)

@@ -12,19 +12,21 @@ import (
 	"dispatchd/ipc"
 )
 
-// guard refuses what is foreign, too large, too slow or too much, before any
-// route. Behind it a request is whole: nothing more is read from the peer, so
-// no deadline is left that could end a long wait.
+// guard refuses a request that is foreign, too large, too slow or one too many,
+// before any route sees it. It reads the body as a whole, so that behind it
+// nothing more is read from the peer, and no read deadline is left that could end
+// a long wait.
 func (s *Server) guard(next http.Handler) http.Handler {
+	name, spoken := http.CanonicalHeaderKey(ipc.APIHeader), []string{ipc.SpokenAPI()} // shared by all answers: nobody changes it
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(ipc.APIHeader, ipc.SpokenAPI())
+		w.Header()[name] = spoken
 		if c, ok := connOf(r.Context()); ok {
 			c.handling.Store(true)
 		}
 		if r.ContentLength != 0 {
-			// Also for what is refused unread: net/http reads on behind the
-			// answer. It lifts the deadline at the body's end. Without a body it
-			// would be in force for as long as the handler waits.
+			// Set also where the body is refused unread, for net/http reads on
+			// behind the answer. It lifts the deadline at the body's end: without
+			// a body it would hold for as long as the handler waits.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.opts.Times.Body))
 		}
 		err := s.checkRequest(r)
@@ -41,7 +43,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// checkRequest says why a request is not taken at all, nil if it is.
+// checkRequest refuses a request by what its header says, before its body is
+// read. It also gives bare parameters of the query their value.
 func (s *Server) checkRequest(r *http.Request) error {
 	if c, ok := connOf(r.Context()); ok && c.overLimit && s.conns.count() > s.opts.MaxConns {
 		return s.tooManyConns()
@@ -60,7 +63,7 @@ func (s *Server) checkRequest(r *http.Request) error {
 	return err
 }
 
-// headerSize is the length of the request line's target and all header lines.
+// headerSize is the length of the request's target and of all header lines.
 func headerSize(r *http.Request) int {
 	size := len(r.RequestURI)
 	for name, values := range r.Header {
@@ -71,9 +74,9 @@ func headerSize(r *http.Request) int {
 	return size
 }
 
-// checkOrigin refuses what a web page on this machine may have sent: only such a
-// request has an origin, and one that comes by a name of its own choice has a
-// checkOrigin host.
+// checkOrigin refuses what a web page may have made a browser send, through a
+// proxy before the socket: such a request has an Origin or a Sec-Fetch-Site, and
+// after DNS rebinding a Host of the page's choice.
 func checkOrigin(r *http.Request) error {
 	switch r.Host {
 	case "", "localhost", "dispatchd", "unix":
@@ -92,8 +95,8 @@ func checkOrigin(r *http.Request) error {
 }
 
 // strictQuery gives every parameter of a query a value: a bare name means true.
-// One that is given twice, or not readable, is an error: it would be ignored
-// in silence otherwise.
+// A parameter that is there twice, or that cannot be decoded, is an error, for
+// url.Values.Get would ignore it.
 func strictQuery(query string) (string, error) {
 	if query == "" {
 		return "", nil
@@ -116,10 +119,10 @@ func strictQuery(query string) (string, error) {
 	return strings.Join(parts, "&"), nil
 }
 
-// readBody reads the body as a whole.
+// readBody reads the body as a whole, at most maxBody bytes.
 func (s *Server) readBody(r *http.Request) error {
 	if r.ContentLength > maxBody && r.Header.Get("Expect") != "" {
-		return tooLarge() // it has not been sent yet
+		return tooLarge() // the client waits for leave to send it
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
@@ -135,7 +138,7 @@ func (s *Server) readBody(r *http.Request) error {
 	return nil
 }
 
-// tooLarge refuses a body.
+// tooLarge is the refusal of a body above maxBody.
 func tooLarge() error {
 	return ipc.Errorf(ipc.KindBodyTooLarge, "the body is larger than %d bytes", maxBody)
 }

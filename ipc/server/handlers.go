@@ -40,7 +40,7 @@ func (s *Server) locks(ctx context.Context, by ipc.Peer, _ *noInput) ([]ipc.Lock
 	return nonNil(s.backend.Locks(ctx, by))
 }
 
-// DryRunInput is a request that may be only a trial.
+// DryRunInput is a request that may be a trial.
 type DryRunInput struct {
 	DryRun bool `query:"dry_run" doc:"only say what would change"`
 }
@@ -49,12 +49,13 @@ func (s *Server) reload(ctx context.Context, by ipc.Peer, in *DryRunInput) (ipc.
 	return s.backend.Reload(ctx, by, in.DryRun)
 }
 
-// WaitInput is a request that may wait: true, or a duration.
+// WaitInput is a request that may wait: true, or a duration (parseWait).
 type WaitInput struct {
 	Wait string `query:"wait" doc:"true, or how long, such as 30s"`
 }
 
-// drain refuses new jobs, and waits for the end of all if it is asked to.
+// drain refuses new jobs, and waits for the end of all jobs if it is asked to.
+// Where the wait runs out, it answers with the status as it is.
 func (s *Server) drain(ctx context.Context, by ipc.Peer, in *WaitInput) (ipc.Status, error) {
 	limit, waits, err := parseWait(in.Wait)
 	if err != nil {
@@ -82,7 +83,8 @@ func (s *Server) undrain(ctx context.Context, by ipc.Peer, _ *noInput) (ipc.Stat
 	return s.addCounters(s.backend.Drain(ctx, by, false))
 }
 
-// parseWait reads the wait parameter; a duration of 0 is without bound.
+// parseWait reads the wait parameter: how long, and whether at all. 0 is a wait
+// without limit.
 func parseWait(v string) (time.Duration, bool, error) {
 	switch v {
 	case "", "false", "0":
@@ -97,7 +99,7 @@ func parseWait(v string) (time.Duration, bool, error) {
 	return d, true, nil
 }
 
-// withLimit limits a wait; 0 = only by ctx.
+// withLimit limits a wait; 0 leaves it to ctx alone.
 func withLimit(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	if limit == 0 {
 		return context.WithCancel(ctx)

@@ -1,124 +1,13 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"time"
 
 	"dispatchd/ipc"
 )
-
-// notifyIn is a notify on the wire. The body is read by hand: a duplicate name
-// or what follows the value must not pass.
-type notifyIn struct {
-	NameInput
-	WaitInput
-	Bound bool   `query:"bound" doc:"cancel the job if the caller is gone when the answer comes; then hold it"`
-	Key   string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
-	Body  []byte
-}
-
-// notify asks for a run, and waits for its end if it is asked to.
-func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.ResponseWriter) error {
-	limit, waits, err := parseWait(in.Wait)
-	if err != nil {
-		return err
-	}
-	if err := checkKey(in.Key); err != nil {
-		return err
-	}
-	args, err := argumentsOf(in.Body)
-	if err != nil {
-		return err
-	}
-	calling, done := s.ignoreHangup(ctx)
-	defer done()
-	n, err := s.backend.Notify(calling, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
-	if err != nil {
-		return err
-	}
-	if in.Bound && s.clientGone(ctx) {
-		n.Job, err = s.backend.CancelIfAbandoned(calling, by, n.ID)
-		if err != nil {
-			return err
-		}
-		return writeNotified(w, http.StatusOK, n)
-	}
-	if !waits {
-		return writeNotified(w, http.StatusAccepted, n)
-	}
-	waiting, cancel := withLimit(ctx, limit)
-	defer cancel()
-	if n.Job, err = s.backend.Await(waiting, by, n.ID); err != nil {
-		return err
-	}
-	if n.State.Final() {
-		n.Position = 0
-		return writeNotified(w, http.StatusOK, n)
-	}
-	return writeNotified(w, http.StatusAccepted, n) // the wait ran out
-}
-
-// writeNotified answers a notify with its job.
-func writeNotified(w http.ResponseWriter, status int, n ipc.Notified) error {
-	w.Header().Set("Location", "/v1/jobs/"+n.ID)
-	return writeJSON(w, status, n)
-}
-
-// checkKey bounds an idempotency key.
-func checkKey(key string) error {
-	if len(key) > maxKey {
-		return ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key has %d bytes, more than %d", len(key), maxKey)
-	}
-	return nil
-}
-
-// argumentsOf takes {"arguments": …} apart; an empty body has none.
-func argumentsOf(raw []byte) (json.RawMessage, error) {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	// As programs write it: what is between is one value, or it is not taken here.
-	if inner, ok := bytes.CutPrefix(raw, []byte(`{"arguments":`)); ok {
-		if inner, ok = bytes.CutSuffix(inner, []byte("}")); ok && json.Valid(inner) {
-			return json.RawMessage(bytes.Clone(bytes.TrimSpace(inner))), nil
-		}
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	tok, err := dec.Token()
-	if err != nil {
-		return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
-	}
-	if tok != json.Delim('{') {
-		return nil, ipc.Errorf(ipc.KindBadRequest, `the body is not an object; send {"arguments": …}`)
-	}
-	var args json.RawMessage
-	seen := false
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
-		}
-		if name != "arguments" || seen {
-			return nil, ipc.Errorf(ipc.KindBadRequest, `the body has the name %.40q; only one "arguments" is allowed`, name)
-		}
-		seen = true
-		if err := dec.Decode(&args); err != nil {
-			return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
-		}
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, ipc.Errorf(ipc.KindBadRequest, "something follows the body's object")
-	}
-	return args, nil
-}
 
 // jobsIn selects jobs.
 type jobsIn struct {
@@ -140,7 +29,7 @@ type JobRef struct {
 	ID string `path:"id" maxLength:"40"`
 }
 
-// waitJob names a job whose end may be waited for.
+// waitJob names a job, and may ask to wait for its end.
 type waitJob struct {
 	JobRef
 	WaitInput
@@ -161,9 +50,9 @@ func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, er
 	return s.backend.Await(waiting, by, in.ID)
 }
 
-// waitBound waits for the end of a job for a caller whose life it is bound to. When
-// the connection breaks before, the Backend decides whether the job is canceled.
-// A daemon that goes down breaks connections too, and cancels nothing.
+// waitBound waits for the end of a job whose life is bound to the caller's. When
+// the caller goes away before, the Backend decides whether the job is canceled.
+// A stop of the server breaks connections too, and cancels nothing.
 func (s *Server) waitBound(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
 	calling, done := s.ignoreHangup(ctx)
 	defer done()
@@ -175,12 +64,13 @@ func (s *Server) waitBound(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Jo
 	if err != nil || !s.clientGone(ctx) {
 		return job, err
 	}
-	calling, done = s.ignoreHangup(ctx) // anew: the wait may have been long
+	calling, done = s.ignoreHangup(ctx) // another one: the first has run out in a long wait
 	defer done()
 	return s.backend.CancelIfAbandoned(calling, by, in.ID)
 }
 
-// clientGone reports whether a request's client went away, and not the server.
+// clientGone reports whether a request's context ended because its client went
+// away, and not because the server stops.
 func (s *Server) clientGone(ctx context.Context) bool { return ctx.Err() != nil && s.base.Err() == nil }
 
 func (s *Server) cancelJob(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Job, error) {
@@ -226,15 +116,15 @@ func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn, w http.Respons
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if !stream(w, src) || ctx.Err() != nil {
-		// Not the output's end: the connection breaks off, so that the reader
-		// does not take it for one. net/http's own way to do so.
+		// This is not the output's end, so the connection breaks off and the
+		// client sees a body without end. net/http has this panic for that.
 		panic(http.ErrAbortHandler)
 	}
 	return nil
 }
 
-// stream copies as the output comes, and reports whether it came to its end. A
-// reader that does not read is cut off by the connection.
+// stream copies output as it comes, and reports whether it came to its end. The
+// connection's write deadline ends it for a client that does not read.
 func stream(w http.ResponseWriter, src io.Reader) bool {
 	control := http.NewResponseController(w)
 	buf := make([]byte, 32<<10)

@@ -15,7 +15,8 @@ import (
 	"dispatchd/ipc"
 )
 
-// pathMax is the longest socket path, without the final NUL.
+// pathMax is the longest socket path, without the final NUL: sun_path has 108
+// bytes on Linux and 104 on FreeBSD.
 func pathMax() int {
 	if runtime.GOOS == "linux" {
 		return 107
@@ -23,13 +24,14 @@ func pathMax() int {
 	return 103
 }
 
-// Listen makes the socket with this mode, and this group if it is not "". A
-// stale one is removed: the caller holds the instance's lock, so nobody uses it.
+// Listen makes the socket with this mode, and this group unless it is "". It
+// removes a socket that is there already: the caller holds the instance's lock,
+// so no daemon listens on it.
 func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	old := syscall.Umask(int(^mode & 0o777)) // no window in which it is wider
+	old := syscall.Umask(int(^mode & 0o777)) // so that the mode is never wider, not even between bind and chmod
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	syscall.Umask(old)
 	if err != nil {
@@ -40,7 +42,7 @@ func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 		err = chgrp(path, group)
 	}
 	if err == nil {
-		err = os.Chmod(path, mode) // a default ACL of the directory overrides the umask
+		err = os.Chmod(path, mode) // a default ACL of the directory overrides the umask (acl(5))
 	}
 	if err != nil {
 		_ = l.Close()
@@ -50,7 +52,7 @@ func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// removeStale checks the path and takes a stale socket away.
+// removeStale checks the path and removes a socket that an earlier daemon left.
 func removeStale(path string) error {
 	if len(path) > pathMax() {
 		p := ipc.Errorf(ipc.KindConfiguration, "socket path %s: %d bytes, the system allows %d", path, len(path), pathMax())
@@ -58,7 +60,7 @@ func removeStale(path string) error {
 		return p
 	}
 	if !filepath.IsAbs(path) {
-		// Go takes a leading @ for a name that every user may take.
+		// Go takes a leading @ for an abstract name, which any user may bind.
 		return ipc.Errorf(ipc.KindConfiguration, "socket path %q: not absolute", path)
 	}
 	fi, err := os.Lstat(path)
@@ -77,7 +79,7 @@ func removeStale(path string) error {
 	return nil
 }
 
-// chgrp sets the socket's group.
+// chgrp gives the socket to a group.
 func chgrp(path, group string) error {
 	g, err := user.LookupGroup(group)
 	if err != nil {
@@ -91,12 +93,4 @@ func chgrp(path, group string) error {
 		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
 	}
 	return nil
-}
-
-// orElse is the first error that is one.
-func orElse(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

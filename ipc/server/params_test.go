@@ -58,6 +58,19 @@ func TestEveryParameterIsKnown(t *testing.T) {
 	}
 }
 
+// The states that a client may ask for are those that there are: a tag cannot
+// be made of them.
+func TestStatesAreTheWires(t *testing.T) {
+	f, _ := reflect.TypeFor[jobsIn]().FieldByName("State")
+	var want []string
+	for _, s := range ipc.States() {
+		want = append(want, string(s))
+	}
+	if got := f.Tag.Get("enum"); got != strings.Join(want, ",") {
+		t.Errorf("state may be %s, the states are %v", got, want)
+	}
+}
+
 // describedPath lists the path parameters of a row's input.
 func describedPath(r route) string {
 	var names string

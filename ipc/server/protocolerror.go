@@ -9,18 +9,18 @@ import (
 	"dispatchd/ipc"
 )
 
-// protocolError is what net/http says of a request before any handler has it, as a
-// problem; nil for everything else.
+// protocolError makes a problem of net/http's own refusal, which it writes as
+// text before any handler runs. It gives nil for everything else.
 func protocolError(b []byte) *ipc.Error {
 	rest, ok := bytes.CutPrefix(b, []byte("HTTP/1.1 "))
-	if !ok { // the answer to a client that speaks this
+	if !ok { // the client speaks HTTP/1.0
 		rest, ok = bytes.CutPrefix(b, []byte("HTTP/1.0 "))
 	}
 	if !ok || len(rest) < 3 || (rest[0] != '4' && rest[0] != '5') {
 		return nil
 	}
 	if head, _, _ := bytes.Cut(b, []byte("\r\n\r\n")); bytes.Contains(head, []byte("problem+json")) {
-		return nil // one of ours
+		return nil // it is a problem already
 	}
 	switch string(rest[:3]) {
 	case "431":
@@ -38,7 +38,8 @@ func protocolError(b []byte) *ipc.Error {
 	return p
 }
 
-// rawProblem is a problem as a whole answer, for where no handler writes one.
+// rawProblem is a problem as a whole HTTP answer, for a connection that no handler
+// serves.
 func rawProblem(p *ipc.Error) []byte {
 	p = complete(p)
 	body, _ := json.Marshal(p) // strings and numbers only

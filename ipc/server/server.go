@@ -8,7 +8,7 @@ import (
 	"net/http"
 )
 
-// Options of a server. The zero value is good.
+// Options of a server. The zero value works.
 type Options struct {
 	Log      *slog.Logger // nil = none
 	Version  string
@@ -23,11 +23,11 @@ type Server struct {
 	http    *http.Server
 	conns   *connTracker
 	refused refusals
-	base    context.Context
+	base    context.Context // of every request; ends with Shutdown, and with it every wait
 	cancel  context.CancelFunc
 }
 
-// New makes a server.
+// New makes a server. Nothing runs until Serve.
 func New(b Backend, o Options) *Server {
 	o.MaxConns, o.Times = connLimit(o.MaxConns), o.Times.orDefault()
 	if o.Log == nil {
@@ -49,8 +49,8 @@ func New(b Backend, o Options) *Server {
 	return s
 }
 
-// Serve answers until Shutdown. Where a connection cannot be accepted for want
-// of file descriptors, it tries again, less and less often.
+// Serve answers until Shutdown. When the process has no file descriptor left for
+// a connection, net/http tries again after 5 ms, doubled up to 1 s.
 func (s *Server) Serve(l net.Listener) error {
 	s.conns.accepting(l)
 	err := s.http.Serve(listener{l, s})
@@ -60,12 +60,12 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown accepts nothing more, ends waits, and gives open requests until ctx
-// is done.
+// Shutdown accepts nothing more, ends all waits with what is known then, and gives
+// open requests until ctx is done.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.cancel()
 	s.conns.stopAccepting()
-	s.http.SetKeepAlivesEnabled(false) // closes the idle ones, too
+	s.http.SetKeepAlivesEnabled(false) // closes idle connections at once
 	err := s.conns.drain(ctx)
 	_ = s.http.Close()
 	return err

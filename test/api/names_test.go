@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // The names that other programs use, a line each: a change of one is seen.
@@ -118,8 +119,9 @@ func members(of string, list *ast.FieldList) []string {
 		if f.Tag != nil {
 			line += " " + f.Tag.Value
 		}
-		if len(f.Names) == 0 {
-			lines = append(lines, of+"."+strings.TrimPrefix(text(f.Type), "*")+line)
+		name := strings.TrimPrefix(text(f.Type), "*")
+		if base := name[strings.LastIndex(name, ".")+1:]; len(f.Names) == 0 && !unicode.IsLower(rune(base[0])) {
+			lines = append(lines, of+"."+name+line) // embedded
 		}
 		for _, name := range f.Names {
 			if name.IsExported() {

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"dispatchd/ipc"
+)
+
+// notifyIn is a notify on the wire. argumentsOf reads the body: encoding/json
+// would take a name in any case, the last of two equal names, and whatever
+// follows the value.
+type notifyIn struct {
+	NameInput
+	WaitInput
+	Bound bool   `query:"bound" doc:"cancel the job if the caller is gone when the answer comes; then hold it"`
+	Key   string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
+	Body  []byte
+}
+
+// notify asks for a run, and waits for its end if it is asked to.
+func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.ResponseWriter) error {
+	limit, waits, err := parseWait(in.Wait)
+	if err != nil {
+		return err
+	}
+	if err := checkKey(in.Key); err != nil {
+		return err
+	}
+	args, err := argumentsOf(in.Body)
+	if err != nil {
+		return err
+	}
+	calling, done := s.ignoreHangup(ctx)
+	defer done()
+	n, err := s.backend.Notify(calling, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
+	if err != nil {
+		return err
+	}
+	if in.Bound && s.clientGone(ctx) {
+		n.Job, err = s.backend.CancelIfAbandoned(calling, by, n.ID)
+		if err != nil {
+			return err
+		}
+		return writeNotified(w, http.StatusOK, n)
+	}
+	if !waits {
+		return writeNotified(w, http.StatusAccepted, n)
+	}
+	waiting, cancel := withLimit(ctx, limit)
+	defer cancel()
+	if n.Job, err = s.backend.Await(waiting, by, n.ID); err != nil {
+		return err
+	}
+	if n.State.Final() {
+		n.Position = 0
+		return writeNotified(w, http.StatusOK, n)
+	}
+	return writeNotified(w, http.StatusAccepted, n) // the wait ran out
+}
+
+// writeNotified answers a notify with its job.
+func writeNotified(w http.ResponseWriter, status int, n ipc.Notified) error {
+	w.Header().Set("Location", "/v1/jobs/"+n.ID)
+	return writeJSON(w, status, n)
+}
+
+// checkKey refuses an idempotency key above maxKey bytes.
+func checkKey(key string) error {
+	if len(key) > maxKey {
+		return ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key has %d bytes, more than %d", len(key), maxKey)
+	}
+	return nil
+}
+
+// argumentsOf gives the value of {"arguments": …}, as it was written. An empty
+// body has none.
+func argumentsOf(raw []byte) (json.RawMessage, error) {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	// As programs write it: where what is between is one JSON value, that is all of
+	// it. Anything else is read token by token below.
+	if inner, ok := bytes.CutPrefix(raw, []byte(`{"arguments":`)); ok {
+		if inner, ok = bytes.CutSuffix(inner, []byte("}")); ok && json.Valid(inner) {
+			return json.RawMessage(bytes.Clone(bytes.TrimSpace(inner))), nil
+		}
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	tok, err := dec.Token()
+	if err != nil {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+	}
+	if tok != json.Delim('{') {
+		return nil, ipc.Errorf(ipc.KindBadRequest, `the body is not an object; send {"arguments": …}`)
+	}
+	var args json.RawMessage
+	seen := false
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+		}
+		if name != "arguments" || seen {
+			return nil, ipc.Errorf(ipc.KindBadRequest, `the body has the name %.40q; only one "arguments" is allowed`, name)
+		}
+		seen = true
+		if err := dec.Decode(&args); err != nil {
+			return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "the body is not JSON: %v", err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, ipc.Errorf(ipc.KindBadRequest, "something follows the body's object")
+	}
+	return args, nil
+}
