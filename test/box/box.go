@@ -157,6 +157,15 @@ func (b *Box) Run(program string, args ...string) (stdout, stderr string, code i
 	return stdout, stderr, code
 }
 
+// Sample is how often a sweep does something: n times with the tag soak, else a
+// tenth of them, always the same.
+func Sample(n int) int {
+	if Soak {
+		return n
+	}
+	return n / 10
+}
+
 // exists reports whether there is a file.
 func exists(path string) bool {
 	_, err := os.Stat(path)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // memoryDir is a directory on a disk that needs no syncs, where there is one:
@@ -28,19 +29,13 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-// written10k is how often the file is replaced.
-const written10k = 10_000
-
 // Whoever reads the file as a plain file has all of one version, at any instant.
 func TestCacheIsNeverTorn(t *testing.T) {
 	c, err := NewCaches(memoryDir(t), func(string) bool { return false })
 	if err != nil {
 		t.Fatal(err)
 	}
-	rewrites := written10k
-	if testing.Short() {
-		rewrites /= 10
-	}
+	rewrites := box.Sample(10_000)
 	version := func(n int) string { // longer and shorter ones by turns
 		return fmt.Sprintf(`{"from":%d,"fill":%q,"to":%d}`, n, strings.Repeat("x", n%7*3000), n)
 	}

@@ -17,6 +17,7 @@ import (
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // specimen is a journal, and where the lines of each job are in it.
@@ -169,14 +170,6 @@ func (s *specimen) arguments(id ulid.ULID) []byte {
 	return rec.Job.Arguments
 }
 
-// short is how often something is done, less in short mode.
-func short(n int) int {
-	if testing.Short() {
-		return n / 10
-	}
-	return n
-}
-
 func nowhere(int, int) bool { return false }
 
 // both runs a test on a journal that was closed in order, and on one in use.
@@ -202,7 +195,7 @@ func TestEveryBit(t *testing.T) {
 			if at > written+20 && at < len(text)-20 { // more of the same zeros
 				continue
 			}
-			if testing.Short() && bit%7 != 0 {
+			if !box.Soak && bit%7 != 0 {
 				continue
 			}
 			text[at] ^= 1 << (bit % 8)
@@ -230,7 +223,7 @@ func TestEveryBit(t *testing.T) {
 func TestRandomFlips(t *testing.T) {
 	both(t, 20, func(t *testing.T, s *specimen) {
 		r := rand.New(rand.NewPCG(1, 1))
-		for n := range short(5000) {
+		for n := range box.Sample(5000) {
 			text := bytes.Clone(s.text)
 			var at []int
 			for range 1 + r.IntN(8) {
@@ -279,7 +272,7 @@ func TestTruncated(t *testing.T) {
 			if zeros > 0 && n > len(s.text)-zeros+20 && n%97 != 0 && n%store.Page != 0 { // more of the same zeros
 				continue
 			}
-			if testing.Short() && n%13 != 0 {
+			if !box.Soak && n%13 != 0 {
 				continue
 			}
 			r, err := s.check(s.text[:n], func(_, to int) bool { return to > n })

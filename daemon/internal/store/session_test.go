@@ -16,6 +16,7 @@ import (
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // session is a daemon's life, and its next ones after power cuts and restarts.
@@ -314,7 +315,7 @@ func seeded(seed uint64, faulty bool) *session {
 // is taken for damage.
 func TestPowerCuts(t *testing.T) {
 	cuts := 0
-	for seed := range uint64(short(300)) {
+	for seed := range uint64(box.Sample(300)) {
 		s := seeded(seed, false)
 		if err := s.run(t, 60); err != nil {
 			t.Fatalf("seed %d, after %d cuts: %v", seed, s.cuts, err)
@@ -322,7 +323,7 @@ func TestPowerCuts(t *testing.T) {
 		cuts += s.cuts
 	}
 	t.Logf("%d power cuts", cuts)
-	if cuts < short(300) {
+	if cuts < box.Sample(300) {
 		t.Errorf("only %d power cuts", cuts)
 	}
 }
@@ -345,7 +346,7 @@ func TestPowerCutsControl(t *testing.T) {
 // Failing calls and power cuts together: nothing answered is lost, and the
 // journal heals by itself.
 func TestFailingDisk(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(box.Sample(400)) {
 		if err := seeded(seed, true).run(t, 60); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
