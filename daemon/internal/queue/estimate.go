@@ -40,33 +40,38 @@ func (h *durations) left(elapsed time.Duration) time.Duration {
 	return max(0, m-elapsed)
 }
 
-// estimate is the time until the job at this place starts, if nothing else
+// estimate is the time until the job at this position starts, if nothing else
 // holds it up.
-func (d *dispatcher) estimate(now time.Duration, place int) time.Duration {
+func (d *dispatcher) estimate(now time.Duration, position int) time.Duration {
 	m, ok := d.history.median()
 	if !ok {
 		return 0
 	}
-	rounds := (place - 1) / d.rules.Concurrency
-	if len(d.running) < d.rules.Concurrency {
+	rounds := (position - 1) / d.rules.Concurrency
+	if len(d.active) < d.rules.Concurrency {
 		return time.Duration(rounds) * m
 	}
-	return time.Duration(rounds)*m + d.history.left(now-d.running[0].since)
+	return time.Duration(rounds)*m + d.history.left(now-d.active[0].since)
 }
 
 // RetryAfter is when a refused client should come back: when the oldest run
 // will probably have ended. It is never above the dispatcher's timeout.
 func (c *Core) RetryAfter(now time.Duration, name string) time.Duration {
-	d := c.dispatchers[name]
+	d := c.dispatchers.byName[name]
 	if d == nil {
 		return guess
 	}
+	return d.retryAfter(now)
+}
+
+// retryAfter is RetryAfter of one dispatcher.
+func (d *dispatcher) retryAfter(now time.Duration) time.Duration {
 	after, known := d.history.median()
 	switch {
 	case !known:
 		after = guess
-	case len(d.running) > 0:
-		after -= now - d.running[0].since
+	case len(d.active) > 0:
+		after -= now - d.active[0].since
 	}
 	after = max(after, shortestTime)
 	if d.rules.Timeout > 0 {

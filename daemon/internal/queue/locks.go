@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// Lock is a named lock that a job holds while it runs.
+type Lock struct {
+	Name   string
+	Shared bool
+}
+
 // lockset is the locks of a job, sorted by name, each name once. Jobs with
 // equal locks share one.
 type lockset struct {
@@ -39,23 +45,16 @@ type grant struct {
 	shared bool
 }
 
-// external is something that a start was missing: mostly a lock that a process
-// outside holds, as far as we know.
-type external struct {
-	pid    int
-	since  time.Duration
-	until  time.Duration // not tried again before
-	prober *job          // whose start tries it, and is not answered yet
-}
-
 // locks is who holds what.
 type locks struct {
 	granted  map[string]*grant
-	claimed  map[string]*grant // of the pass at work
-	external map[Reason]*external
-	// blocked is what a job was missing that is none of its locks: the journal,
-	// resources, a condition.
-	blocked map[*job]Reason
+	claimed  map[string]*grant // of the pass at work, else empty
+	external external
+}
+
+// newLocks makes an empty one.
+func newLocks() locks {
+	return locks{granted: map[string]*grant{}, claimed: map[string]*grant{}, external: newExternal()}
 }
 
 // obstacle is why a candidate does not start. The zero value is none.
@@ -63,11 +62,6 @@ type obstacle struct {
 	reason  string
 	missing Reason // of waitLock
 	by      *job   // who holds or claims missing.Lock, if a job of ours
-}
-
-// newLocks makes an empty one.
-func newLocks() locks {
-	return locks{granted: map[string]*grant{}, claimed: map[string]*grant{}, external: map[Reason]*external{}, blocked: map[*job]Reason{}}
 }
 
 // conflicts says whether a wish meets a holder it cannot be with.
@@ -81,11 +75,8 @@ func (k *locks) obstacle(now time.Duration, j *job) (obstacle, bool) {
 			return obstacle{reason: waitLock, missing: Reason{Lock: l.Name}, by: h.jobs[0]}, true
 		}
 	}
-	for cause := range k.causes(j) {
-		if o := k.external[cause]; o.blocks(now) {
-			cause.PID = o.pid
-			return obstacle{reason: waitLock, missing: cause}, true
-		}
+	if missing, blocked := k.external.blocks(now, j); blocked {
+		return obstacle{reason: waitLock, missing: missing}, true
 	}
 	for _, l := range j.locks.locks {
 		if h := k.claimed[l.Name]; h.conflicts(l) {
@@ -95,70 +86,11 @@ func (k *locks) obstacle(now time.Duration, j *job) (obstacle, bool) {
 	return obstacle{}, false
 }
 
-// causes are all that a start of the job may find missing: the locks that it
-// takes on disk, and what kept the start before.
-func (k *locks) causes(j *job) func(yield func(Reason) bool) {
-	return func(yield func(Reason) bool) {
-		if len(k.external) == 0 { // nearly always: there is nothing to look for
-			return
-		}
-		for _, l := range j.locks.locks {
-			if !yield(Reason{Lock: l.Name}) {
-				return
-			}
-		}
-		if !yield(Reason{Lock: j.d.ownLock}) {
-			return
-		}
-		if cause, ok := k.blocked[j]; ok {
-			yield(cause)
-		}
-	}
-}
-
-// blocks says whether it is not to be tried now.
-func (o *external) blocks(now time.Duration) bool {
-	return o != nil && (o.prober != nil || now < o.until)
-}
-
 // acquire gives a job its locks.
 func (k *locks) acquire(j *job) {
 	for _, l := range j.locks.locks {
 		k.granted[l.Name] = k.granted[l.Name].with(j, l.Shared)
 	}
-}
-
-// probe notes that a start is on its way. What was missing before is tried by
-// this job alone; the others wait for the answer.
-func (k *locks) probe(j *job) {
-	for cause := range k.causes(j) {
-		if o := k.external[cause]; o != nil {
-			o.prober = j
-		}
-	}
-	delete(k.blocked, j)
-}
-
-// unprobe notes that a start was taken back: what it was to try may be tried at
-// once, for the owner stopped at the first that it found missing.
-func (k *locks) unprobe(j *job) {
-	for _, o := range k.external {
-		if o.prober == j {
-			o.prober = nil
-		}
-	}
-}
-
-// confirm forgets what a start was to try: it has begun, so nothing of it was
-// missing.
-func (k *locks) confirm(j *job) (some bool) {
-	for cause, o := range k.external {
-		if o.prober == j {
-			delete(k.external, cause)
-			some = true
-		}
-	}
-	return some
 }
 
 // with adds a job to the holders.
@@ -192,42 +124,5 @@ func (k *locks) claim(j *job) {
 	}
 }
 
-// block notes what the start of a job was missing.
-func (k *locks) block(now time.Duration, j *job, r Reason) {
-	cause := r.cause()
-	if cause.Kind != LockHeld || !j.takes(cause.Lock) {
-		k.blocked[j] = cause
-	}
-	o := k.external[cause]
-	if o == nil {
-		o = &external{since: now}
-		k.external[cause] = o
-	}
-	o.pid, o.until, o.prober = r.PID, now+busyPause, nil
-}
-
-// takes says whether a start of the job takes a lock on disk.
-func (j *job) takes(name string) bool {
-	return name == j.d.ownLock || slices.ContainsFunc(j.locks.locks, func(l Lock) bool { return l.Name == name })
-}
-
-// lapse forgets what may be tried again and nobody wanted to try.
-func (k *locks) lapse(now time.Duration) {
-	for cause, o := range k.external {
-		if !o.blocks(now) {
-			delete(k.external, cause)
-		}
-	}
-}
-
-// retry is the instant at which the first of what was missing is tried again.
-func (k *locks) retry() (time.Duration, bool) {
-	var at time.Duration
-	found := false
-	for _, o := range k.external {
-		if o.prober == nil && (!found || o.until < at) {
-			at, found = o.until, true
-		}
-	}
-	return at, found
-}
+// endPass forgets all claims.
+func (k *locks) endPass() { clear(k.claimed) }

@@ -1,6 +1,9 @@
 package queue
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // ReasonKind says what a start was missing.
 type ReasonKind uint8
@@ -38,28 +41,23 @@ func (e *StateError) Error() string {
 	return fmt.Sprintf("queue: %s out of turn: job %x is %s", e.Event, e.ID[:], e.State)
 }
 
-// String is the state as a StateError names it.
-func (s state) String() string {
-	return [...]string{ready: "ready", debounce: "debounce", backoff: "backoff", starting: "starting", running: "running"}[s]
-}
-
-// expect finds the job of an event that fits some states only.
-func (c *Core) expect(event string, id ID, states ...state) (*job, error) {
-	if j := c.jobs[id]; j != nil {
-		for _, s := range states {
-			if j.state == s {
-				return j, nil
-			}
-		}
-	}
-	return nil, c.outOfTurn(event, id)
-}
-
-// outOfTurn makes the error of an event that does not fit.
-func (c *Core) outOfTurn(event string, id ID) error {
+// outOfTurn makes the error of an event that does not fit its job, or has none.
+func outOfTurn(event string, id ID, j *job) error {
 	e := &StateError{Event: event, ID: id, State: "unknown"}
-	if j := c.jobs[id]; j != nil {
+	if j != nil {
 		e.State = j.state.String()
 	}
 	return e
+}
+
+// table is the outstanding jobs.
+type table map[ID]*job
+
+// expect finds the job of an event that fits some states only.
+func (t table) expect(event string, id ID, states ...state) (*job, error) {
+	j := t[id]
+	if j != nil && slices.Contains(states, j.state) {
+		return j, nil
+	}
+	return nil, outOfTurn(event, id, j)
 }

@@ -10,7 +10,7 @@ type Submission struct {
 	Locks      []Lock
 }
 
-// Restored is a queued job of an earlier life of the daemon.
+// Restored is an outstanding job of an earlier life of the daemon.
 type Restored struct {
 	Submission
 	Waited      time.Duration // since it was accepted
@@ -45,175 +45,79 @@ type Verdict struct {
 // changes nothing and has no effects. An id that is known is a StateError: an
 // id has one job.
 func (c *Core) Submit(now time.Duration, s Submission) (Verdict, []Effect, error) {
-	if c.jobs[s.ID] != nil {
-		return Verdict{}, nil, c.outOfTurn("Submit", s.ID)
+	if j := c.jobs[s.ID]; j != nil {
+		return Verdict{}, nil, outOfTurn("Submit", s.ID, j)
 	}
-	d := c.dispatchers[s.Dispatcher]
+	d := c.dispatchers.byName[s.Dispatcher]
 	if d == nil || d.removed {
 		return Verdict{Refused: RefusedUnknown}, nil, nil
 	}
 	if c.draining {
 		return Verdict{Refused: RefusedDraining}, nil, nil
 	}
-	if j := d.coalesceTarget(s); j != nil {
-		v, effects := c.coalesce(now, j)
+	if d.rules.joins() && d.keys[s.Key] != nil {
+		v, effects := c.coalesce(now, d.keys[s.Key])
 		return v, effects, nil
 	}
 	if d.rules.MaxQueue > 0 && d.outstanding() >= d.rules.MaxQueue {
-		return Verdict{Refused: RefusedFull, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil, nil
+		return Verdict{Refused: RefusedFull, RetryAfter: d.retryAfter(now)}, nil, nil
 	}
-	if c.limits.MaxOutstanding > 0 && len(c.jobs) >= c.limits.MaxOutstanding {
-		return Verdict{Refused: RefusedAll, RetryAfter: c.RetryAfter(now, s.Dispatcher)}, nil, nil
+	if c.limits.full(len(c.jobs)) {
+		return Verdict{Refused: RefusedAll, RetryAfter: d.retryAfter(now)}, nil, nil
 	}
 	c.at(now)
 	j := c.admit(d, s)
 	j.accepted = c.now
-	c.enqueueOrDelay(j)
-	return Verdict{ID: j.id, Position: c.position(j)}, c.reschedule(now, nil), nil
-}
-
-// coalesceTarget is the queued job that a submission joins, or nil.
-func (d *dispatcher) coalesceTarget(s Submission) *job {
-	if !d.rules.joins() {
-		return nil
-	}
-	return d.keys[s.Key]
+	c.pending.enqueueOrDelay(c.now, j)
+	return Verdict{ID: j.id, Position: j.position()}, c.reschedule(now, nil), nil
 }
 
 // coalesce adds a notify to a queued job. It takes no place; with debounce the
 // quiet begins anew.
 func (c *Core) coalesce(now time.Duration, j *job) (Verdict, []Effect) {
 	c.at(now)
-	if j.d.rules.Debounce > 0 && j.joinable {
-		c.leave(j)
-		c.enqueueOrDelay(j)
+	if j.d.rules.Debounce > 0 {
+		c.pending.leave(j)
+		c.pending.enqueueOrDelay(c.now, j)
 	}
-	return Verdict{Joined: true, ID: j.id, Position: c.position(j)}, c.reschedule(now, nil)
+	return Verdict{Joined: true, ID: j.id, Position: j.position()}, c.reschedule(now, nil)
 }
 
 // Restore takes a job of an earlier life back, in the order of the calls and
 // above all limits: it was accepted. Nothing starts before the next Tick, so it
 // has no effects. An id that is known is a StateError.
 func (c *Core) Restore(now time.Duration, r Restored) error {
-	if c.jobs[r.ID] != nil {
-		return c.outOfTurn("Restore", r.ID)
+	if j := c.jobs[r.ID]; j != nil {
+		return outOfTurn("Restore", r.ID, j)
 	}
 	c.at(now)
 	c.restoring = true
-	d := c.dispatchers[r.Dispatcher]
+	d := c.dispatchers.byName[r.Dispatcher]
 	if d == nil { // its definition is gone; its jobs are not
-		c.Define(now, Rules{Name: r.Dispatcher})
-		d = c.dispatchers[r.Dispatcher]
-		d.removed = true
+		d = c.dispatchers.ensure(r.Dispatcher)
+		d.rules, d.removed = Rules{Name: r.Dispatcher, Concurrency: 1}, true
 	}
 	j := c.admit(d, r.Submission)
 	j.accepted = c.now - r.Waited
 	j.attempt, j.started = int32(r.Attempt), r.Started || r.Attempt > 0
-	if r.Running {
+	switch {
+	case r.Running:
 		j.attempt, j.started = int32(max(0, r.Attempt-1)), r.Attempt > 1
-		c.markRunning(j, running)
+		c.activate(j, running) // nobody answers it: it has no Start
 		j.since = c.now - r.Ran
-		c.change()
-		return nil
+	case r.BackoffLeft > 0:
+		c.pending.delay(j, backoff, c.now+r.BackoffLeft)
+	default:
+		c.pending.enqueueOrDelay(c.now, j)
 	}
-	if r.BackoffLeft > 0 {
-		c.delay(j, backoff, c.now+r.BackoffLeft)
-	} else {
-		c.enqueueOrDelay(j)
-	}
-	c.change() // so that Next asks for the Tick
+	c.pending.change() // so that Next asks for the Tick
 	return nil
 }
 
-// admit makes the job and counts it. Its place comes next.
+// admit makes the job. Its place comes next.
 func (c *Core) admit(d *dispatcher, s Submission) *job {
-	if d.locks == nil || !d.locks.same(s.Locks) {
-		d.locks = newLockset(s.Locks)
-	}
 	c.seq++
-	j := &job{id: s.ID, seq: c.seq, d: d, key: s.Key, locks: d.locks, slot: noSlot}
+	j := &job{id: s.ID, seq: c.seq, d: d, key: s.Key, locks: d.lockset(s.Locks), slot: noSlot}
 	c.jobs[j.id] = j
-	c.queued++
 	return j
-}
-
-// enqueueOrDelay gives a job that never started, or starts anew, its place: in the line,
-// or in debounce before it.
-func (c *Core) enqueueOrDelay(j *job) {
-	r := &j.d.rules
-	if !j.started && r.joins() {
-		if j.d.keys[j.key] == nil {
-			j.d.keys[j.key], j.joinable = j, true
-		}
-		if at := j.quiet(c.now); at > c.now {
-			c.delay(j, debounce, at)
-			return
-		}
-	}
-	c.enqueue(j)
-}
-
-// quiet is the instant at which a job notified now may start: after the quiet
-// time, and not later than the cap after its first notify.
-func (j *job) quiet(now time.Duration) time.Duration {
-	r := &j.d.rules
-	longest := r.DebounceMax
-	if longest <= 0 {
-		longest = 10 * r.Debounce
-	}
-	return min(now+r.Debounce, j.accepted+longest)
-}
-
-// enqueue puts a job into its dispatcher's line.
-func (c *Core) enqueue(j *job) {
-	j.state = ready
-	j.d.fifo.add(j)
-	c.arm(j)
-	// Behind the window it changes nothing for anybody: no pass is due.
-	if i, _ := j.d.fifo.find(j.seq); i < j.d.window() {
-		c.change()
-	}
-}
-
-// delay puts a job aside until an instant.
-func (c *Core) delay(j *job, s state, until time.Duration) {
-	j.state, j.notBefore = s, until
-	j.d.delayed++
-	c.arm(j)
-}
-
-// leave takes a queued job out of wherever it waits.
-func (c *Core) leave(j *job) {
-	switch j.state {
-	case ready:
-		// What was behind the window may come into it.
-		if i, _ := j.d.fifo.find(j.seq); i < j.d.window() {
-			c.change()
-		}
-		j.d.fifo.drop(j)
-	case debounce, backoff:
-		j.d.delayed--
-	}
-	c.timers.clear(j)
-}
-
-// arm sets a queued job's timer: its expiry or the end of its delay.
-func (c *Core) arm(j *job) {
-	at, ok := j.expiry()
-	if j.state == debounce || j.state == backoff {
-		if !ok || j.notBefore < at {
-			at, ok = j.notBefore, true
-		}
-	}
-	if ok {
-		c.timers.set(j, at)
-	} else {
-		c.timers.clear(j)
-	}
-}
-
-// expiry is the instant at which a job has waited too long.
-func (j *job) expiry() (time.Duration, bool) {
-	limit := j.d.rules.QueueTimeout
-	return j.accepted + limit, limit > 0 && !j.started
 }

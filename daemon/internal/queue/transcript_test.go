@@ -268,7 +268,7 @@ func (p *player) ask(verb, arg string) string {
 	switch verb {
 	case "next":
 		at, ok := p.core.Next()
-		if p.core.locks.probing() && len(p.unanswered) > 0 { // the player's own turn is now
+		if p.core.locks.external.probing() && len(p.unanswered) > 0 { // the player's own turn is now
 			at, ok = p.now, true
 		}
 		if ok {
@@ -324,8 +324,8 @@ func (w Wait) String() string {
 }
 
 // probing says whether a start is on its way that tries what was missing.
-func (k *locks) probing() bool {
-	for _, o := range k.external {
+func (x *external) probing() bool {
+	for _, o := range x.byCause {
 		if o.prober != nil {
 			return true
 		}

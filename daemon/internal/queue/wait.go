@@ -51,7 +51,7 @@ func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 	if j == nil || j.active() {
 		return Wait{}, false
 	}
-	w := Wait{Position: c.position(j)}
+	w := Wait{Position: j.position()}
 	switch {
 	case j.d.paused:
 		w.Reason = waitPaused
@@ -60,52 +60,35 @@ func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 	case j.state == backoff:
 		w.Reason, w.Until, w.Estimate = waitBackoff, j.notBefore, max(0, j.notBefore-c.now)
 	default:
-		c.waitingReady(j, &w)
+		if o, candidate := c.obstacles()[j]; candidate {
+			w.kept(c.now, o)
+		} else {
+			w.behind(c.now, j.d)
+		}
 	}
 	return w, true
 }
 
-// waitingReady explains a job in the line: its turn has come or not.
-func (c *Core) waitingReady(j *job, w *Wait) {
-	o, candidate := c.explain()[j]
-	if !candidate {
-		w.Reason, w.Estimate = waitTurn, j.d.estimate(c.now, w.Position)
-		if len(j.d.running) > 0 {
-			w.Job = j.d.running[0].id
-		} else {
-			w.Job = j.d.fifo.at(0).id
-		}
-		return
+// behind explains a job whose turn has not come.
+func (w *Wait) behind(now time.Duration, d *dispatcher) {
+	w.Reason, w.Estimate = waitTurn, d.estimate(now, w.Position)
+	if len(d.active) > 0 {
+		w.Job = d.active[0].id
+	} else {
+		w.Job = d.fifo.at(0).id
 	}
+}
+
+// kept explains a candidate.
+func (w *Wait) kept(now time.Duration, o obstacle) {
 	w.Reason, w.Missing, w.Lock, w.PID = o.reason, o.missing.Kind, o.missing.Lock, o.missing.PID
 	if o.by == nil {
 		return
 	}
 	w.Job = o.by.id
 	if o.by.active() {
-		w.Estimate = o.by.d.history.left(c.now - o.by.since)
+		w.Estimate = o.by.d.history.left(now - o.by.since)
 	}
-}
-
-// explain is a pass that starts nothing: it tells of each candidate what keeps
-// it. The answer is kept until something changes.
-func (c *Core) explain() map[*job]obstacle {
-	if c.obstacleCache != nil {
-		return c.obstacleCache
-	}
-	found := map[*job]obstacle{}
-	for _, j := range c.candidates() {
-		o, blocked := c.locks.obstacle(c.now, j)
-		if !blocked { // no slot is free, or nothing may start now
-			o.reason = waitSlot
-		}
-		c.locks.claim(j)
-		found[j] = o
-	}
-	clear(c.locks.claimed)
-	clear(c.scratch)
-	c.obstacleCache = found
-	return found
 }
 
 // Position is a job's place in its dispatcher's queue: 1 is next or running, 0
@@ -115,17 +98,7 @@ func (c *Core) Position(id ID) int {
 	if j == nil {
 		return 0
 	}
-	return c.position(j)
-}
-
-// position counts those in line before a job. A delayed one has the place that it
-// would have now.
-func (c *Core) position(j *job) int {
-	if j.active() {
-		return 1
-	}
-	i, _ := j.d.fifo.find(j.seq)
-	return i + 1
+	return j.position()
 }
 
 // Locks are all locks that are held, by name: the named ones, and each
@@ -142,18 +115,18 @@ func (c *Core) Locks(now time.Duration) []LockState {
 	for name, h := range c.locks.granted {
 		get(name).Holders = holders(h.jobs, h.shared)
 	}
-	for _, d := range c.order {
-		if len(d.running) > 0 {
-			get(d.ownLock).Holders = holders(d.running, d.rules.Concurrency > 1)
+	for _, d := range c.dispatchers.order {
+		if len(d.active) > 0 {
+			get(d.ownLock).Holders = holders(d.active, d.rules.Concurrency > 1)
 		}
 	}
-	for cause, o := range c.locks.external {
-		if cause.Kind == LockHeld && o.blocks(c.now) && o.prober == nil {
+	for cause, o := range c.locks.external.byCause {
+		if cause.Kind == LockHeld && o.holds(c.now) && o.prober == nil {
 			s := get(cause.Lock)
 			s.Holders = append(s.Holders, Holder{PID: o.pid, Since: o.since})
 		}
 	}
-	waiting := c.explain()
+	waiting := c.obstacles()
 	for _, j := range slices.SortedFunc(maps.Keys(waiting), func(a, b *job) int { return cmp.Compare(a.seq, b.seq) }) {
 		if o := waiting[j]; o.reason == waitLock && o.missing.Kind == LockHeld {
 			s := get(o.missing.Lock)

@@ -327,13 +327,13 @@ func (w *world) check() {
 // sound looks into the core: lines sorted, slots true, nothing left over.
 func (w *world) sound() {
 	c := w.core
-	for i, t := range c.timers.heap {
-		if int(t.job.slot) != i || i > 0 && c.timers.before(i, (i-1)/2) {
+	for i, t := range c.pending.timers.heap {
+		if int(t.job.slot) != i || i > 0 && c.pending.timers.before(i, (i-1)/2) {
 			w.t.Fatalf("timer %d is out of order", i)
 		}
 	}
 	joinable := 0
-	for name, d := range c.dispatchers {
+	for name, d := range c.dispatchers.byName {
 		joinable += len(d.keys)
 		for i := 1; i < d.fifo.len(); i++ {
 			if d.fifo.at(i-1).seq >= d.fifo.at(i).seq {
@@ -341,7 +341,7 @@ func (w *world) sound() {
 			}
 		}
 	}
-	if len(c.jobs) == 0 && (len(c.locks.granted)+len(c.locks.blocked)+len(c.timers.heap)+joinable > 0) {
+	if len(c.jobs) == 0 && (len(c.locks.granted)+len(c.locks.external.blocked)+len(c.pending.timers.heap)+joinable > 0) {
 		w.t.Fatalf("left over: %+v", c.locks)
 	}
 }
