@@ -4,8 +4,7 @@
 // come in with the time at which they happened, decisions go out as effects
 // that the owner performs. The same events at the same times give the same
 // effects in the same order, so a transcript is a full test. Time is a
-// duration since an epoch of the owner's choice, and it must not go back. A
-// Core belongs to one goroutine.
+// duration since an epoch of the owner's choice.
 //
 // What it promises:
 //
@@ -21,15 +20,75 @@
 //     which time alone will change something. Without one the owner may sleep.
 //   - Accepting a job costs the same whatever the length of the queue.
 //
-// A job's life, as the core sees it:
+// # The owner's duties
 //
-//	Submit ──► debounce ──► ready ──Start──► running ──Ended──► Finish
-//	              │           │ ▲   ▲           │  │
-//	              │  Expire   │ │   └───Busy────┘  │ Requeue
-//	              └── Drop ◄──┘ └──── backoff ◄────┘
+// The promises hold for an owner that keeps these, in this order:
 //
-// Files: core.go holds the state and the events that define dispatchers,
-// submit.go what enters, run.go what becomes of a run, schedule.go the pass
-// that picks what starts, locks.go, timers.go and fifo.go the structures it
-// works on, wait.go and estimate.go the answers for people.
+//  1. Call from one goroutine, with a clock that does not go back.
+//  2. Perform effects in order, all of them, before the next event. What there
+//     is to say about one of them, such as Busy, is an event: it comes after
+//     the list.
+//  3. Answer each Start once: by Started, when the attempt has its locks and
+//     will have an end, by Busy, when something was missing, or by Rerun, when
+//     it never began. Silence proves nothing: what a start tries, because it was
+//     missing before, stays closed to all other jobs until the answer.
+//  4. Journal before the deed. A job whose acceptance cannot be recorded is
+//     taken back by Withdraw, a Start that cannot be recorded is answered by
+//     Busy with NoJournal.
+//  5. Tell the end of a started attempt once: by Ended, or by Rerun where nobody
+//     knows how it ended. A restored job that is Running has started.
+//  6. Call Tick no later than Next says, after each event anew.
+//  7. Restore all jobs of before, in their order of acceptance, and then Tick:
+//     until that Tick nothing starts.
+//
+// An owner that keeps them looks like this; Example has the whole of it:
+//
+//	for {
+//		timer.Reset(untilNext(core))                                // 6
+//		select {
+//		case <-timer.C:
+//			perform(core.Tick(now()))
+//		case r := <-requests:
+//			v, effects, err := core.Submit(now(), r.submission)     // err: r's id is not new
+//			journal.Append(accepted(r, v), r.answer)                // 4
+//			perform(effects)                                        // 2
+//		case a := <-begun: // its record is durable, its child exists
+//			decide(core.Started(now(), a.id))                       // 3
+//		case a := <-missed:
+//			decide(core.Busy(now(), a.id, a.reason))                // 3
+//		case a := <-over:
+//			decide(core.Ended(now(), a.id, a.retryable))            // 5
+//		}
+//	}
+//
+// An event that does not fit the state of its job returns a StateError and
+// changes nothing. It shows a fault of the owner, who logs it.
+//
+// # A job's life
+//
+//	Submit                         Busy, Rerun
+//	  │                         ┌───────────────┐
+//	  ▼         quiet           ▼     Start     │     Started
+//	debounce ──────────────► ready ─────────► starting ────────► running
+//	  │                      ▲ ▲ │                                 │ │
+//	  │             backoff ─┘ │ │        Rerun: Requeue           │ │
+//	  │                ▲       └─┼─────────────────────────────────┤ │
+//	  │                └─────────┼─────────────────────────────────┘ │
+//	  │                          │        Ended: Requeue             │ Ended
+//	  ▼ Expire, Drop             ▼ Expire, Drop                      ▼ Finish
+//
+// Cancel drops a queued job, and stops an active one: that is starting or
+// running, and its end is Drop after Busy, Finish after Rerun and Ended. Relock
+// gives a queued job the locks of a new definition; an active one keeps its own.
+// Withdraw forgets a job in any state, without an effect. A restored job begins
+// as debounce, ready, backoff or running.
+//
+// # Files
+//
+// From top to bottom: core.go has the state and what concerns dispatchers,
+// submit.go what enters, run.go what becomes of it, schedule.go time and the
+// pass that picks what starts; effect.go and reason.go are the words between
+// core and owner. Below them are the parts, each with its own state: job.go,
+// dispatcher.go, pending.go with timers.go and fifo.go, locks.go with
+// external.go. wait.go and estimate.go answer people.
 package queue
