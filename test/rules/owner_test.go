@@ -124,7 +124,7 @@ func keyed() map[string]string {
 		"daemon/internal/jobs.State.dispatchers": "a dispatcher: here is the one struct",
 		"daemon/internal/jobs.State.keys":        "an idempotency key, which outlives its job",
 		"daemon/internal/queue.Core.jobs":        "a job: here is what the queue knows of it",
-		"daemon/internal/queue.Core.dispatchers": "a dispatcher: here is what the queue knows of it",
+		"daemon/internal/queue.registry.byName":  "a dispatcher: here is what the queue knows of it",
 		"daemon/internal/queue.dispatcher.keys":  "arguments: the queued job that a notify with the same may join",
 		"daemon/internal/queue.locks.granted":    "a lock",
 		"daemon/internal/queue.locks.claimed":    "a lock",
@@ -132,7 +132,6 @@ func keyed() map[string]string {
 		"daemon/internal/store.Snapshot.Keys":    "an idempotency key, on its way to the disk",
 		"daemon/internal/store.Snapshot.Cursors": "a dispatcher, on its way to the disk",
 
-		"daemon/internal/queue.Core.paused":    leaves,
 		"daemon/internal/store.Journal.memory": leaves,
 		"daemon/internal/store.Journal.denied": leaves,
 	}

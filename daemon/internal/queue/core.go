@@ -28,7 +28,7 @@ type Core struct {
 	limits      Limits
 	now         time.Duration // of the last event; it never goes back
 	seq         uint64        // of the job accepted last
-	jobs        table         // outstanding: a job leaves with Expire, Drop, Finish or Withdraw
+	jobs        map[ID]*job   // outstanding: a job leaves with Expire, Drop, Finish or Withdraw
 	active      int           // of jobs: those that have a slot and their locks
 	dispatchers registry
 	pending     pending // the other jobs
@@ -41,14 +41,14 @@ type Core struct {
 
 // New makes an empty core.
 func New(l Limits) *Core {
-	return &Core{limits: l, jobs: table{}, dispatchers: newRegistry(), locks: newLocks()}
+	return &Core{limits: l, jobs: map[ID]*job{}, dispatchers: registry{byName: map[string]*dispatcher{}}, locks: newLocks()}
 }
 
 // Define adds a dispatcher or replaces its rules. Its jobs stay.
 func (c *Core) Define(now time.Duration, r Rules) []Effect {
 	r.Concurrency = max(1, r.Concurrency)
 	d := c.dispatchers.ensure(r.Name)
-	moved := d.rules.QueueTimeout != r.QueueTimeout
+	moved := d.rules.QueueTimeout != r.QueueTimeout // 0 before the first definition
 	d.rules, d.removed = r, false
 	if moved {
 		// A new timeout holds for jobs that wait already. This is the one full
@@ -76,9 +76,10 @@ func (c *Core) Remove(now time.Duration, name string) {
 // Pause makes a dispatcher start no jobs, or start them again; it accepts them
 // all the time. A name that is not known yet is remembered.
 func (c *Core) Pause(now time.Duration, name string, on bool) []Effect {
-	if c.dispatchers.pause(name, on) {
-		c.pending.change()
-	}
+	d := c.dispatchers.ensure(name)
+	d.paused = on
+	c.dispatchers.forget(d)
+	c.pending.change()
 	return c.reschedule(now, nil)
 }
 

@@ -42,9 +42,9 @@ func (r *Rules) pause(attempt int) time.Duration {
 // fifo, delayed, active.
 type dispatcher struct {
 	rules   Rules
-	ownLock string // the lock that each of its runs holds
-	paused  bool
-	removed bool
+	ownLock string          // the lock that each of its runs holds
+	paused  bool            // whether it is defined or not: a pause comes before, and outlasts, the definition
+	removed bool            // it has no definition in force
 	fifo    fifo            // ready jobs
 	delayed int             // in debounce or backoff: pending's timers have them
 	active  []*job          // in order of start
@@ -76,51 +76,43 @@ func (d *dispatcher) lockset(locks []Lock) *lockset {
 	return d.locks
 }
 
-// registry is all dispatchers.
+// undefined is a dispatcher without a definition: it takes no jobs, and runs
+// restored ones one after another.
+func undefined(name string) *dispatcher {
+	return &dispatcher{
+		rules: Rules{Name: name, Concurrency: 1}, ownLock: "dispatcher:" + name, removed: true, keys: map[string]*job{},
+	}
+}
+
+// registry is all dispatchers: those that are defined, paused, or have jobs.
 type registry struct {
 	byName map[string]*dispatcher
-	order  []*dispatcher   // the same, in order of definition: a map has none
-	paused map[string]bool // by name, for those that are defined later
+	order  []*dispatcher // the same: to walk 300 takes 0.2 µs, over the map 5.5
 }
 
-// newRegistry makes an empty one.
-func newRegistry() registry {
-	return registry{byName: map[string]*dispatcher{}, paused: map[string]bool{}}
-}
-
-// ensure gives the dispatcher of a name, a new one without rules if need be.
+// ensure gives the dispatcher of a name, undefined if it is not known.
 func (r *registry) ensure(name string) *dispatcher {
 	d := r.byName[name]
 	if d == nil {
-		d = &dispatcher{ownLock: "dispatcher:" + name, paused: r.paused[name], keys: map[string]*job{}}
+		d = undefined(name)
 		r.byName[name] = d
 		r.order = append(r.order, d)
 	}
 	return d
 }
 
-// forget drops a removed dispatcher that has no jobs.
+// forget drops what is known of a removed dispatcher that has no jobs, but for
+// its pause.
 func (r *registry) forget(d *dispatcher) {
-	if !d.removed || d.outstanding() > 0 {
-		return
+	switch {
+	case !d.removed || d.outstanding() > 0:
+	case d.paused:
+		*d = *undefined(d.rules.Name)
+		d.paused = true
+	default:
+		delete(r.byName, d.rules.Name)
+		r.order = slices.DeleteFunc(r.order, func(o *dispatcher) bool { return o == d })
 	}
-	delete(r.byName, d.rules.Name)
-	r.order = slices.DeleteFunc(r.order, func(o *dispatcher) bool { return o == d })
-}
-
-// pause notes whether a name is paused, and says whether a dispatcher has it.
-func (r *registry) pause(name string, on bool) bool {
-	if on {
-		r.paused[name] = true
-	} else {
-		delete(r.paused, name)
-	}
-	d := r.byName[name]
-	if d == nil {
-		return false
-	}
-	d.paused = on
-	return true
 }
 
 // candidates are the jobs whose turn it is: of each dispatcher as many of the

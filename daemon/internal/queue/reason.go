@@ -50,12 +50,9 @@ func outOfTurn(event string, id ID, j *job) error {
 	return e
 }
 
-// table is the outstanding jobs.
-type table map[ID]*job
-
 // expect finds the job of an event that fits some states only.
-func (t table) expect(event string, id ID, states ...state) (*job, error) {
-	j := t[id]
+func (c *Core) expect(event string, id ID, states ...state) (*job, error) {
+	j := c.jobs[id]
 	if j != nil && slices.Contains(states, j.state) {
 		return j, nil
 	}

@@ -9,7 +9,7 @@ import (
 // runs, or is certain to have an end. What the start tried because it was
 // missing before is free for others again.
 func (c *Core) Started(now time.Duration, id ID) ([]Effect, error) {
-	j, err := c.jobs.expect("Started", id, starting)
+	j, err := c.expect("Started", id, starting)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (c *Core) Busy(now time.Duration, id ID, r Reason) ([]Effect, error) {
 	if r.Kind != NoResources {
 		states = states[:1]
 	}
-	j, err := c.jobs.expect("Busy", id, states...)
+	j, err := c.expect("Busy", id, states...)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (c *Core) Busy(now time.Duration, id ID, r Reason) ([]Effect, error) {
 // does not. A job that was canceled is finished. Rerun answers a Start, or comes
 // in the place of Ended.
 func (c *Core) Rerun(now time.Duration, id ID, counts bool) ([]Effect, error) {
-	j, err := c.jobs.expect("Rerun", id, starting, running)
+	j, err := c.expect("Rerun", id, starting, running)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (c *Core) Rerun(now time.Duration, id ID, counts bool) ([]Effect, error) {
 // Ended tells that a started attempt is over. It is followed by another one if
 // it is retryable, there are some left, and nobody canceled the job.
 func (c *Core) Ended(now time.Duration, id ID, retryable bool) ([]Effect, error) {
-	j, err := c.jobs.expect("Ended", id, running)
+	j, err := c.expect("Ended", id, running)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (w *world) stepRestore() {
 		Submission: Submission{ID: w.newID(), Dispatcher: w.name(), Key: "x", Locks: w.someLocks()},
 		Waited:     w.seconds(10), Attempt: w.pick(2), BackoffLeft: w.seconds(3), Started: w.pick(2) == 0,
 	}
-	if w.core.dispatchers.byName[r.Dispatcher] == nil { // never defined, or removed and forgotten
+	if d := w.core.dispatchers.byName[r.Dispatcher]; d == nil || d.removed && d.outstanding() == 0 { // never defined, or removed and forgotten
 		w.rules[r.Dispatcher] = Rules{Name: r.Dispatcher}
 	}
 	if w.restoreRunning(r) {

@@ -92,12 +92,7 @@ func (c *Core) Restore(now time.Duration, r Restored) error {
 	}
 	c.at(now)
 	c.restoring = true
-	d := c.dispatchers.byName[r.Dispatcher]
-	if d == nil { // its definition is gone; its jobs are not
-		d = c.dispatchers.ensure(r.Dispatcher)
-		d.rules, d.removed = Rules{Name: r.Dispatcher, Concurrency: 1}, true
-	}
-	j := c.admit(d, r.Submission)
+	j := c.admit(c.dispatchers.ensure(r.Dispatcher), r.Submission) // its definition may be gone
 	j.accepted = c.now - r.Waited
 	j.attempt, j.started = int32(r.Attempt), r.Started || r.Attempt > 0
 	switch {
