@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"dispatchd/daemon/internal/jobs"
@@ -77,7 +78,7 @@ func (s *state) started(a *run.Attempt, c run.Child) {
 	if s.stopping && !r.SurvivesDaemon() {
 		err = errors.Join(err, r.Stop())
 	}
-	s.logStop(r, err)
+	r.logStop(s.log, err)
 	s.answerStart(r)
 }
 
@@ -161,15 +162,15 @@ func (s *state) leaveForRerun(r *attempt) {
 func (s *state) cancelAttempt(id queue.ID) {
 	if j, ok := s.job(id); ok {
 		if r := attemptOf(j); r != nil {
-			s.logStop(r, r.Cancel())
+			r.logStop(s.log, r.Cancel())
 		}
 	}
 }
 
 // logStop logs that a child could not be told to end.
-func (s *state) logStop(r *attempt, err error) {
+func (r *attempt) logStop(log *slog.Logger, err error) {
 	if err != nil {
-		s.log.Error("a job cannot be stopped", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", err)
+		log.Error("a job cannot be stopped", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"io"
 
 	"github.com/oklog/ulid/v2"
-	"golang.org/x/sync/singleflight"
 
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
@@ -20,8 +19,7 @@ import (
 // for what may be told.
 type backend struct {
 	*host
-	refreshes singleflight.Group // readers of a cache who want newer data at the same time
-	upgrades  chan struct{}      // has one begun; a second request finds the first under way
+	upgrades chan struct{} // has one begun; a second request finds the first under way
 }
 
 // allow asks the rules of access.

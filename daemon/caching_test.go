@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -111,6 +112,43 @@ func TestOneRefreshForAllReaders(t *testing.T) {
 		if want := fmt.Sprintf("[%d]<nil>", round); got[want] != 1000 || b.runs() != round {
 			t.Errorf("round %d: %v, %d runs", round, got, b.runs())
 		}
+	}
+}
+
+// asked is a package database that has nothing, and answers when it may.
+type asked struct {
+	times atomic.Int32
+	may   chan struct{}
+}
+
+func (a *asked) Missing(_ context.Context, want []string) ([]string, error) {
+	a.times.Add(1)
+	<-a.may
+	return want, nil
+}
+
+// A refresh that is refused is refused once for all readers who want it.
+func TestOneRefusalForAllReaders(t *testing.T) {
+	b := boxed(t, t.TempDir(), map[string]string{"op": "script = 'x'\nrequired_packages = ['dns']\n[cache]\n"})
+	defer b.close()
+	packages := &asked{may: make(chan struct{})}
+	b.build.Packages = packages
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			_, _, err := b.read(ipc.CacheQuery{Wait: time.Minute})
+			if !isKind(err, ipc.KindCacheEmpty) || !strings.Contains(err.Error(), "a refresh was refused: package dns is required") {
+				t.Error(err)
+			}
+		})
+	}
+	if err := b.until(t.Context(), func(s *state) bool { return len(s.jobs.Dispatcher("op").Wishes) == 100 }); err != nil {
+		t.Fatal(err)
+	}
+	close(packages.may)
+	all.Wait()
+	if n := packages.times.Load(); n != 1 || b.runs() != 0 {
+		t.Errorf("the packages were asked for %d times, %d runs", n, b.runs())
 	}
 }
 

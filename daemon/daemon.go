@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"dispatchd/daemon/internal/caches"
 	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/loop"
@@ -116,11 +117,13 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 		return nil, nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}
 	s.logReport(report)
-	if err := s.openCaches(s.jobs); err != nil {
+	files, err := s.openCaches(s.jobs)
+	if err != nil {
 		return nil, nil, errors.Join(err, s.journal.Close())
 	}
+	h.caches = caches.New(files, refresher{d.backend})
 	h.runner = &run.Runner{
-		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: keeper{h.caches}, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
+		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: h.caches, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
 	}
 	return d, func(s *state) { s.recover(report.Suspects) }, nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"dispatchd/daemon/internal/caches"
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/loop"
 	"dispatchd/daemon/internal/run"
@@ -30,7 +31,7 @@ type host struct {
 	build     *launch.Builder
 	runner    *run.Runner
 	following context.Context // done when the loop stops: supervised children are left then
-	caches    *store.Caches
+	caches    *caches.Caches
 	manager   *serviceManager // nil = none listens
 	bootID    string          // of the machine
 	bootShort string          // the same, short

@@ -22,7 +22,7 @@ import (
 // journal.
 func (s *state) recover(suspects []ulid.ULID) {
 	s.load()
-	s.recallFailures()
+	s.restoreBackoff()
 	s.restore(suspects)
 	if s.inherited != nil {
 		s.draining, s.jobs.Total = s.inherited.Draining, s.inherited.Counters
@@ -197,7 +197,7 @@ func (d *Daemon) stopRuns() {
 		for r := range s.attempts() {
 			if r.Child() != nil && !r.SurvivesDaemon() {
 				grace = max(grace, r.Spec.KillGrace)
-				s.logStop(r, r.Stop())
+				r.logStop(s.log, r.Stop())
 			}
 		}
 	})

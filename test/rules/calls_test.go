@@ -34,6 +34,7 @@ func permits() []permit {
 		{"daemon/internal/output", kernel, "Fallocate Syscall6", "holes in long output"},
 		{"daemon/internal/output", "os", "OpenFile Truncate", "the output of a running job"},
 		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs ByteSliceToString Flock", "durability, and a lock between two images"},
+		{"daemon/internal/caches", "os", "Remove", "what a refresh that failed has written"},
 		{"daemon/internal/launch", "os", "OpenFile Remove", "the arguments of a job that starts, in the run directory"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},
 		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Major Minor SysctlRaw", "lock files and who holds them"},

@@ -29,10 +29,11 @@ func layers() map[string][]string {
 		"daemon/internal/launch":       {"daemon/internal/proc", "daemon/internal/proc/command", "dispatchers", "ipc"},
 		"daemon/internal/run":          {"daemon/internal/launch", "daemon/internal/output", "daemon/internal/proc", "daemon/internal/store", "dispatchers", "ipc", "ipc/lockfile"},
 		"daemon/internal/durable":      {"daemon/internal/store", "dispatchers/mode"},
+		"daemon/internal/caches":       {"daemon/internal/store", "dispatchers", "ipc"},
 		"daemon/internal/schedules":    {"daemon/internal/store", "dispatchers", "dispatchers/mode", "ipc", "scheduler"},
 		"daemon/internal/jobs":         {"daemon/internal/durable", "daemon/internal/store", "dispatchers", "ipc", "scheduler"},
 		"daemon": {
-			"daemon/internal/durable", "daemon/internal/jobs", "daemon/internal/launch", "daemon/internal/loop", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/run", "daemon/internal/schedules", "daemon/internal/store",
+			"daemon/internal/caches", "daemon/internal/durable", "daemon/internal/jobs", "daemon/internal/launch", "daemon/internal/loop", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/run", "daemon/internal/schedules", "daemon/internal/store",
 			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
 		},
 
@@ -81,7 +82,6 @@ func outside() []origin {
 		{"github.com/google/go-cmp", "tests", "compares in tests"},
 		{"github.com/google/renameio/v2", "daemon/internal/store", "a file is replaced whole or not at all"},
 		{"github.com/lmittmann/tint", "cmd/dispatchd", "the log on a terminal"},
-		{"golang.org/x/sync/singleflight", "daemon", "one refresh for all readers of a cache who want one at the same time"},
 		{"github.com/oklog/ulid/v2", "daemon daemon/internal/jobs daemon/internal/run daemon/internal/store", "ids of jobs that sort by time"},
 		{"github.com/pelletier/go-toml/v2", "dispatchers", "TOML with places for every fault"},
 		{"github.com/prometheus/client_golang", "ipc/server", "the metrics' format"},

@@ -25,6 +25,7 @@ type Dispatcher struct {
 	Cursor   *store.Cursor         // where its schedule stands, nil = nowhere; never changed, replaced by State.Apply
 	Deferred *scheduler.Occurrence // due, and could not be journaled; nil = none
 	Refresh  Backoff               // of its cache
+	Wishes   []Wish                // readers for whom a refresh of its cache is being submitted
 
 	Counters ipc.Counters // since the daemon started
 	Last     LastJob
@@ -135,6 +136,19 @@ func endCounter(c *ipc.Counters, state ipc.State) *int64 {
 	case ipc.Queued, ipc.Running, ipc.Failed, ipc.TimedOut, ipc.Interrupted:
 	}
 	return &c.Failed
+}
+
+// Wish is called with the job that refreshes a cache for a reader, "" = none, or
+// with the reason why there is none.
+type Wish func(job string, err error)
+
+// Answer tells all readers who wait for it what became of a refresh.
+func (d *Dispatcher) Answer(job string, err error) {
+	wishes := d.Wishes
+	d.Wishes = nil
+	for _, w := range wishes {
+		w(job, err)
+	}
 }
 
 // Readers of a cache whose refresh has failed trigger no other for a time that
