@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -58,7 +59,30 @@ func (l *lab) furnish(ctx context.Context) error {
 	if err := os.Rename(l.program("dispatchd"), l.program("daemon")); err != nil {
 		return err
 	}
-	return l.compile(ctx)
+	if err := l.compile(ctx); err != nil {
+		return err
+	}
+	return l.unload()
+}
+
+// unload has the programs read from the disk when they are first started, as a
+// boot does it.
+func (l *lab) unload() error {
+	names, err := filepath.Glob(l.program("*"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		f, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		err = forget(f)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // close removes everything.
