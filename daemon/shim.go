@@ -3,7 +3,7 @@ package daemon
 import (
 	"os"
 
-	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/shim"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 )
@@ -12,14 +12,14 @@ import (
 // which a job outlives its daemon. A program that embeds the daemon calls it
 // when it is started by what it gave as Config.Shim, before anything else, and
 // exits with its result.
-func RunShim() int { return proc.RunShim() }
+func RunShim() int { return shim.Main() }
 
 // notOfAJob refuses to be a daemon in a process that was started for one job. A
 // program that forgets to call RunShim or Set.Main would be a daemon there, which
 // would find the job and start it again, and so on until no process is left.
 func notOfAJob() error {
 	for _, by := range []struct{ env, call string }{
-		{proc.ShimEnv, "daemon.RunShim"}, {dispatchers.FunctionEnv, "dispatchers.Set.Main"},
+		{shim.Env, "daemon.RunShim"}, {dispatchers.FunctionEnv, "dispatchers.Set.Main"},
 	} {
 		if os.Getenv(by.env) != "" {
 			p := ipc.Errorf(ipc.KindInternal, "%s is set: this process was started for a job, not to be a daemon", by.env)

@@ -22,6 +22,8 @@ func permits() []permit {
 		// Processes.
 		{"daemon/internal/proc", kernel, "*", "processes are its subject"},
 		{"daemon/internal/proc", "os", "*", "processes, their output, their sockets"},
+		{"daemon/internal/shim", kernel, "*", "a supervisor is a program of its own, and its poll loop is its subject"},
+		{"daemon/internal/shim", "os", "*", "the files of an attempt"},
 		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "lock becomes the command that it runs, and hands the lock down; check becomes dispatchd"},
 		{"cmd/dispatchctl", kernel, "Statfs PidfdOpen Close Timex Adjtimex", "doctor asks the kernel what there is, and changes nothing"},
 		{"daemon/internal/run", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},

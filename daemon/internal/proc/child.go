@@ -278,7 +278,7 @@ func (c *Child) Finish() Exit {
 		c.exit.Ended = time.Now()
 	}
 	c.exit.judge(status, err)
-	c.ReadProgress()
+	c.readProgress(maxPipe)
 	c.report.close()
 	c.exit.Result, c.exit.Failure, c.exit.Progress = c.report.result, c.report.failure, progressOf(c.report.current)
 	if c.tree != nil {
@@ -296,14 +296,25 @@ func (c *Child) Descriptors() (progress, notify int) {
 	return c.progress, c.notify.fd
 }
 
+// What is read at a time of a child that never stops writing. A pipe holds at most
+// maxPipe (fcntl(2), F_SETPIPE_SZ; for root as much as it likes).
+const (
+	maxPipe      = 1 << 20
+	maxRead      = 64 << 10
+	maxDatagrams = 64
+)
+
 // ReadProgress takes what is in the progress pipe now, without waiting for more.
 // False: all its writers are gone.
-func (c *Child) ReadProgress() (open bool) {
+func (c *Child) ReadProgress() (open bool) { return c.readProgress(maxRead) }
+
+// readProgress is ReadProgress of about so many bytes.
+func (c *Child) readProgress(most int) (open bool) {
 	if c.progress < 0 {
 		return false
 	}
 	var buf [1024]byte
-	for {
+	for most > 0 {
 		n, err := unix.Read(c.progress, buf[:])
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -313,8 +324,10 @@ func (c *Child) ReadProgress() (open bool) {
 			return false
 		default:
 			c.report.feed(buf[:n])
+			most -= n
 		}
 	}
+	return true
 }
 
 // ReadNotify takes the datagrams that are in the notify socket now.
@@ -323,7 +336,7 @@ func (c *Child) ReadNotify(now time.Time) {
 		return
 	}
 	var buf [maxDatagram]byte
-	for {
+	for range maxDatagrams {
 		n, err := unix.Read(c.notify.fd, buf[:])
 		switch {
 		case errors.Is(err, unix.EINTR):

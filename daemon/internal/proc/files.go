@@ -14,7 +14,8 @@ import (
 // their paths have in common, and no directory. They tell a later daemon how far
 // the attempt got:
 //
-//	.fifo    made before the supervisor is; its reader sees the supervisor's end as EOF
+//	.sock    made before the supervisor is, which answers there; EOF is its end
+//	.fifo    the same of the release before
 //	.run     made before the job is started, exclusively, by the one that starts it
 //	.status  how the job ended, by rename; only a supervisor writes it
 //
@@ -23,7 +24,10 @@ import (
 // when the end is durable elsewhere.
 type AttemptFiles string
 
-// Fifo is the pipe by which a supervisor is heard.
+// Socket is where a supervisor answers.
+func (f AttemptFiles) Socket() string { return string(f) + ".sock" }
+
+// Fifo is the pipe by which a supervisor of the release before is heard.
 func (f AttemptFiles) Fifo() string { return string(f) + ".fifo" }
 
 // Run is the record of the attempt's start.
@@ -53,7 +57,7 @@ func (f AttemptFiles) RemoveOwn(args bool) {
 
 // Remove removes the files. The end must be durable elsewhere by then.
 func (f AttemptFiles) Remove() {
-	for _, path := range []string{f.Fifo(), f.Run(), f.Status(), f.NewStatus(), f.Args(), f.Notify()} {
+	for _, path := range []string{f.Socket(), f.Fifo(), f.Run(), f.Status(), f.NewStatus(), f.Args(), f.Notify()} {
 		_ = unix.Unlink(path) // os.Remove would try each missing one twice
 	}
 }
@@ -83,12 +87,9 @@ func (f AttemptFiles) Create(first StartRecord) (fd int, err error) {
 
 // Append adds a line to .run.
 func Append(run int, line StartRecord) error {
-	text, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
+	text := append(line.appendJSON(nil), '\n')
 	for {
-		_, err = unix.Write(run, append(text, '\n'))
+		_, err := unix.Write(run, text)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}

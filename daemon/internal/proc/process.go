@@ -5,6 +5,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is a child of this process under supervision: a Child and the
@@ -198,6 +200,24 @@ func (p *Process) readNotify() {
 		}
 		_ = p.tell(func(c *Child, now time.Time) error { c.heard(now, buf[:n]); return nil })
 	}
+}
+
+// ExitDescriptor gives a descriptor that poll(2) finds readable when a child is
+// dead, and that is the caller's to close. Where the kernel has none, a goroutine
+// waits, and closes the other end of a pipe.
+func ExitDescriptor(pid int) (int, error) {
+	if fd := (host{}).exitDescriptor(pid); fd >= 0 {
+		return fd, nil
+	}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return -1, os.NewSyscallError("pipe2", err)
+	}
+	go func() {
+		host{}.waitDead(pid)
+		_ = unix.Close(pipe[1])
+	}()
+	return pipe[0], nil
 }
 
 // waitExit closes dead when a child is dead. Where the kernel gives a descriptor

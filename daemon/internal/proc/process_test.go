@@ -19,9 +19,6 @@ import (
 
 // TestMain lets the test binary be its own helper commands.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "shim" {
-		os.Exit(RunShim())
-	}
 	if helper := os.Getenv("PROC_HELPER"); helper != "" {
 		os.Exit(help(helper))
 	}
@@ -57,15 +54,6 @@ func help(name string) int {
 	case "progress":
 		f := os.NewFile(3, "progress")
 		fmt.Fprintf(f, "10 begin\n%s\n{\"percent\":99,\"message\":\"end\"}\n{\"error\":{\"code\":7}}\n{\"result\":{\"n\":1}}", strings.Repeat("x", 200_000))
-	case "told": // ends as it is told on standard input
-		fmt.Fprintln(os.NewFile(3, "progress"), "50 waiting")
-		var code int
-		_, _ = fmt.Scan(&code)
-		return code
-	case "hostile":
-		return helpHostile()
-	case "bomb":
-		return helpBomb()
 	case "facts":
 		for fd := range 64 {
 			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {

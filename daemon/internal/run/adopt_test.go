@@ -13,7 +13,7 @@ import (
 // A supervisor holds its job's locks, also when nobody follows it any more, and the
 // next daemon takes the attempt over, with its end.
 func TestAdopt(t *testing.T) {
-	s := newSite(t, Supervised(shim()))
+	s := newSite(t, Supervised(supervisor()))
 	gate, open := s.gate()
 	d := spec("echo '50 half' >&3; read -r _ < " + gate + "; exit 4")
 	d.SurviveRestart = true
@@ -49,7 +49,7 @@ func TestAdopt(t *testing.T) {
 
 // An attempt that was to die with its daemon is stopped by the next one.
 func TestAdoptWhatWasToDie(t *testing.T) {
-	s := newSite(t, Supervised(shim()))
+	s := newSite(t, Supervised(supervisor()))
 	gate, _ := s.gate()
 	d := spec("echo up; read -r _ < " + gate)
 	d.KillMode = mode.Tree // needs a supervisor

@@ -2,15 +2,12 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,8 +20,8 @@ import (
 // The children here are real: direct ones, and supervised ones whose supervisor is
 // this test's program.
 
-// shim is the argv of the supervisor.
-func shim() []string { return []string{os.Args[0], "shim"} }
+// supervisor is the argv of the supervisor.
+func supervisor() []string { return []string{os.Args[0], "shim"} }
 
 // begin runs an attempt in a goroutine of its own, until ctx is done, and gives a
 // channel that is closed when Run has returned.
@@ -105,7 +102,7 @@ func (s *site) says(message string) {
 
 // The two kinds of children do the same, as far as their jobs see.
 func TestChildren(t *testing.T) {
-	for name, start := range map[string]Starter{"direct": Supervised(nil), "supervised": Supervised(shim())} {
+	for name, start := range map[string]Starter{"direct": Supervised(nil), "supervised": Supervised(supervisor())} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, start)
 			d := spec(`cat; echo " $DISPATCHD_ARG_N $DISPATCHD_ATTEMPT $(id -u)"; echo '{"result":{"ok":true}}' >&3; exit 3`)
@@ -134,7 +131,7 @@ func TestChildren(t *testing.T) {
 // A command that moved to another directory of PATH, and an account that changed,
 // while the attempt before ran: both count for the next one.
 func TestDecidedAtTheStart(t *testing.T) {
-	for name, start := range map[string]Starter{"direct": Supervised(nil), "supervised": Supervised(shim())} {
+	for name, start := range map[string]Starter{"direct": Supervised(nil), "supervised": Supervised(supervisor())} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, start)
 			gate, open := s.gate()
@@ -258,18 +255,6 @@ func TestNoSupervisor(t *testing.T) {
 		<-s.begin(t.Context(), a)
 		if got := s.verdict(a); !strings.Contains(got, "/no/such/program") || s.holder() != "free" {
 			t.Errorf("%s, lock %s", got, s.holder())
-		}
-	}
-}
-
-// What a child cannot do yet says so.
-func TestUnsupported(t *testing.T) {
-	for _, c := range []Child{supervised{}} {
-		if err := c.Signal(syscall.SIGHUP); !errors.Is(err, errors.ErrUnsupported) {
-			t.Error(err)
-		}
-		if err := c.Extend(time.Second); !errors.Is(err, errors.ErrUnsupported) {
-			t.Error(err)
 		}
 	}
 }

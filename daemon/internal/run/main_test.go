@@ -18,6 +18,7 @@ import (
 
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/shim"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
@@ -28,7 +29,7 @@ import (
 // TestMain lets the test binary be its own supervisor.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
-		os.Exit(proc.RunShim())
+		os.Exit(shim.Main())
 	}
 	os.Exit(m.Run())
 }

@@ -11,6 +11,7 @@ import (
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/shim"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 )
@@ -160,7 +161,7 @@ func (r *Runner) undo(a *Attempt, l proc.Launch) {
 // it is not known how it ended, for it was a direct child or its files are gone.
 // The child, if there still is one, is attached when Adopt returns. Owner only.
 func (r *Runner) Adopt(ctx context.Context, a *Attempt, ev Events) (found bool) {
-	p, found := proc.Adopt(a.Files, a.Job.ID, func(u proc.Update) { ev.Progressed(a, u) })
+	p, found := shim.Adopt(a.Files, a.Job.ID, func(u proc.Update) { ev.Progressed(a, u) })
 	switch {
 	case found:
 		c := supervised{p}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/daemon/internal/shim"
 	"dispatchd/ipc/lockfile"
 )
 
@@ -44,19 +45,19 @@ type Starter func(Request) (Child, error)
 // errNoSupervisor is for programs that embed the daemon without a shim.
 var errNoSupervisor = errors.New(`kill_mode "tree" and leftovers "kill" need a shim, and this program has none`)
 
-// Supervised is the daemon's Starter. shim is the argv of the supervisor's
+// Supervised is the daemon's Starter. program is the argv of the supervisor's
 // program, nil = none. A job that is to outlive the daemon, or whose descendants
 // have to be found, gets a supervisor; the others are direct children, which is one
 // process less.
-func Supervised(shim []string) Starter {
+func Supervised(program []string) Starter {
 	return func(q Request) (Child, error) {
 		switch {
-		case !q.Launch.NeedsShim() && (shim == nil || !q.Survive):
+		case !q.Launch.NeedsShim() && (program == nil || !q.Survive):
 			return startDirect(q)
-		case shim == nil:
+		case program == nil:
 			return nil, errNoSupervisor
 		}
-		return startSupervised(shim, q)
+		return startSupervised(program, q)
 	}
 }
 
@@ -76,8 +77,8 @@ func startDirect(q Request) (Child, error) {
 
 // startSupervised starts a supervisor, which holds the locks from its first
 // instruction on, and names it as their holder.
-func startSupervised(shim []string, q Request) (Child, error) {
-	p, err := proc.StartShim(shim, q.Launch, q.Locks.files(), q.Update)
+func startSupervised(program []string, q Request) (Child, error) {
+	p, err := shim.Start(program, q.Launch, q.Locks.files(), q.Update)
 	if err != nil {
 		return nil, err
 	}
@@ -107,13 +108,7 @@ type direct struct{ *proc.Process }
 func (direct) Supervised() bool { return false }
 
 // supervised is a child under a supervisor.
-type supervised struct{ *proc.Remote }
-
-// Signal is Child's.
-func (supervised) Signal(syscall.Signal) error { return errors.ErrUnsupported }
-
-// Extend is Child's.
-func (supervised) Extend(time.Duration) error { return errors.ErrUnsupported }
+type supervised struct{ *shim.Client }
 
 // Supervised is Child's.
 func (supervised) Supervised() bool { return true }

@@ -1,0 +1,216 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/output"
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/ipc"
+)
+
+// Descriptors that a supervisor is born with, and that a next brings in the same
+// order. The locks come after them.
+const (
+	launchFD   = 3 // the record of the launch, then EOF
+	listenerFD = 4 // of the attempt's socket; in version 1 the FIFO
+	lockFD     = 5
+)
+
+// trimEvery is how often a running job's output is held against its bound, and
+// trimIdle how seldom where it does not grow: a job of less than trimEvery pays
+// nothing for it.
+const (
+	trimEvery = 250 * time.Millisecond
+	trimIdle  = time.Second
+)
+
+// attempt is one attempt of a job, as its supervisor has it. Descriptors that are
+// not there are -1.
+type attempt struct {
+	launch   proc.Launch
+	locks    []int
+	listener int
+	fifo     fifo
+	run      int // .run
+	status   int // what becomes .status
+	child    *proc.Child
+	death    int  // is readable when the child is dead
+	quiet    bool // all writers of the child's progress pipe are gone
+	last     proc.Update
+	late     bool
+	ended    bool
+
+	output output.File
+	look   time.Time // when its bound is looked at next
+	wait   time.Duration
+}
+
+// newAttempt reads the launch, and makes the attempt's files: from here on it
+// counts as started.
+func newAttempt(launch, listener int) (*attempt, error) {
+	a := &attempt{listener: listener, fifo: fifo{fd: -1}, run: -1, status: -1, death: -1}
+	text, err := readAll(launch)
+	_ = unix.Close(launch)
+	if err != nil {
+		return a, errNoLaunch
+	}
+	if isLegacy(text) {
+		a.launch, err = a.bornLegacy(text)
+	} else {
+		var n int
+		a.launch, n, err = parseRecord(text)
+		for i := range n {
+			a.locks = append(a.locks, lockFD+i)
+		}
+	}
+	if err != nil {
+		return a, err
+	}
+	return a, a.create()
+}
+
+// create makes .status.new and then .run.
+func (a *attempt) create() (err error) {
+	a.launch.SelfSupervised = true
+	f := a.launch.Files
+	if a.listener >= 0 {
+		a.fifo = openFifo(f)
+	}
+	if a.status, err = reserveOutcome(f); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	self := proc.IdentityOf(os.Getpid())
+	if a.run, err = f.Create(proc.StartRecord{Supervisor: &self, NeverKill: a.launch.KillMode.Never()}); err != nil {
+		return fmt.Errorf("run directory: %w", err)
+	}
+	return nil
+}
+
+// start starts the job. noJobError: that could not be done, and is how the job ended.
+func (a *attempt) start(now time.Time) error {
+	if a.launch.Umask >= 0 {
+		unix.Umask(a.launch.Umask)
+		a.launch.Umask = -1
+	}
+	made, err := proc.Prepare(a.launch)
+	if err != nil {
+		return noJobError{err}
+	}
+	if a.child, err = made.Fork(); err != nil {
+		made.Discard()
+		return noJobError{err}
+	}
+	child := a.child.Identity()
+	// A full run directory must not end a job that has started: without this line
+	// the child is found by its environment.
+	_ = proc.Append(a.run, proc.StartRecord{Child: &child, Tree: a.child.TreePath()})
+	if a.death, err = proc.ExitDescriptor(child.PID); err != nil {
+		return err // it dies with us
+	}
+	a.output = output.File{Path: a.launch.OutputFile, Max: a.launch.MaxOutput}
+	a.wait, a.look = trimEvery, now.Add(trimEvery)
+	return nil
+}
+
+// noJobError says why a job could not be started.
+type noJobError struct{ error }
+
+// advance does what is due, and tells when something will be due again, zero = only
+// events matter. done: finish is next.
+func (a *attempt) advance(now time.Time) (next time.Time, done bool) {
+	if next, done = a.child.Advance(now); done {
+		return next, true
+	}
+	if !now.Before(a.look) {
+		a.bound(now)
+	}
+	if next.IsZero() || a.look.Before(next) {
+		next = a.look
+	}
+	return next, false
+}
+
+// bound holds the output against its bound.
+func (a *attempt) bound(now time.Time) {
+	a.wait = min(2*a.wait, trimIdle)
+	// What cannot be given back now is tried again.
+	if grew, _ := a.output.Enforce(); grew || a.launch.DataFile != "" {
+		a.wait = trimEvery
+	}
+	if a.launch.DataFile != "" {
+		output.Cut(a.launch.DataFile, a.launch.MaxData)
+	}
+	a.look = now.Add(a.wait)
+}
+
+// finish writes the end down, and then lets go of the locks. What only the run of
+// the job needed goes first.
+func (a *attempt) finish(e proc.Exit) error {
+	a.ended = true
+	if a.child != nil {
+		a.child.Close()
+	}
+	_ = unix.Unlink(a.launch.Files.Args())
+	err := writeOutcome(a.launch.Files, a.status, e)
+	a.status = -1
+	if err != nil {
+		return fmt.Errorf("the end cannot be written down: %w", err)
+	}
+	for _, fd := range a.locks {
+		_ = unix.Close(fd)
+	}
+	a.locks = nil
+	return nil
+}
+
+// tell keeps what the job says of itself, for those who ask later.
+func (a *attempt) tell(u proc.Update) {
+	if u.Late {
+		a.late = true
+		return
+	}
+	a.last = u
+}
+
+// describe is the attempt's status now.
+func (a *attempt) describe(now time.Time) *Status {
+	s := &Status{Phase: Running, Late: a.late}
+	if a.ended {
+		s.Phase = Ended
+	}
+	if a.last.Percent != nil || a.last.Message != "" {
+		s.Progress = &ipc.Progress{Percent: a.last.Percent, Message: a.last.Message}
+	}
+	if a.child != nil && !a.ended {
+		child := a.child.Identity()
+		s.Child, s.Left = &child, a.child.Left(now)
+	}
+	return s
+}
+
+// readAll reads a descriptor to its end.
+func readAll(fd int) ([]byte, error) {
+	b := make([]byte, 0, 4096)
+	for {
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return b, nil
+		}
+		if b = b[:len(b)+n]; len(b) > maxLaunch {
+			return nil, errRecord
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+}

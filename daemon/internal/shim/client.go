@@ -1,0 +1,193 @@
+package shim
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/ipc"
+)
+
+// Client is a job under a supervisor, as its daemon sees it: the one that started
+// it, or a later one. The goroutine that reads the channel calls handle and gone;
+// the other methods may be called by any.
+type Client struct {
+	files    proc.AttemptFiles
+	job      string
+	pid      int // of the supervisor, 0 = an earlier daemon started it
+	onUpdate func(proc.Update)
+	done     chan struct{}
+	exit     proc.Exit // set before done is closed
+
+	told    ipc.Progress // of the reader: what onUpdate was told
+	late    bool
+	refused string // why the supervisor started nothing
+
+	mu      sync.Mutex
+	channel channel
+	left    bool // nobody here wants to know the end
+	ended   bool
+}
+
+// channel is the way to a supervisor: a socket, or in version 1 a FIFO and signals.
+type channel interface {
+	// send sends a request, and does not wait for the reply.
+	send(Request) error
+	// close ends the connection: the supervisor goes on, or if its job has ended, goes.
+	close()
+}
+
+// newClient makes the client of an attempt.
+func newClient(f proc.AttemptFiles, job string, onUpdate func(proc.Update)) *Client {
+	return &Client{files: f, job: job, onUpdate: onUpdate, done: make(chan struct{})}
+}
+
+// Done is closed when the job has ended, its locks are free, and everything about it
+// is known.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Exit is how the job ended. It waits for the end.
+func (c *Client) Exit() proc.Exit { <-c.done; return c.exit }
+
+// PID is the supervisor's process, 0 where an earlier daemon started it.
+func (c *Client) PID() int { return c.pid }
+
+// Stop has the job ended as its kill_mode says. It does not wait. A supervisor that
+// cannot be asked is told by SIGTERM.
+func (c *Client) Stop() error {
+	err := c.send(Request{Verb: Stop})
+	if err == nil || errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
+	start, ok := c.files.ReadStart()
+	if !ok || start.Supervisor == nil {
+		return err
+	}
+	start.Supervisor.Signal(syscall.SIGTERM)
+	return nil
+}
+
+// Signal has a signal sent to the processes that the kill_mode names. It does not
+// wait: a job that ends meanwhile is not signalled.
+func (c *Client) Signal(s syscall.Signal) error {
+	return c.send(Request{Verb: Signal, Signal: int(s)})
+}
+
+// Extend gives the job that much time from now, where it has a timeout. It does not
+// wait.
+func (c *Client) Extend(more time.Duration) error {
+	return c.send(Request{Verb: Extend, Extend: more})
+}
+
+// Leave ends the watch over a job that goes on without us: a daemon stops. Done is
+// never closed then.
+func (c *Client) Leave() {
+	c.mu.Lock()
+	c.left = true
+	c.mu.Unlock()
+	c.channel.close()
+}
+
+// isLeft reports whether nobody here wants to know the end any more.
+func (c *Client) isLeft() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left
+}
+
+// isOver reports whether the end is known.
+func (c *Client) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
+// send sends a request, while the job runs.
+func (c *Client) send(r Request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.left {
+		return os.ErrProcessDone
+	}
+	return c.channel.send(r)
+}
+
+// handle takes a reply of the supervisor.
+func (c *Client) handle(r Reply) {
+	s := r.Status
+	if s == nil {
+		return // what it does not do is seen in what happens to the job
+	}
+	if p := s.Progress; p != nil && !sameProgress(*p, c.told) {
+		c.told = *p
+		c.onUpdate(proc.Update{Percent: p.Percent, Message: p.Message})
+	}
+	if s.Late && !c.late {
+		c.late = true
+		c.onUpdate(proc.Update{Late: true})
+	}
+	switch s.Phase {
+	case Refused:
+		c.refused = r.Error
+	case Ended:
+		// Without a file that can be read, the end of the supervisor says more.
+		if e, ok := readOutcome(c.files); ok {
+			c.end(e)
+			c.channel.close()
+		}
+	case Running:
+	}
+}
+
+// sameProgress reports whether two progresses say the same.
+func sameProgress(a, b ipc.Progress) bool {
+	if a.Message != b.Message || (a.Percent == nil) != (b.Percent == nil) {
+		return false
+	}
+	return a.Percent == nil || *a.Percent == *b.Percent
+}
+
+// gone tells that the supervisor is no more, and with it its hold on the locks.
+func (c *Client) gone() {
+	if c.isOver() {
+		return // its files may be gone as well
+	}
+	if e, ok := readOutcome(c.files); ok {
+		c.end(e)
+		return
+	}
+	now := time.Now()
+	e := proc.Exit{Started: now, Ended: now}
+	if start, ok := c.files.ReadStart(); ok {
+		c.files.KillRemaining(c.job)
+		if start.NeverKill && start.Child != nil {
+			start.Child.WaitExit()
+		}
+		e.Ended, e.SupervisorLost = time.Now(), true
+		c.end(e)
+		return
+	}
+	e.NotStarted = true
+	switch {
+	case c.refused != "":
+		e.Err = fmt.Errorf("shim: %s", c.refused)
+	case c.pid != 0:
+		e.Err = proc.ErrSupervisorDied
+	}
+	c.end(e)
+}
+
+// end closes done, once, unless nobody wants to know.
+func (c *Client) end(e proc.Exit) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.left {
+		return
+	}
+	c.ended, c.exit = true, e
+	close(c.done)
+}

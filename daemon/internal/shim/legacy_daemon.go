@@ -1,0 +1,101 @@
+package shim
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/ipc"
+)
+
+// adoptLegacy takes over an attempt whose supervisor speaks version 1. False: there
+// is none.
+func adoptLegacy(c *Client) bool {
+	file, err := os.OpenFile(c.files.Fifo(), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	h := &hints{client: c, file: file}
+	c.channel = h
+	if start, ok := c.files.ReadStart(); ok && start.Supervisor != nil {
+		start.Supervisor.Signal(unix.SIGUSR1)
+	}
+	go h.read()
+	return true
+}
+
+// hints is the channel to a supervisor of version 1: its FIFO, whose end is the
+// supervisor's, and signals.
+type hints struct {
+	client *Client
+	file   *os.File
+
+	mu   sync.Mutex
+	stop bool // is wanted
+}
+
+// send is channel's: version 1 knows nothing but stop.
+func (h *hints) send(r Request) error {
+	if r.Verb != Stop {
+		return errors.ErrUnsupported
+	}
+	h.mu.Lock()
+	h.stop = true
+	h.mu.Unlock()
+	h.sendStop()
+	return nil
+}
+
+// close is channel's.
+func (h *hints) close() { _ = h.file.Close() }
+
+// sendStop passes a wanted stop on, as soon as there is somebody to hear it. Before
+// .run exists the supervisor may not listen yet; its first line follows.
+func (h *hints) sendStop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.stop {
+		return
+	}
+	if start, ok := h.client.files.ReadStart(); ok && start.Supervisor != nil {
+		start.Supervisor.Signal(unix.SIGTERM)
+	}
+}
+
+// read takes what the supervisor says, to its end.
+func (h *hints) read() {
+	lines := bufio.NewReader(h.file)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			break
+		}
+		var said hint
+		if json.Unmarshal(line, &said) == nil {
+			h.sendStop()
+			h.client.handle(said.reply())
+		}
+	}
+	_ = h.file.Close()
+	if h.client.isLeft() {
+		return
+	}
+	waitSupervisor(0, h.client.files)
+	h.client.gone()
+}
+
+// reply is what version 2 would say.
+func (h hint) reply() Reply {
+	if h.Error != "" {
+		return Reply{Error: h.Error, Status: &Status{Phase: Refused}}
+	}
+	s := &Status{Phase: Running, Late: h.Late}
+	if h.Percent != nil || h.Message != "" {
+		s.Progress = &ipc.Progress{Percent: h.Percent, Message: h.Message}
+	}
+	return Reply{Status: s}
+}

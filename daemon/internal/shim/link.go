@@ -1,0 +1,147 @@
+package shim
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/proc"
+)
+
+// link is a connection to a supervisor, from its birth or its adoption on. One
+// goroutine reads it, to the supervisor's end.
+type link struct {
+	fd   int
+	file *os.File // of fd, for the reader
+	pid  int      // of a supervisor that is our child, 0 = it is not
+
+	mu     sync.Mutex
+	lastID uint32
+	closed bool
+	client *Client // whose attempt it is
+}
+
+// errDeaf says that a supervisor does not read: somebody has stopped it.
+var errDeaf = errors.New("its supervisor does not read")
+
+// dial connects to the supervisor of an attempt. It does not wait: a supervisor that
+// lets nobody in is an error.
+func dial(path string) (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	err = withAddress(path, func(a *unix.SockaddrUnix) error { return unix.Connect(fd, a) })
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, os.NewSyscallError("connect", err)
+	}
+	return fd, nil
+}
+
+// newLink takes over a connection for a client.
+func newLink(fd int, c *Client) *link {
+	l := &link{fd: fd, file: os.NewFile(uintptr(fd), "supervisor"), pid: c.pid, client: c}
+	c.channel = l
+	return l
+}
+
+// greet agrees on the version, and asks to be told what the job says.
+func (l *link) greet() error {
+	return errors.Join(l.send(Request{Verb: Hello, Min: Version, Max: Version}), l.send(Request{Verb: Attach}))
+}
+
+// send is channel's. A request is shorter than any socket's buffer, so it is taken
+// whole or, by a supervisor that is stopped, not at all.
+func (l *link) send(r Request) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.sendWith(r, nil)
+	return err
+}
+
+// sendWith sends a request and descriptors, and gives its id. The caller holds mu.
+func (l *link) sendWith(r Request, oob []byte) (id uint32, err error) {
+	if l.closed {
+		return 0, os.ErrProcessDone
+	}
+	l.lastID++
+	r.ID = l.lastID
+	text, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		n, err := unix.SendmsgN(l.fd, append(text, '\n'), oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EAGAIN), err == nil && n <= len(text):
+			return 0, errDeaf
+		}
+		return r.ID, os.NewSyscallError("sendmsg", err)
+	}
+}
+
+// close is channel's.
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		_ = l.file.Close()
+	}
+}
+
+// read takes what the supervisor says, to its end. A connection that was closed here
+// ends nothing but the reading.
+func (l *link) read() {
+	lines := bufio.NewReader(l.file)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			break
+		}
+		var r Reply
+		if json.Unmarshal(line, &r) == nil {
+			l.client.handle(r)
+		}
+	}
+	l.close()
+	if l.client.isLeft() {
+		return // it goes on, and is somebody else's
+	}
+	waitSupervisor(l.pid, l.client.files)
+	l.client.gone()
+}
+
+// waitSupervisor waits until the supervisor's process is gone, and with it its hold
+// on the locks: its socket closes a moment earlier.
+func waitSupervisor(pid int, f proc.AttemptFiles) {
+	if pid != 0 {
+		for {
+			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}
+	start, ok := f.ReadStart()
+	if !ok || start.Supervisor == nil {
+		return
+	}
+	ticker := time.NewTicker(gonePoll)
+	defer ticker.Stop()
+	for start.Supervisor.Alive() {
+		<-ticker.C
+	}
+	// After an upgrade in place the supervisors of before are still our children.
+	_, _ = unix.Wait4(start.Supervisor.PID, nil, unix.WNOHANG, nil)
+}
+
+// gonePoll is how often a supervisor that is on its way out is looked at.
+const gonePoll = 3 * time.Millisecond

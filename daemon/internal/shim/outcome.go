@@ -1,0 +1,139 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/ipc"
+)
+
+// outcome is a proc.Exit in .status. Its shape outlives versions of the program:
+// a daemon reads what a supervisor of another one wrote.
+type outcome struct {
+	Code     int             `json:"code"`
+	Signal   string          `json:"signal,omitempty"`
+	TimedOut bool            `json:"timed_out,omitempty"`
+	Canceled bool            `json:"canceled,omitempty"`
+	Err      string          `json:"error,omitempty"`
+	Result   json.RawMessage `json:"result,omitempty"`
+	Failure  json.RawMessage `json:"failure,omitempty"`
+	Started  time.Time       `json:"started"`
+	Ended    time.Time       `json:"ended"`
+	Progress *ipc.Progress   `json:"progress,omitempty"`
+}
+
+// outcomeRoom is what is reserved for .status before the job starts, so that its
+// end can be written when the run directory is full.
+const outcomeRoom = 4096
+
+// reserveOutcome makes the file that will become .status.
+func reserveOutcome(f proc.AttemptFiles) (fd int, err error) {
+	fd, err = unix.Open(f.NewStatus(), unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: f.NewStatus(), Err: err}
+	}
+	if err := writeAt(fd, []byte(strings.Repeat(" ", outcomeRoom))); err != nil {
+		_ = unix.Close(fd)
+		return -1, &os.PathError{Op: "write", Path: f.NewStatus(), Err: err}
+	}
+	return fd, nil
+}
+
+// writeOutcome writes the end into the reserved file and puts it in place. A large
+// result or failure that does not fit on a full disk is left out: the end is worth
+// more.
+func writeOutcome(f proc.AttemptFiles, fd int, e proc.Exit) error {
+	err := fill(fd, appendOutcome(nil, e))
+	if err != nil && len(e.Result)+len(e.Failure) > 0 {
+		e.Result, e.Failure = nil, nil
+		err = fill(fd, appendOutcome(nil, e))
+	}
+	return errors.Join(err, unix.Close(fd), os.Rename(f.NewStatus(), f.Status()))
+}
+
+// fill makes a file hold a text.
+func fill(fd int, text []byte) error {
+	if err := writeAt(fd, text); err != nil {
+		return err
+	}
+	return unix.Ftruncate(fd, int64(len(text)))
+}
+
+// writeAt writes a text to the beginning of a file.
+func writeAt(fd int, text []byte) error {
+	for at := 0; at < len(text); {
+		n, err := unix.Pwrite(fd, text[at:], int64(at))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		default:
+			at += n
+		}
+	}
+	return nil
+}
+
+// appendOutcome appends the text of .status.
+func appendOutcome(b []byte, e proc.Exit) []byte {
+	b = append(b, `{"code":`...)
+	b = strconv.AppendInt(b, int64(e.Code), 10)
+	if e.Signal != "" {
+		b = append(b, `,"signal":`...)
+		b = proc.AppendQuoted(b, e.Signal)
+	}
+	if e.TimedOut {
+		b = append(b, `,"timed_out":true`...)
+	}
+	if e.Canceled {
+		b = append(b, `,"canceled":true`...)
+	}
+	if e.Err != nil {
+		b = append(b, `,"error":`...)
+		b = proc.AppendQuoted(b, e.Err.Error())
+	}
+	if len(e.Result) > 0 {
+		b = append(append(b, `,"result":`...), e.Result...)
+	}
+	if len(e.Failure) > 0 {
+		b = append(append(b, `,"failure":`...), e.Failure...)
+	}
+	b = appendTime(append(b, `,"started":`...), e.Started)
+	b = appendTime(append(b, `,"ended":`...), e.Ended)
+	if e.Progress != nil {
+		b = appendProgress(append(b, `,"progress":`...), e.Progress)
+	}
+	return append(b, '}')
+}
+
+// appendTime appends a time in UTC: the local zone is a file that would have to be
+// read.
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+// readOutcome reads .status; false = there is none.
+func readOutcome(f proc.AttemptFiles) (proc.Exit, bool) {
+	var o outcome
+	text, err := os.ReadFile(f.Status())
+	if err != nil || json.Unmarshal(text, &o) != nil {
+		return proc.Exit{}, false
+	}
+	e := proc.Exit{
+		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled,
+		Result: o.Result, Failure: o.Failure, Started: o.Started, Ended: o.Ended, Progress: o.Progress,
+	}
+	if o.Err != "" {
+		e.Err = errors.New(o.Err)
+	}
+	return e, true
+}

@@ -1,0 +1,78 @@
+package shim
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/ipc"
+)
+
+// An end is read as it was written, and its text is what the release before wrote,
+// which made it by encoding/json.
+func TestOutcome(t *testing.T) {
+	at := time.Date(2026, 11, 30, 20, 31, 0, 123456789, time.FixedZone("here", 3600))
+	for _, e := range []proc.Exit{
+		{Started: at, Ended: at.Add(time.Second)},
+		{Code: 137, Signal: "SIGKILL", TimedOut: true, Canceled: true, Err: errors.New("a \"b\" <c>"), Started: at, Ended: at},
+		{Result: json.RawMessage(`{"n":1}`), Failure: json.RawMessage(`"why"`), Progress: &ipc.Progress{Percent: new(50.0), Message: "half"}},
+	} {
+		f := proc.AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
+		fd, err := reserveOutcome(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := readOutcome(f); ok {
+			t.Error("there is an end before it is written")
+		}
+		if err := writeOutcome(f, fd, e); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(f.Status())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.Result, e.Failure, e.Started.UTC(), e.Ended.UTC(), e.Progress}
+		if e.Err != nil {
+			o.Err = e.Err.Error()
+		}
+		if want, err := json.Marshal(o); err != nil || string(text) != string(want) {
+			t.Errorf("%s\nwant %s", text, want)
+		}
+		got, ok := readOutcome(f)
+		if !ok || got.Code != e.Code || got.Signal != e.Signal || !got.Started.Equal(e.Started) || (got.Err == nil) != (e.Err == nil) {
+			t.Errorf("%+v, want %+v", got, e)
+		}
+	}
+}
+
+// Where a large result does not fit any more, the end is written without it.
+func TestOutcomeWithoutSpace(t *testing.T) {
+	f := proc.AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
+	fd, err := reserveOutcome(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: outcomeRoom, Max: old.Max}); err != nil {
+		t.Skip(err)
+	}
+	err = writeOutcome(f, fd, proc.Exit{Code: 3, Result: json.RawMessage(`"` + strings.Repeat("x", 3*outcomeRoom) + `"`)})
+	if e := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); e != nil {
+		t.Fatal(e)
+	}
+	got, ok := readOutcome(f)
+	if err != nil || !ok || got.Code != 3 || got.Result != nil {
+		t.Errorf("%+v, %v, %v", got, ok, err)
+	}
+}
