@@ -23,14 +23,14 @@ type plant struct {
 // slowJournal lets what is journaled too late be late enough to be lost by a
 // kill. Alone it breaks nothing.
 func slowJournal() patch {
-	const write = "\tout, err := j.admit(batch)\n"
+	const write = "\tout, err := w.admit(batch)\n"
 	return patch{"daemon/internal/store/writer.go", write, "\t<-time.After(5 * time.Millisecond)\n" + write}
 }
 
 // slow are the patches of a daemon that is right, and shows sooner what is not:
 // its journal is slow, and is rewritten all the time.
 func slow() []patch {
-	return []patch{slowJournal(), {"daemon/internal/store/journal.go", "j.size > compactMin && j.size > 4*j.base", "j.size > j.base+1000"}}
+	return []patch{slowJournal(), {"daemon/internal/store/health.go", "h.size > compactMin && h.size > 4*h.base", "h.size > h.base+1000"}}
 }
 
 // plants are the faults. SIGKILL loses nothing that was written, synced or not:

@@ -13,11 +13,10 @@ const (
 
 // OpenOn opens a journal on a disk in memory, and starts its writer.
 func OpenOn(d *MemDisk, ahead int64, s State) (*Journal, Report, error) {
-	j := newJournal(&Dir{}, d)
-	j.ahead = ahead
-	report, err := j.open(s)
+	j := newJournal(d, ahead)
+	report, err := j.writer.open(s)
 	if err == nil {
-		go j.write()
+		go j.writer.run()
 	}
 	return j, report, err
 }
@@ -37,4 +36,4 @@ func AppendLine(buf []byte, r Record) ([]byte, error) { return appendLine(buf, r
 func DecodeLine(line []byte) (Record, error) { return decodeLine(line) }
 
 // Wake wakes the writer for nothing.
-func (j *Journal) Wake() { j.poke() }
+func (j *Journal) Wake() { j.inbox.wakeWriter() }

@@ -6,87 +6,81 @@ import (
 	"time"
 )
 
-// compactPause is how long a compaction that failed is not tried again.
-const compactPause = 10 * time.Second
-
 // rewrite replaces the file by a snapshot.
-func (j *Journal) rewrite(rw *rewrite) {
-	err := j.broken()
-	if err == nil || rw.cure { // what broke after the snapshot was made may not be in it
-		err = j.replace(rw.snap)
+func (w *writer) rewrite(rw *rewrite) {
+	err := w.health.broken()
+	if err == nil || rw.repair { // what broke after the snapshot was made may not be in it
+		err = w.replace(rw.snap)
 	}
-	j.mu.Lock()
-	j.rewriting = nil
 	if err == nil {
-		j.failed = nil
+		_ = w.health.setFailed(nil)
 	} else {
-		j.compactAt = time.Now().Add(compactPause)
+		w.health.putOffCompaction(time.Now())
 	}
-	j.mu.Unlock()
+	w.inbox.rewritten()
 	rw.done(err)
 }
 
 // replace writes a snapshot to a new file, syncs it, and puts it in the
 // journal's place. On an error before that the old one stays in use.
-func (j *Journal) replace(s Snapshot) error {
-	s = s.without(j.denied)
-	if _, err := j.keep(); err != nil {
+func (w *writer) replace(s Snapshot) error {
+	s = s.without(w.rejected)
+	if _, err := w.keepDamaged(); err != nil {
 		return err
 	}
-	f, err := j.disk.create("journal.new")
+	f, err := w.disk.create("journal.new")
 	if err != nil {
 		return err
 	}
-	w := &snapshotWriter{f: f, number: j.number}
-	err = w.write(j.id, s)
+	sw := &snapshotWriter{f: f, number: w.number}
+	size := space{ahead: w.space.ahead}
+	err = sw.write(w.id, s)
 	if err == nil {
-		w.allocated, err = j.claim(f, w.size, len(s.Open), 0)
+		err = size.allocate(f, sw.size, len(s.Open))
 	}
 	if err == nil {
 		err = f.sync()
 	}
 	if err == nil {
-		err = j.disk.rename("journal.new", "journal")
+		err = w.disk.rename("journal.new", "journal")
 	}
 	if err != nil { // give its space back: the disk may be full
-		return errors.Join(err, f.Close(), j.disk.remove("journal.new"))
+		return errors.Join(err, f.Close(), w.disk.remove("journal.new"))
 	}
-	j.adopt(w, len(s.Open))
-	if err := j.disk.sync(); err != nil {
+	size.synced = size.allocated
+	w.adopt(sw, size, len(s.Open))
+	if err := w.disk.sync(); err != nil {
 		// The old file has lost its name and the new one's is not durable:
 		// neither may take another record.
 		err = fmt.Errorf("%w: directory: %w", ErrInDoubt, err)
-		if j.broken() == nil {
-			j.fail(err, nil)
+		if w.health.broken() == nil {
+			w.fail(err, nil)
 		}
 		return err
 	}
-	j.tellLate(nil) // they are in the snapshot
+	w.completeSynced(nil) // they are in the snapshot
 	return nil
 }
 
 // adopt goes on with the new file.
-func (j *Journal) adopt(w *snapshotWriter, opened int) {
-	if j.f != nil {
-		_ = j.f.Close()
+func (w *writer) adopt(sw *snapshotWriter, size space, opened int) {
+	if w.file != nil {
+		_ = w.file.Close()
 	}
-	j.f, j.number, j.allocated, j.safe, j.opened = w.f, w.number, w.allocated, w.allocated, opened
-	j.syncAt, j.probeAt = time.Time{}, time.Time{}
-	j.mu.Lock()
-	j.size, j.base = w.size, w.size
-	j.mu.Unlock()
-	if j.isFull() != nil {
-		j.setFull(nil)
+	w.file, w.number, w.size, w.space, w.opened = sw.f, sw.number, sw.size, size, opened
+	w.syncer.synced()
+	w.health.rewritten(sw.size)
+	if w.health.isFull() != nil {
+		w.health.setFull(nil)
 	}
 }
 
 // snapshotWriter writes the beginning of a new file.
 type snapshotWriter struct {
-	f         file
-	number    uint64
-	size      int64
-	allocated int64
-	buf       []byte
+	f      file
+	number uint64
+	size   int64
+	buf    []byte
 }
 
 // write writes head, records and the line that says that they are all there.
@@ -134,22 +128,22 @@ func (w *snapshotWriter) flush() error {
 // seal ends the file in order: everything synced, then a line that says so,
 // and nothing behind it. Its length is never a multiple of a page, so that it
 // cannot be taken for a journal in use.
-func (j *Journal) seal() error {
-	if err := j.sync(); err != nil {
+func (w *writer) seal() error {
+	if err := w.sync(); err != nil {
 		return err
 	}
-	w := &snapshotWriter{f: j.f, number: j.number, size: j.size}
-	for first := true; first || (w.size+int64(len(w.buf)))%page == 0; first = false {
-		if err := w.line(Record{Op: opClose}); err != nil {
+	sw := &snapshotWriter{f: w.file, number: w.number, size: w.size}
+	for first := true; first || (sw.size+int64(len(sw.buf)))%page == 0; first = false {
+		if err := sw.line(Record{Op: opClose}); err != nil {
 			return err
 		}
 	}
-	if err := w.flush(); err != nil {
+	if err := sw.flush(); err != nil {
 		return err
 	}
 	// The shorter length may reach the disk before the line does.
-	if err := j.f.sync(); err != nil {
+	if err := w.file.sync(); err != nil {
 		return err
 	}
-	return errors.Join(j.f.truncate(w.size), j.f.sync())
+	return errors.Join(w.file.truncate(sw.size), w.file.sync())
 }

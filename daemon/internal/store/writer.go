@@ -1,245 +1,230 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"dispatchd/dispatchers/mode"
 )
 
-// write is the writer's goroutine.
-func (j *Journal) write() {
-	defer close(j.ended)
+// writer owns the journal's file. All of it belongs to its goroutine: to that of
+// OpenJournal before run, to that of Close after it.
+type writer struct {
+	inbox  *inbox
+	health *health
+	disk   disk
+	id     string // the store's
+
+	file    file // nil = none could be opened yet
+	size    int64
+	number  uint64 // of the last line
+	batch   uint64 // number of the batch's first line
+	opened  int    // open jobs that are written
+	damaged bool   // what is called "journal" must be kept before it is replaced
+
+	space    space
+	syncer   syncer
+	rejected map[ulid.ULID]bool // jobs whose acceptance was refused
+	ended    chan struct{}
+}
+
+// run is the writer's goroutine.
+func (w *writer) run() {
+	defer close(w.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		switch due, worked, closing := j.turn(); {
+		switch due, worked, closing := w.cycle(); {
 		case worked:
 		case closing:
 			return
 		default:
-			j.rest(timer, due)
+			w.inbox.waitForWork(timer, due)
 		}
 	}
 }
 
-// turn takes whatever is queued, writes it with one call, syncs if somebody
-// waits for that, and tells everybody. Else it does what is due, and says when
-// the next thing is.
-func (j *Journal) turn() (due time.Time, worked, closing bool) {
-	batch, rw, closing := j.take()
-	if len(batch) > 0 {
-		j.commit(batch)
+// cycle takes whatever is queued, writes it with one call, syncs if somebody
+// waits for that, and answers everybody. Without work it does what is due, and
+// says when the next thing is.
+func (w *writer) cycle() (due time.Time, worked, closing bool) {
+	todo := w.inbox.dequeue()
+	w.syncer.requested = w.syncer.requested || todo.sync
+	if len(todo.batch) > 0 {
+		w.commit(todo.batch)
 	}
-	if rw != nil {
-		j.rewrite(rw)
+	if todo.rewrite != nil {
+		w.rewrite(todo.rewrite)
 	}
-	if len(batch) > 0 || rw != nil {
-		return due, true, closing
+	if len(todo.batch) > 0 || todo.rewrite != nil {
+		return due, true, todo.closing
 	}
-	return j.onTime(), false, closing
-}
-
-// take empties the queue. A rewrite goes behind what was queued before it, and
-// what came after it waits for the new file.
-func (j *Journal) take() ([]entry, *rewrite, bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	batch, rw := j.pending, j.rewriting
-	j.pending = nil
-	j.rush, j.hurried = j.rush || j.hurried, false
-	if rw != nil {
-		batch, j.pending = batch[:rw.behind], batch[rw.behind:]
-	}
-	return batch, rw, j.closing
-}
-
-// rest waits for work, or for the time when something is due.
-func (j *Journal) rest(timer *time.Timer, due time.Time) {
-	if due.IsZero() {
-		<-j.wake
-		return
-	}
-	timer.Reset(max(0, time.Until(due)))
-	select {
-	case <-j.wake:
-	case <-timer.C:
-	}
+	return w.onTime(), false, todo.closing
 }
 
 // onTime does a sync that was put off, and looks for space again, when it is
 // time. It says when the next of them is, zero = never.
-func (j *Journal) onTime() time.Time {
+func (w *writer) onTime() time.Time {
 	now := time.Now()
-	if j.rush && len(j.late) > 0 {
-		j.syncAt = now
-	}
-	j.rush = false // what it was for is written, and in late or told
-	if at := j.syncAt; !at.IsZero() && !now.Before(at) {
-		if err := j.sync(); err != nil {
-			j.fail(err, nil)
+	if w.syncer.isDue(now) {
+		if err := w.sync(); err != nil {
+			w.fail(err, nil)
 		}
 	}
-	if at := j.probeAt; !at.IsZero() && !now.Before(at) {
-		j.probe()
+	if w.space.probeDue(now) {
+		w.probeSpace()
 	}
-	due := j.syncAt
-	if at := j.probeAt; !at.IsZero() && (due.IsZero() || at.Before(due)) {
+	due := w.syncer.due
+	if at := w.space.probeAt; !at.IsZero() && (due.IsZero() || at.Before(due)) {
 		due = at
 	}
 	return due
 }
 
 // sync makes all that is written durable. What comes next is a new batch.
-func (j *Journal) sync() error {
-	if err := j.f.sync(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInDoubt, err)
+func (w *writer) sync() error {
+	if err := w.file.sync(); err != nil {
+		return inDoubt(err)
 	}
-	j.syncAt, j.safe = time.Time{}, j.allocated
-	j.tellLate(nil)
+	w.space.synced = w.space.allocated
+	w.syncer.synced()
+	w.completeSynced(nil)
 	return nil
 }
 
-// lines is a batch that is ready to be written.
-type lines struct {
-	entries []entry
-	text    []byte
-	number  uint64        // of the last line
-	opened  int           // open jobs after it
-	urgent  bool          // somebody waits for the disk
-	wait    time.Duration // how long a sync may be put off
-}
-
 // commit writes a batch, and syncs it when one of its records cannot wait.
-func (j *Journal) commit(batch []entry) {
-	if err := j.broken(); err != nil {
-		j.tell(batch, fmt.Errorf("%w: %s", ErrUnavailable, err.Error())) // not in doubt itself
+func (w *writer) commit(batch []entry) {
+	if err := w.health.broken(); err != nil {
+		w.complete(batch, fmt.Errorf("%w: %s", ErrUnavailable, err.Error())) // not in doubt itself
 		return
 	}
-	out, err := j.admit(batch)
+	out, err := w.admit(batch)
 	if err == nil && len(out.text) > 0 {
-		err = j.put(out)
+		err = w.writeBatch(out)
 	}
 	if err != nil {
-		j.fail(err, out.entries)
+		w.fail(err, out.entries)
 		return
 	}
-	j.written(out.entries)
+	w.completeWritten(out.entries)
 }
 
-// written tells of a batch that is written what has only to be that, and keeps
-// the rest for the sync if that is yet to come.
-func (j *Journal) written(batch []entry) {
-	for i, e := range batch {
-		if e.dur == mode.Disk && !j.syncAt.IsZero() {
-			j.late = append(j.late, e)
-		} else {
-			j.tell(batch[i:i+1], nil)
+// admit encodes a batch and sees that there is space for it, and for the starts
+// and ends of all open jobs behind it. On a full disk what opens jobs is
+// refused, and starts and ends are written into what was set aside for them.
+func (w *writer) admit(batch []entry) (lines, error) {
+	full := w.health.isFull()
+	out := w.encode(batch, full)
+	if full == nil {
+		err := w.space.reserve(w.file, w.size+int64(len(out.text)), out.opened)
+		if e, ok := errors.AsType[errFull](err); ok {
+			w.markFull(e)
+			full = e
+			out = w.encode(out.entries, full)
+		} else if err != nil {
+			return out, err
 		}
 	}
+	if full != nil && !w.space.holds(w.size+int64(len(out.text))) {
+		return out, fmt.Errorf("%w: %w", ErrUnavailable, full)
+	}
+	return out, nil
 }
 
-// tellLate tells those that waited for a sync how it went.
-func (j *Journal) tellLate(err error) {
-	late := j.late
-	j.late = nil
-	j.tell(late, err)
+// markFull notes that the disk is full.
+func (w *writer) markFull(err error) {
+	w.health.setFull(err)
+	w.space.probeLater(time.Now())
 }
 
-// encode makes the lines of a batch. What is refused is told so, and left out.
-func (j *Journal) encode(batch []entry, full error) lines {
-	if j.syncAt.IsZero() { // all before it is synced
-		j.batch = j.number + 1
+// probeSpace looks whether there is space again.
+func (w *writer) probeSpace() {
+	err := w.space.reserve(w.file, w.size+w.space.ahead, w.opened)
+	if _, still := errors.AsType[errFull](err); still {
+		w.space.probeLater(time.Now())
+		return
 	}
-	out := lines{number: j.number, opened: j.opened, wait: relaxedSync}
-	for _, e := range batch {
-		if e.dur == mode.Memory {
-			out.entries = append(out.entries, e)
-			continue
-		}
-		e.rec.Batch, e.rec.Index = j.batch, out.number+1-j.batch
-		err := j.refuse(e.rec, full)
-		if err == nil {
-			out.text, err = appendLine(out.text, e.rec)
-		}
-		if err != nil {
-			j.tell([]entry{e}, err)
-			continue
-		}
-		out.count(e)
+	w.space.probeAt = time.Time{}
+	if err != nil {
+		w.fail(err, nil)
+		return
 	}
-	return out
+	w.health.setFull(nil)
 }
 
-// count takes in an encoded entry.
-func (out *lines) count(e entry) {
-	out.entries = append(out.entries, e)
-	out.number++
-	switch e.rec.Op {
-	case OpAccept:
-		out.opened++
-	case OpEnd:
-		out.opened--
+// writeBatch writes behind what is written, and syncs it where that cannot wait.
+func (w *writer) writeBatch(out lines) error {
+	w.syncer.written(time.Now(), out.wait)
+	if _, err := w.file.Write(out.text); err != nil {
+		return inDoubt(err)
 	}
-	if e.dur == mode.Disk {
-		out.urgent = out.urgent || e.urgent
-		out.wait = lazySync
-	}
-}
-
-// put writes behind what is written, and syncs it where that cannot wait.
-func (j *Journal) put(out lines) error {
-	if at := time.Now().Add(out.wait); j.syncAt.IsZero() || at.Before(j.syncAt) {
-		j.syncAt = at
-	}
-	if _, err := j.f.Write(out.text); err != nil {
-		return fmt.Errorf("%w: %w", ErrInDoubt, err)
-	}
-	j.number, j.opened = out.number, out.opened
-	j.mu.Lock()
-	j.size += int64(len(out.text))
-	j.mu.Unlock()
+	w.number, w.opened = out.number, out.opened
+	w.size += int64(len(out.text))
+	w.health.grown(w.size)
 	// Under load there is no rest in which a sync that was put off is made.
-	if !out.urgent && time.Now().Before(j.syncAt) {
+	if !out.urgent && time.Now().Before(w.syncer.due) {
 		return nil
 	}
-	return j.sync()
+	return w.sync()
 }
 
-// tell answers every record of a batch. What is kept in memory cannot fail.
-func (j *Journal) tell(batch []entry, err error) {
+// completeWritten answers what of a written batch has only to be that, and keeps
+// the rest for the sync if that is yet to come.
+func (w *writer) completeWritten(batch []entry) {
+	for i, e := range batch {
+		if e.dur == mode.Disk && !w.syncer.clean() {
+			w.syncer.awaitingSync = append(w.syncer.awaitingSync, e)
+		} else {
+			w.complete(batch[i:i+1], nil)
+		}
+	}
+}
+
+// completeSynced answers those that waited for a sync.
+func (w *writer) completeSynced(err error) { w.complete(w.syncer.release(), err) }
+
+// complete answers every record of a batch. What is kept in memory cannot fail.
+func (w *writer) complete(batch []entry, err error) {
 	for i := range batch {
 		switch e := &batch[i]; {
 		case e.dur == mode.Memory:
 			e.done(nil)
 			continue
 		case err != nil && e.rec.Op == OpAccept:
-			j.deny(e.rec.ID)
+			w.reject(e.rec.ID)
 		}
 		batch[i].done(err)
 	}
 }
 
-// broken is why the file cannot be written any more.
-func (j *Journal) broken() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.failed
-}
-
-// fail breaks the journal: this file is never written or synced again. Who
-// waits is told first, so that the owner knows all when it hears of it.
-func (j *Journal) fail(err error, batch []entry) {
-	j.mu.Lock()
-	j.failed, j.full = err, nil
-	onFail := j.onFail
-	j.mu.Unlock()
-	j.syncAt, j.probeAt = time.Time{}, time.Time{}
-	if len(j.late) > 0 {
-		j.tellLate(fmt.Errorf("%w: %s", ErrInDoubt, err.Error()))
+// fail breaks the journal: this file is never written or synced again. Whoever
+// waits is answered first, so that the owner knows all when it hears of it.
+func (w *writer) fail(err error, batch []entry) {
+	onFail := w.health.setFailed(err)
+	w.syncer.synced()
+	w.space.probeAt = time.Time{}
+	if len(w.syncer.awaitingSync) > 0 {
+		w.completeSynced(fmt.Errorf("%w: %s", ErrInDoubt, err.Error()))
 	}
-	j.tell(batch, err)
+	w.complete(batch, err)
 	if onFail != nil {
 		onFail(err)
 	}
+}
+
+// close ends the file. The goroutine of run has ended.
+func (w *writer) close() error {
+	failed := w.health.broken()
+	if w.file == nil {
+		return failed
+	}
+	if failed != nil {
+		return errors.Join(failed, w.file.Close())
+	}
+	err := w.seal()
+	w.completeSynced(err)
+	return errors.Join(err, w.file.Close())
 }
