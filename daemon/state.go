@@ -93,6 +93,9 @@ func (s *state) record(rec store.Record, d mode.Durability, urgent bool, then fu
 		s.log.Error("a record does not fit the state", "op", string(rec.Op), "job", rec.ID.String(), "dispatcher", rec.Dispatcher, "error", err)
 		return nil, false
 	}
+	if job != nil {
+		d = job.Level(d)
+	}
 	s.journal.Write(rec, d, urgent, then, s.jobs.Gates(rec)...)
 	return job, true
 }

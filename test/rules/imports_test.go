@@ -32,7 +32,7 @@ func layers() map[string][]string {
 		"daemon/internal/durable":      {"daemon/internal/store", "dispatchers/mode"},
 		"daemon/internal/caches":       {"daemon/internal/store", "dispatchers", "ipc"},
 		"daemon/internal/schedules":    {"daemon/internal/store", "dispatchers", "dispatchers/mode", "ipc", "scheduler"},
-		"daemon/internal/jobs":         {"daemon/internal/durable", "daemon/internal/store", "dispatchers", "ipc", "scheduler"},
+		"daemon/internal/jobs":         {"daemon/internal/durable", "daemon/internal/store", "dispatchers", "dispatchers/mode", "ipc", "scheduler"},
 		"daemon": {
 			"daemon/internal/caches", "daemon/internal/durable", "daemon/internal/jobs", "daemon/internal/launch", "daemon/internal/loop", "daemon/internal/proc", "daemon/internal/proc/command", "daemon/internal/queue", "daemon/internal/run", "daemon/internal/schedules", "daemon/internal/shim", "daemon/internal/store",
 			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",

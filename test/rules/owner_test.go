@@ -118,7 +118,6 @@ func isStateType(t types.Type) bool {
 // times in scheduler.Agenda: whoever needs another fact of a job or dispatcher
 // adds a field to those, so that no map has to be kept in step.
 func keyed() map[string]string {
-	const leaves = "a fact of a job or dispatcher: it becomes a field of its struct"
 	return map[string]string{
 		"daemon/internal/jobs.State.jobs":        "a job: here is the one struct",
 		"daemon/internal/jobs.State.dispatchers": "a dispatcher: here is the one struct",
@@ -128,12 +127,10 @@ func keyed() map[string]string {
 		"daemon/internal/queue.dispatcher.keys":  "arguments: the queued job that a notify with the same may join",
 		"daemon/internal/queue.locks.granted":    "a lock",
 		"daemon/internal/queue.locks.claimed":    "a lock",
+		"daemon/internal/store.writer.rejected":  "a job whose acceptance was refused: until its owner has withdrawn it",
 		"daemon/internal/store.Caches.tags":      "a cache's file",
 		"daemon/internal/store.Snapshot.Keys":    "an idempotency key, on its way to the disk",
 		"daemon/internal/store.Snapshot.Cursors": "a dispatcher, on its way to the disk",
-
-		"daemon/internal/store.Journal.memory": leaves,
-		"daemon/internal/store.Journal.denied": leaves,
 	}
 }
 

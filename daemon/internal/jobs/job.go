@@ -6,6 +6,7 @@ import (
 	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -67,6 +68,19 @@ func (j *Job) AwaitEnd() <-chan struct{} {
 // Awaited reports whether somebody has asked for the job's end: it is urgent
 // then.
 func (j *Job) Awaited() bool { return j.ended != nil }
+
+// Level is the durability that holds for the job's records, where d is that of its
+// definition now. A job stays in memory, or is written, as it was accepted: else
+// a start would find no job at replay, or a job that has ended would run again.
+func (j *Job) Level(d mode.Durability) mode.Durability {
+	switch {
+	case j.state.Volatile:
+		return mode.Memory
+	case d == mode.Memory:
+		return mode.Relaxed
+	}
+	return d
+}
 
 // settle says that the job's end may be told.
 func (j *Job) settle() {

@@ -10,6 +10,7 @@ import (
 
 	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
@@ -159,6 +160,22 @@ func TestUnfit(t *testing.T) {
 	}
 	if d.OpenCount() != 1 || d.History() != 1 {
 		t.Errorf("%d open, %d ended", d.OpenCount(), d.History())
+	}
+}
+
+// A job keeps the level it was accepted with, whatever its definition says by
+// now: its records are all written, or none is.
+func TestLevel(t *testing.T) {
+	d := newDesk(t)
+	rec := d.accept("op")
+	rec.Job.Volatile = true
+	memory, written := d.apply(rec), d.accepted("op")
+	for _, to := range []struct{ asked, memory, written mode.Durability }{
+		{mode.Disk, mode.Memory, mode.Disk}, {mode.Relaxed, mode.Memory, mode.Relaxed}, {mode.Memory, mode.Memory, mode.Relaxed},
+	} {
+		if a, b := memory.Level(to.asked), written.Level(to.asked); a != to.memory || b != to.written {
+			t.Errorf("%s: %s and %s", to.asked, a, b)
+		}
 	}
 }
 

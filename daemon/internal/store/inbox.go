@@ -4,8 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"dispatchd/dispatchers/mode"
 )
 
@@ -32,7 +30,6 @@ type inbox struct {
 	rewriting     *rewrite // one at a time: until it is done, not until it is taken
 	syncRequested bool     // what waits for a sync gets it now
 	closing       bool
-	memory        map[ulid.ULID]bool // open jobs that are not written
 
 	wake chan struct{} // of one: a signal that waits stands for all
 }
@@ -44,32 +41,9 @@ func (b *inbox) append(rec Record, dur mode.Durability, urgent bool, done func(e
 	if b.closing {
 		return false
 	}
-	b.pending = append(b.pending, entry{rec, b.level(rec, dur), urgent, done})
+	b.pending = append(b.pending, entry{rec, dur, urgent, done})
 	b.wakeWriter()
 	return true
-}
-
-// level is the durability that holds for a record. A job stays in memory, or
-// stays written, as it was accepted, whatever its definition says by now: else
-// a start would find no job, or a job that has ended would run again.
-func (b *inbox) level(rec Record, dur mode.Durability) mode.Durability {
-	switch {
-	case rec.ID.IsZero():
-		return dur
-	case rec.Op == OpAccept:
-		if dur == mode.Memory {
-			b.memory[rec.ID] = true
-		}
-		return dur
-	case b.memory[rec.ID]:
-		if rec.Op == OpEnd {
-			delete(b.memory, rec.ID)
-		}
-		return mode.Memory
-	case dur == mode.Memory:
-		return mode.Relaxed
-	}
-	return dur
 }
 
 // rewrite queues a snapshot behind what is queued. False: the journal is closing,

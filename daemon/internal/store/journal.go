@@ -46,7 +46,7 @@ func (d *Dir) OpenJournal(s State) (*Journal, Report, error) {
 // newJournal makes a journal that is not open. Of its file, ahead bytes are
 // allocated at once.
 func newJournal(on disk, ahead int64) *Journal {
-	j := &Journal{inbox: inbox{wake: make(chan struct{}, 1), memory: map[ulid.ULID]bool{}}}
+	j := &Journal{inbox: inbox{wake: make(chan struct{}, 1)}}
 	j.writer = writer{
 		inbox: &j.inbox, health: &j.health, disk: on, space: space{ahead: ahead},
 		rejected: map[ulid.ULID]bool{}, ended: make(chan struct{}),

@@ -306,46 +306,6 @@ func TestAppendNeverCallsBack(t *testing.T) {
 	})
 }
 
-// A job keeps the level it was accepted with: its records are all there, or
-// none is.
-func TestLevels(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
-		j, _ := opened(t, d, b)
-		memory, disk := ulid.Make(), ulid.Make()
-		for _, step := range []struct {
-			id    ulid.ULID
-			op    store.Op
-			level mode.Durability
-		}{
-			{memory, store.OpAccept, mode.Memory},
-			{disk, store.OpAccept, mode.Disk},
-			{memory, store.OpStart, mode.Disk},
-			{disk, store.OpStart, mode.Memory}, // as if the definition had changed
-			{memory, store.OpEnd, mode.Disk},
-			{disk, store.OpEnd, mode.Memory},
-		} {
-			r := store.Record{Op: step.op, ID: step.id, State: ipc.Succeeded, Attempt: 1}
-			if step.op == store.OpAccept {
-				r = accept(step.id)
-			}
-			done := make(chan error, 1)
-			j.Append(r, step.level, true, func(err error) { done <- err })
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := j.Close(); err != nil {
-			t.Fatal(err)
-		}
-		again := jobs.NewBook(store.Retention{})
-		r := replayed(d.Names["journal"].Data, again)
-		if _, there := again.Job(memory); there || r.Damaged || again.History() != 1 {
-			t.Errorf("%+v, %d ended", r, again.History())
-		}
-	})
-}
-
 // A relaxed record is on the disk within a second, an end nobody waits for
 // within 100 ms.
 func TestSyncedLater(t *testing.T) {
