@@ -139,7 +139,7 @@ func (s *state) refreshing(d *jobs.Dispatcher) string {
 	for job := range d.Running {
 		return job.ID().String()
 	}
-	if id, _, ok := s.core.Head(d.Name); ok {
+	if id, ok := s.core.Head(d.Name); ok {
 		return ulid.ULID(id).String()
 	}
 	return ""

@@ -19,8 +19,8 @@ type Kind string
 // to be kept and logged.
 const (
 	Run      Kind = "run"      // due, on time
-	CaughtUp Kind = "catch_up" // due while nobody looked
-	Skipped  Kind = "skipped"  // due while nobody looked, and catch_up is none
+	CaughtUp Kind = "catch_up" // due while the daemon did not run, or the machine slept
+	Skipped  Kind = "skipped"  // the same, and catch_up is none
 	Begun    Kind = "begun"    // new or changed: only what is due after Due counts
 	Reset    Kind = "reset"    // the clock went back by hours: only what is due after Due counts
 )
@@ -114,20 +114,20 @@ func (t Occurrence) compare(o Occurrence) int {
 	return cmp.Or(rank(t.Kind)-rank(o.Kind), t.Due.Compare(o.Due), cmp.Compare(t.Name, o.Name))
 }
 
-// Next is how long to nap before Due is asked again: more than nothing, a
-// minute at most, so that a step of the clock is noticed. It is false when
-// there is nothing to wait for.
+// Next is how long the owner may sleep before it asks Due again: more than
+// nothing, a minute at most, so that a step of the clock is noticed. It is false
+// when there is nothing to wait for.
 func (a *Agenda) Next(now Now) (time.Duration, bool) {
 	if len(a.pending) > 0 {
-		return minNap, true
+		return minSleep, true
 	}
 	if len(a.queue) == 0 {
 		return 0, false
 	}
 	if a.queue[0].at.IsZero() {
-		return maxNap, true
+		return maxSleep, true
 	}
-	return min(max(a.queue[0].at.Sub(now.Wall.Round(0)), minNap), maxNap), true
+	return min(max(a.queue[0].at.Sub(now.Wall.Round(0)), minSleep), maxSleep), true
 }
 
 // Of is how the named dispatcher stands, with its next n firing times.

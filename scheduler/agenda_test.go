@@ -79,14 +79,14 @@ func TestStrangeEntries(t *testing.T) {
 	if s, ok := a.Of("never", 5); !ok || len(s.Next) != 0 {
 		t.Errorf("never: %+v", s)
 	}
-	if nap, any := a.Next(now); !any || nap != minNap {
+	if nap, any := a.Next(now); !any || nap != minSleep {
 		t.Errorf("there are occurrences to fetch, but nap %s, %v", nap, any)
 	}
 	if occurrences := a.Due(now); len(occurrences) != 2 {
 		t.Errorf("occurrences: %+v", occurrences)
 	}
 	a.Set(now, []Entry{{Name: "never", Times: make([]Schedule, 2)}})
-	if nap, any := a.Next(now); !any || nap != maxNap {
+	if nap, any := a.Next(now); !any || nap != maxSleep {
 		t.Errorf("nothing comes, but nap %s, %v", nap, any)
 	}
 	if s, _ := a.Of("never", 0); !s.Last.Equal(now.Wall) {

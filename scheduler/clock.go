@@ -2,16 +2,16 @@ package scheduler
 
 import "time"
 
-// What the clocks may do before it means something.
+// Differences between two readings of the clocks, and what they mean.
 const (
-	minNap = time.Millisecond
-	maxNap = time.Minute     // after this at the latest the clocks are compared
-	near   = time.Minute     // a step below this is none
-	replay = 5 * time.Minute // up to this, what was jumped over is only late
-	far    = 3 * time.Hour   // beyond this the time was wrong, or nobody was there
+	minSleep = time.Millisecond
+	maxSleep = time.Minute     // after this at the latest the clocks are compared
+	near     = time.Minute     // a step below this is none
+	replay   = 5 * time.Minute // up to this, what was jumped over is only late
+	far      = 3 * time.Hour   // beyond this the time was wrong, or no daemon ran
 )
 
-// Between these years a clock is believed: a box without a clock of its own
+// Between these years a wall clock is plausible: a machine without a clock of its own
 // wakes up in 1970, a broken one anywhere.
 const (
 	firstYear = 2020
@@ -35,13 +35,13 @@ const (
 	reset                // back by more
 )
 
-// classifyJump compares two readings of the clocks. Forward it does not matter why
-// nobody looked: a stepped clock, a machine that slept and a process that was
-// stopped are one; so it counts what the wall clock ran beyond one nap.
+// classifyJump compares two readings of the clocks. Forward, a stepped clock, a
+// machine that slept and a process that was stopped are one, so it counts what
+// the wall clock ran beyond the longest sleep between two readings.
 func classifyJump(prev, now Now) change {
 	passed := max(now.Mono-prev.Mono, 0)
 	step := now.Wall.Sub(prev.Wall.Add(passed))
-	unseen := now.Wall.Sub(prev.Wall.Add(min(passed, maxNap)))
+	unseen := now.Wall.Sub(prev.Wall.Add(min(passed, maxSleep)))
 	switch {
 	case unseen > far:
 		return away

@@ -5,7 +5,7 @@
 // match, but only ever on a wall clock without time zones: the mapping from the
 // wall to real time is ours, so that daylight saving loses nothing and repeats
 // nothing. Agenda holds the schedules of all dispatchers, and what of them was
-// dealt with. It is data: its owner reads the clocks, naps as long as Next says,
+// dealt with. It is data: its owner reads the clocks, sleeps as long as Next says,
 // which is never more than a minute, and asks Due. No clock is read here.
 //
 // There are two sorts of schedules. Times of day name an hour, as in daily or
@@ -32,7 +32,7 @@
 // # The clock is stepped, or the machine sleeps
 //
 // Due compares how far the wall clock and the monotonic one came since it was
-// asked before. Ahead is what the wall clock ran beyond one nap, so that a
+// asked before. Ahead is what the wall clock ran beyond one sleep, so that a
 // sleeping machine, a stopped process and a clock set forward are the same;
 // back is what it fell behind the monotonic one.
 //
@@ -54,7 +54,7 @@
 //   - A Last more than 3 hours ahead at the start was written by a wrong clock:
 //     the entry begins now, with a Reset.
 //
-// A wall clock outside of the years 2020 to 2150 is not believed: a box without
+// A wall clock outside of the years 2020 to 2150 is not plausible: a machine without
 // a clock of its own starts in 1970. Only @every runs then, in real time, and
 // Last stays as it is. Once the clock is right, all is as at a start; what ran
 // meanwhile by @every keeps its interval.

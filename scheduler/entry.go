@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// CatchUp says what becomes of due times that passed while nobody looked. Any
+// CatchUp says what becomes of due times that passed while no daemon ran. Any
 // other value is as Latest.
 type CatchUp string
 
@@ -46,11 +46,11 @@ type entry struct {
 	slots  []slot
 	at     time.Time // when it fires next, zero is never
 	missed int
-	ran    bool // by @every while the clock was not believed
+	ran    bool // by @every while the clock was not plausible
 }
 
 // slot is one schedule of an entry and its next due time; of @every that is
-// its phase, too. Zero is never, or not as long as the clock is not believed.
+// its phase, too. Zero is never, or not as long as the clock is not plausible.
 type slot struct {
 	Schedule
 	next time.Time
@@ -171,7 +171,7 @@ func (e *entry) place(now time.Time) {
 	e.ran = false
 }
 
-// suspend leaves only @every running, as long as the clock is not believed.
+// suspend leaves only @every running, as long as the clock is not plausible.
 func (e *entry) suspend(now time.Time) {
 	for i := range e.slots {
 		switch s := &e.slots[i]; {

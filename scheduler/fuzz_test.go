@@ -92,9 +92,9 @@ func (w *world) act(op, arg byte) {
 func (w *world) nap() {
 	nap, any := w.agenda.Next(w.now)
 	if !any {
-		nap = maxNap
+		nap = maxSleep
 	}
-	if nap <= 0 || nap > maxNap {
+	if nap <= 0 || nap > maxSleep {
 		w.t.Fatalf("nap of %s", nap)
 	}
 	w.now.Wall, w.now.Mono = w.now.Wall.Add(nap), w.now.Mono+nap

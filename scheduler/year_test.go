@@ -215,7 +215,7 @@ func BenchmarkIdle(b *testing.B) {
 				if len(a.Due(now)) > 0 {
 					b.Fatal("something is due")
 				}
-				if nap, any := a.Next(now); !any || nap != maxNap {
+				if nap, any := a.Next(now); !any || nap != maxSleep {
 					b.Fatal(nap)
 				}
 				now.Wall, now.Mono = now.Wall.Add(time.Millisecond), now.Mono+time.Millisecond

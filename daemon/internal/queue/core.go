@@ -105,15 +105,14 @@ func (c *Core) DispatcherCounts(name string) (queued, running int) {
 	return d.queued(), len(d.active)
 }
 
-// Head is the job of a dispatcher that is the first to start when a run of it
-// ends, and its attempt, as things are now. False: none is ready.
-func (c *Core) Head(name string) (ID, int, bool) {
+// Head is the ready job of a dispatcher that starts first, as things are now.
+// False: none is ready.
+func (c *Core) Head(name string) (ID, bool) {
 	d := c.dispatchers.byName[name]
 	if d == nil || d.fifo.len() == 0 {
-		return ID{}, 0, false
+		return ID{}, false
 	}
-	j := d.fifo.at(0)
-	return j.id, int(j.attempt) + 1, true
+	return d.fifo.at(0).id, true
 }
 
 // at moves the clock on.

@@ -35,8 +35,8 @@
 //  4. Journal before the deed. A job whose acceptance cannot be recorded is
 //     taken back by Withdraw, a Start that cannot be recorded is answered by
 //     Busy with NoJournal.
-//  5. Tell the end of a started attempt once: by Ended, or by Rerun where nobody
-//     knows how it ended. A restored job that is Running has started.
+//  5. Tell the end of a started attempt once: by Ended, or by Rerun where its
+//     end is not known. A restored job that is Running has started.
 //  6. Call Tick no later than Next says, after each event anew.
 //  7. Restore all jobs of before, in their order of acceptance, and then Tick:
 //     until that Tick nothing starts.
@@ -62,7 +62,7 @@
 //	}
 //
 // An event that does not fit the state of its job returns a StateError and
-// changes nothing. It shows a fault of the owner, who logs it.
+// changes nothing. It shows a fault of the owner, and the owner logs it.
 //
 // # A job's life
 //

@@ -10,7 +10,7 @@ const busyPause = time.Second
 
 // external is what starts were missing, by the owner's Busy: mostly locks that
 // processes outside hold, as far as we know. An entry goes once a start that
-// tries it is Started, or nobody wants to try it any more.
+// tries it is Started, or no candidate needs it any more.
 type external struct {
 	byCause map[Reason]*absence
 	// blocked is what a job was missing that is none of its locks: the journal,
@@ -120,7 +120,7 @@ func (j *job) takes(name string) bool {
 	return name == j.d.ownLock || slices.ContainsFunc(j.locks.locks, func(l Lock) bool { return l.Name == name })
 }
 
-// lapse forgets what may be tried again and nobody wanted to try.
+// lapse forgets what may be tried again and no candidate of the pass needed.
 func (x *external) lapse(now time.Duration) {
 	for cause, a := range x.byCause {
 		if !a.holds(now) {

@@ -13,17 +13,17 @@ type fifo struct {
 	head int
 }
 
-// shrinkAt is the length of dead head from which a line is moved down, and the
-// room that an empty line or heap may keep.
+// shrinkAt is the length of dead head from which a fifo is moved down, and the
+// room that an empty fifo or heap may keep.
 const shrinkAt = 64
 
-// len is how many jobs are in line.
+// len is how many jobs are in the fifo.
 func (l *fifo) len() int { return len(l.jobs) - l.head }
 
-// at is the i-th job in line.
+// at is the i-th job.
 func (l *fifo) at(i int) *job { return l.jobs[l.head+i] }
 
-// find gives the place that seq has, or would have, in the line.
+// find gives the index that seq has, or would have.
 func (l *fifo) find(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(l.jobs[l.head:], seq, func(j *job, s uint64) int { return cmp.Compare(j.seq, s) })
 }
@@ -45,7 +45,7 @@ func (l *fifo) add(j *job) {
 	l.jobs = slices.Insert(l.jobs, l.head+i, j)
 }
 
-// drop takes a job out of the line.
+// drop takes a job out.
 func (l *fifo) drop(j *job) {
 	i, ok := l.find(j.seq)
 	if !ok {

@@ -42,8 +42,8 @@ type job struct {
 // active says whether the job has a slot and its locks.
 func (j *job) active() bool { return j.state >= starting }
 
-// position counts those in line before a job, from 1. A delayed one has the
-// position that it would have now; an active one has the first.
+// position is the job's place in its dispatcher's queue, from 1. A delayed job
+// has the position that it would have now; an active one has the first.
 func (j *job) position() int {
 	if j.active() {
 		return 1

@@ -45,7 +45,7 @@ type grant struct {
 	shared bool
 }
 
-// locks is who holds what.
+// locks says which jobs hold, or in a pass claim, which locks.
 type locks struct {
 	granted  map[string]*grant
 	claimed  map[string]*grant // of the pass at work, else empty
@@ -61,7 +61,7 @@ func newLocks() locks {
 type obstacle struct {
 	reason  string
 	missing Reason // of waitLock
-	by      *job   // who holds or claims missing.Lock, if a job of ours
+	by      *job   // the job that holds or claims missing.Lock; nil = a process outside
 }
 
 // conflicts says whether a wish meets a holder it cannot be with.

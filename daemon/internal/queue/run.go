@@ -73,7 +73,7 @@ func (c *Core) Rerun(now time.Duration, id ID, counts bool) ([]Effect, error) {
 }
 
 // Ended tells that a started attempt is over. It is followed by another one if
-// it is retryable, there are some left, and nobody canceled the job.
+// it is retryable, there are some left, and the job was not canceled.
 func (c *Core) Ended(now time.Duration, id ID, retryable bool) ([]Effect, error) {
 	j, err := c.expect("Ended", id, running)
 	if err != nil {

@@ -98,7 +98,7 @@ func (c *Core) Restore(now time.Duration, r Restored) error {
 	switch {
 	case r.Running:
 		j.attempt, j.started = int32(max(0, r.Attempt-1)), r.Attempt > 1
-		c.activate(j, running) // nobody answers it: it has no Start
+		c.activate(j, running) // it has no Start to be answered
 		j.since = c.now - r.Ran
 	case r.BackoffLeft > 0:
 		c.pending.delay(j, backoff, c.now+r.BackoffLeft)

@@ -289,6 +289,11 @@ func (p *player) ask(verb, arg string) string {
 		return arg + " waits: " + w.String() + "\n"
 	case "position":
 		return fmt.Sprintf("%d\n", p.core.Position(named(arg)))
+	case "head":
+		if id, ok := p.core.Head(arg); ok {
+			return id.String() + "\n"
+		}
+		return "none is ready\n"
 	case "retryafter":
 		return p.core.RetryAfter(p.now, arg).String() + "\n"
 	case "locks":

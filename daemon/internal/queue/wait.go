@@ -22,14 +22,14 @@ type Wait struct {
 	Reason   string
 	Missing  ReasonKind // of "lock": what kept the start, as Busy named it
 	Lock     string
-	Job      ID            // who has the turn or the lock, if a job of ours
-	PID      int           // who holds the lock, if a process outside
+	Job      ID            // the job that has the turn or the lock; zero = a process outside, or none
+	PID      int           // of the process outside that holds the lock, 0 = none, or not known
 	Until    time.Duration // end of debounce or backoff
 	Position int
 	Estimate time.Duration // until the start; 0 = no idea
 }
 
-// Holder is who holds a lock.
+// Holder is a job or a process outside that holds a lock.
 type Holder struct {
 	Job    ID
 	PID    int // of a process outside, else 0
@@ -41,7 +41,7 @@ type Holder struct {
 type LockState struct {
 	Name    string
 	Holders []Holder
-	Waiters []ID // jobs whose turn it is, and who wait for this lock
+	Waiters []ID // candidates that this lock keeps from their start
 }
 
 // Waiting says why a job waits. False if it does not: it runs, or is unknown.

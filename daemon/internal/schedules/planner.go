@@ -87,7 +87,7 @@ func planID(s *dispatchers.Spec) string {
 
 // Due gives what is due now, by dispatcher, in the order of the first due times.
 // What was deferred comes before all else; its dispatcher may be gone by now.
-// Nothing due is the usual answer: a nap is over.
+// Nothing due is the usual answer: the longest sleep is over.
 func (p *Planner) Due(now scheduler.Now, deferred ...scheduler.Occurrence) []Due {
 	var list []Due
 	index := map[string]int{}
