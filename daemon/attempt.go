@@ -168,9 +168,9 @@ func (s *state) cancelAttempt(id queue.ID) {
 }
 
 // logStop logs that a child could not be told to end.
-func (r *attempt) logStop(log *slog.Logger, err error) {
+func (a *attempt) logStop(log *slog.Logger, err error) {
 	if err != nil {
-		log.Error("a job cannot be stopped", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", err)
+		log.Error("a job cannot be stopped", "dispatcher", a.Spec.Name, "job", a.Job.ID, "error", err)
 	}
 }
 

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // who prints who and where a job is.
@@ -17,6 +20,111 @@ const who = `script = 'echo "$(id -u):$(id -g):$(id -G) $(umask) $(pwd) $HOME $U
 // nobody is the user that has no rights anywhere.
 const nobody = 65534
 
+// groups is a database of groups that one daemon sees in the place of the system's.
+type groups struct {
+	t    *testing.T
+	path string
+	base []byte
+}
+
+// newGroups makes one of the system's and these lines.
+func newGroups(t *testing.T, lines ...string) *groups {
+	t.Helper()
+	base, err := os.ReadFile("/etc/group")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &groups{t: t, path: filepath.Join(t.TempDir(), "group"), base: base}
+	g.set(lines...)
+	if out, err := exec.Command("unshare", "-m", "mount", "--bind", g.path, "/etc/group").CombinedOutput(); err != nil {
+		t.Skipf("no mount namespace: %v %s", err, out)
+	}
+	return g
+}
+
+// set changes the lines behind the system's. The file stays the same one: it is
+// mounted.
+func (g *groups) set(lines ...string) {
+	g.t.Helper()
+	text := string(g.base) + "\n" + strings.Join(lines, "\n") + "\n"
+	if err := os.WriteFile(g.path, []byte(text), 0o644); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// daemon has a daemon see it.
+func (g *groups) daemon(cmd *exec.Cmd) {
+	args := cmd.Args
+	cmd.Path, _ = exec.LookPath("unshare")
+	cmd.Args = append([]string{"unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/group && exec "$@"`, g.path}, args...)
+}
+
+// A group that is revoked while the job before runs is not given to the next one,
+// whether a supervisor starts it or the daemon.
+func TestGroupRevoked(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: jobs run as other users")
+	}
+	g := newGroups(t)
+	dir, err := os.MkdirTemp("/tmp", "gate-") // that nobody can reach
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	up, gate := fifo(t, dir+"/up"), fifo(t, dir+"/gate")
+	script := fmt.Sprintf("user = 'nobody'\nscript = 'id -G; test \"${DISPATCHD_ARG_N-}\" || { echo up > %s/up; read -r _ < %s/gate; }'\n", dir, dir)
+	b := newBox(t, map[string]string{"shim": script, "direct": "survive_restart = false\n" + script}, g.daemon)
+	for _, name := range []string{"shim", "direct"} {
+		g.set("box-one:x:64001:nobody")
+		// Both are queued before the first one starts.
+		pause(t, b, name, true)
+		first, second := b.Notify(name, "").ID, b.Notify(name, `{"n":2}`).ID
+		pause(t, b, name, false)
+		if _, err := up.Read(make([]byte, 3)); err != nil {
+			t.Fatal(err)
+		}
+		g.set()
+		if _, err := gate.WriteString("go\n"); err != nil {
+			t.Fatal(err)
+		}
+		b.Await(first)
+		b.Await(second)
+		if got := b.Log(first); got != "65534 64001\n" {
+			t.Errorf("%s: the first job has the groups %q", name, got)
+		}
+		if got := b.Log(second); got != "65534\n" {
+			t.Errorf("%s: the next job has the groups %q", name, got)
+		}
+	}
+}
+
+// pause pauses a dispatcher, or lets it go on.
+func pause(t *testing.T, b *box.Box, name string, on bool) {
+	t.Helper()
+	if _, err := b.Client.Pause(t.Context(), name, on); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fifo makes a named pipe that everybody may use. It is open for both ends, so that
+// nobody waits for the other to open it.
+func fifo(t *testing.T, path string) *os.File {
+	t.Helper()
+	if err := errors.Join(syscall.Mkfifo(path, 0o600), os.Chmod(path, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
 // A job runs as its user, with the groups that the user is in, and what else its
 // definition says, whether a shim starts it or the daemon.
 func TestRunAs(t *testing.T) {
@@ -24,17 +132,7 @@ func TestRunAs(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: jobs run as other users")
 	}
-	groups := filepath.Join(t.TempDir(), "group")
-	text, err := os.ReadFile("/etc/group")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(groups, append(text, "\nbox-one:x:64001:nobody\nbox-two:x:64002:nobody,root\nbox-three:x:64003:\n"...), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("unshare", "-m", "mount", "--bind", groups, "/etc/group").CombinedOutput(); err != nil {
-		t.Skipf("no mount namespace: %v %s", err, out)
-	}
+	groups := newGroups(t, "box-one:x:64001:nobody", "box-two:x:64002:nobody,root", "box-three:x:64003:")
 	all := "umask = '0077'\nworking_directory = '/usr'\nenvironment = { COLOUR = 'blue' }\n"
 	b := newBox(t, map[string]string{
 		"own":     who,
@@ -44,9 +142,7 @@ func TestRunAs(t *testing.T) {
 		"number":  "group = '64003'\n" + who,
 		"missing": "user = 'nobody-at-all'\n" + who,
 	}, func(cmd *exec.Cmd) {
-		args := cmd.Args
-		cmd.Path, _ = exec.LookPath("unshare")
-		cmd.Args = append([]string{"unshare", "-m", "sh", "-c", `mount --bind "$0" /etc/group && exec "$@"`, groups}, args...)
+		groups.daemon(cmd)
 		cmd.Env = append(os.Environ(), "COLOUR=red", "HOSTNAME=box")
 	})
 	for name, want := range map[string]string{

@@ -1,7 +1,10 @@
 package jobs
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,5 +99,27 @@ func TestBackoff(t *testing.T) {
 	}
 	if b.Succeeded(); b.Wait(at) || b.Err(at) != nil {
 		t.Error("still failing")
+	}
+}
+
+// Readers who wait for a refresh that is being submitted are told once, and not of
+// the one that one of them asks for because of that.
+func TestWishes(t *testing.T) {
+	d := &Dispatcher{}
+	var told []string
+	d.Wishes = append(d.Wishes,
+		func(job string, err error) {
+			told = append(told, job+fmt.Sprint(err))
+			d.Wishes = append(d.Wishes, func(job string, _ error) { told = append(told, "again "+job) })
+		},
+		func(job string, err error) { told = append(told, job+fmt.Sprint(err)) },
+	)
+	d.Answer("J", nil)
+	if got := strings.Join(told, ", "); got != "J<nil>, J<nil>" || len(d.Wishes) != 1 {
+		t.Errorf("told %s, %d wait", got, len(d.Wishes))
+	}
+	d.Answer("", errors.New("no"))
+	if got := strings.Join(told, ", "); got != "J<nil>, J<nil>, again " || len(d.Wishes) != 0 {
+		t.Errorf("told %s, %d wait", got, len(d.Wishes))
 	}
 }
