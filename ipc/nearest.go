@@ -2,19 +2,19 @@ package ipc
 
 import "strings"
 
-// longest is the longest word that is compared: nobody means a longer one.
-const longest = 64
+// maxWord bounds the words that are compared: a person types no longer one.
+const maxWord = 64
 
 // Nearest is the word that was probably meant: one that is a few letters away,
 // or has two swapped. "" when none is near.
 func Nearest(word string, known []string) string {
-	if len(word) > longest {
+	if len(word) > maxWord {
 		return ""
 	}
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 	best, least := "", 1+max(1, len(word)/3)
 	for _, k := range known {
-		if len(k) > longest {
+		if len(k) > maxWord {
 			continue
 		}
 		if d := distance(plain(word), plain(k)); d < least {

@@ -20,7 +20,7 @@ func (n Notified) Words() string {
 	case n.State == Running: // an idempotency key that was known
 		return fmt.Sprintf("queued %s (it runs already)", n.ID)
 	}
-	return fmt.Sprintf("queued %s (%s)", n.ID, place(n.Position))
+	return fmt.Sprintf("queued %s (%s)", n.ID, ordinal(n.Position))
 }
 
 // Words says how a job ended, or how it is, in one line.
@@ -40,8 +40,8 @@ func Counted(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// place words a position in line.
-func place(n int) string {
+// ordinal words a position in line.
+func ordinal(n int) string {
 	suffix := "th"
 	switch {
 	case n <= 1:

@@ -58,9 +58,9 @@ func (a *app) cancelJob(ctx context.Context, id string) error {
 		return a.print(job)
 	case a.quiet:
 	case job.State.Final():
-		a.say("%s", a.outcome(job))
+		a.printf("%s", a.outcome(job))
 	default:
-		a.say("%s %s: told to end; dispatchctl wait %s waits for that", a.palette().State(string(job.State)), job.ID, job.ID)
+		a.printf("%s %s: told to end; dispatchctl wait %s waits for that", a.palette().State(string(job.State)), job.ID, job.ID)
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // describe says all that matters about a job, a line each; with all also what
 // it was asked to do and what came of it.
 func (a *app) describe(job ipc.Job, h *holder, all bool) error {
-	a.say("%s of %s: %s", job.ID, job.Dispatcher, a.palette().State(string(job.State)))
+	a.printf("%s of %s: %s", job.ID, job.Dispatcher, a.palette().State(string(job.State)))
 	lines := waitLines(job, h)
 	lines = append(lines, runLines(job)...)
 	lines = append(lines, askLines(job)...)

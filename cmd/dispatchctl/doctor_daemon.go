@@ -85,13 +85,13 @@ func (d *doctor) dispatcher(v ipc.Dispatcher) {
 
 // jobs looks for those that run unusually long.
 func (d *doctor) jobs() {
-	running, err := d.app.list(d.ctx, ipc.JobFilter{State: ipc.Running, Limit: mostJobs})
+	running, err := d.app.list(d.ctx, ipc.JobFilter{State: ipc.Running, Limit: pageSize})
 	if err != nil {
 		d.bad("", "jobs: %v", err)
 		return
 	}
 	for _, j := range running {
-		usual, err := d.usual(j.Dispatcher)
+		usual, err := d.usualDuration(j.Dispatcher)
 		if err != nil {
 			d.bad("", "jobs of %s: %v", j.Dispatcher, err)
 			continue
@@ -112,13 +112,13 @@ func tooLong(lasts, usual time.Duration) bool {
 	return usual > 0 && lasts > max(time.Minute, 3*usual)
 }
 
-// fewest is how many runs it takes to say what is usual.
-const fewest = 3
+// minRuns is how many runs it takes to say what is usual.
+const minRuns = 3
 
-// usual is the median of a dispatcher's last runs, 0 where there are too few.
-func (d *doctor) usual(name string) (time.Duration, error) {
+// usualDuration is the median of a dispatcher's last runs, 0 where there are too few.
+func (d *doctor) usualDuration(name string) (time.Duration, error) {
 	jobs, err := d.app.api().Jobs(d.ctx, ipc.JobFilter{Dispatcher: name, State: ipc.Succeeded, Limit: 20})
-	if err != nil || len(jobs) < fewest {
+	if err != nil || len(jobs) < minRuns {
 		return 0, err
 	}
 	var took []time.Duration
@@ -127,7 +127,7 @@ func (d *doctor) usual(name string) (time.Duration, error) {
 			took = append(took, j.EndedAt.Sub(*j.StartedAt))
 		}
 	}
-	if len(took) < fewest {
+	if len(took) < minRuns {
 		return 0, nil
 	}
 	slices.Sort(took)

@@ -74,11 +74,11 @@ func unitOf(cgroup string) string {
 	return ""
 }
 
-// settingsOf are the settings of a unit, by key.
-type settingsOf map[string]string
+// unitFile are the settings of a unit, by key.
+type unitFile map[string]string
 
 // value is a setting, or systemd's default.
-func (s settingsOf) value(key, standard string) string {
+func (s unitFile) value(key, standard string) string {
 	if v := s[key]; v != "" {
 		return v
 	}
@@ -86,8 +86,8 @@ func (s settingsOf) value(key, standard string) string {
 }
 
 // unitSettings are those of a unit's file with its drop-ins over them.
-func unitSettings(unit string, dirs []string) settingsOf {
-	set := settingsOf{}
+func unitSettings(unit string, dirs []string) unitFile {
+	set := unitFile{}
 	for _, dir := range dirs {
 		if text, err := os.ReadFile(filepath.Join(dir, unit)); err == nil {
 			set.read(string(text))
@@ -110,7 +110,7 @@ func unitSettings(unit string, dirs []string) settingsOf {
 }
 
 // read adds the settings of one file; a later one is stronger.
-func (s settingsOf) read(text string) {
+func (s unitFile) read(text string) {
 	for line := range strings.Lines(text) {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if ok && !strings.HasPrefix(key, "#") && !strings.HasPrefix(key, ";") {

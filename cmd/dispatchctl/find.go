@@ -23,15 +23,15 @@ func wantID(verb string, ids ...string) error {
 	return nil
 }
 
-// mostJobs is how many jobs one request gives at most.
-const mostJobs = 1000
+// pageSize is how many jobs one request gives at most.
+const pageSize = 1000
 
 // list gives jobs, newest first, in as many requests as it takes.
 func (a *app) list(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 	var all []ipc.Job
 	want := f.Limit
 	for {
-		f.Limit = min(want-len(all), mostJobs)
+		f.Limit = min(want-len(all), pageSize)
 		page, err := a.api().Jobs(ctx, f)
 		if err != nil {
 			return nil, err
@@ -69,10 +69,10 @@ func (a *app) open(ctx context.Context, name string) ([]ipc.Job, error) {
 	return append(queued, running...), err
 }
 
-// newest is the job of a dispatcher that a person means: the one that runs,
+// current is the job of a dispatcher that a person means: the one that runs,
 // else the last one that started, else the last one.
-func (a *app) newest(ctx context.Context, name string) (ipc.Job, error) {
-	jobs, err := a.listOf(ctx, ipc.JobFilter{Dispatcher: name, Limit: mostJobs})
+func (a *app) current(ctx context.Context, name string) (ipc.Job, error) {
+	jobs, err := a.listOf(ctx, ipc.JobFilter{Dispatcher: name, Limit: pageSize})
 	if err != nil {
 		return ipc.Job{}, err
 	}
@@ -97,5 +97,5 @@ func (a *app) find(ctx context.Context, word string) (ipc.Job, error) {
 	if isID(word) {
 		return a.api().Job(ctx, word)
 	}
-	return a.newest(ctx, word)
+	return a.current(ctx, word)
 }

@@ -30,15 +30,15 @@ func (a *app) holderOf(ctx context.Context, job ipc.Job) (*holder, error) {
 	case w == nil:
 		return nil, nil
 	case w.Job != "":
-		return a.jobHolder(ctx, w.Job)
+		return a.holderJob(ctx, w.Job)
 	case w.Reason == ipc.WaitLock && w.Lock != "journal":
-		return a.outside(ctx, w.Lock, w.PID)
+		return a.externalHolder(ctx, w.Lock, w.PID)
 	}
 	return nil, nil
 }
 
-// jobHolder is a job that has a lock or the turn. It may have ended meanwhile.
-func (a *app) jobHolder(ctx context.Context, id string) (*holder, error) {
+// holderJob is a job that has a lock or the turn. It may have ended meanwhile.
+func (a *app) holderJob(ctx context.Context, id string) (*holder, error) {
 	job, err := a.api().Job(ctx, id)
 	if p, ok := errors.AsType[*ipc.Error](err); ok && p.Kind == ipc.KindJobUnknown {
 		return &holder{Job: id}, nil
@@ -53,10 +53,10 @@ func (a *app) jobHolder(ctx context.Context, id string) (*holder, error) {
 	return h, nil
 }
 
-// outside is a process that is no job: what it is, the kernel and the lock's
+// externalHolder is a process that is no job: what it is, the kernel and the lock's
 // file tell; since when, the file tells if dispatchctl wrote it, else the
 // daemon since it met the lock.
-func (a *app) outside(ctx context.Context, lock string, pid int) (*holder, error) {
+func (a *app) externalHolder(ctx context.Context, lock string, pid int) (*holder, error) {
 	h := &holder{PID: pid, Command: lockfile.Command(pid)}
 	dir, name := a.lockPlace(lock)
 	if text, held := lockfile.Look(dir, name); held && (pid == 0 || text.PID == pid) {

@@ -16,8 +16,8 @@ const (
 	// longestPause is how long a patient run waits before it asks a full queue
 	// again: the daemon's estimate may be much later than the first free place.
 	longestPause = 2 * time.Second
-	// absence is how long it takes a daemon that is being restarted to be back.
-	absence = 3 * time.Second
+	// restartTime is how long it takes a daemon that is being restarted to be back.
+	restartTime = 3 * time.Second
 )
 
 // askPatiently asks for a run. Where there is no room, or a daemon seems to be
@@ -27,7 +27,7 @@ func (a *app) askPatiently(ctx context.Context, r *request, args []string) (ipc.
 	for {
 		n, err := a.ask(ctx, r, args)
 		p, typed := errors.AsType[*ipc.Error](err)
-		if !r.patient || !typed || !mayPass(p, since) {
+		if !r.patient || !typed || !isTransient(p, since) {
 			return n, err
 		}
 		if !said {
@@ -44,22 +44,22 @@ func (a *app) askPatiently(ctx context.Context, r *request, args []string) (ipc.
 	}
 }
 
-// mayPass reports whether an error is likely to be over soon.
-func mayPass(p *ipc.Error, since time.Time) bool {
+// isTransient reports whether an error is likely to be over soon.
+func isTransient(p *ipc.Error, since time.Time) bool {
 	switch p.Kind {
 	case ipc.KindQueueFull, ipc.KindDraining, ipc.KindTooManyConnections:
 		return true
 	case ipc.KindUnavailable:
-		return time.Since(since) < absence
+		return time.Since(since) < restartTime
 	}
 	return false
 }
 
-// instead becomes the other command where a daemon never had the request: none
+// execInstead becomes the other command where a daemon never had the request: none
 // answers, or it does not know the dispatcher. Any other error is the caller's:
 // a job could be lost by it, or done twice. A pid file stays true, it is the same
 // process; to remove it is up to the other command.
-func (a *app) instead(r *request, err error) error {
+func (a *app) execInstead(r *request, err error) error {
 	p, typed := errors.AsType[*ipc.Error](err)
 	absent := typed && p.Kind == ipc.KindUnavailable && !a.api().Reached()
 	unknown := typed && p.Kind == ipc.KindDispatcherUnknown
@@ -74,7 +74,7 @@ func (a *app) instead(r *request, err error) error {
 // hold binds a job to this process from now on, and gives what waits for its end.
 func (a *app) hold(ctx context.Context, id string) func() (ipc.Job, error) {
 	a.onInterrupt("", "job %s is canceled", id)
-	a.left.Job = id
+	a.interrupted.Job = id
 	var job ipc.Job
 	var err error
 	over := make(chan struct{})
@@ -95,9 +95,9 @@ func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		job, late := a.runsLonger(ctx, id, limit)
+		job, late := a.awaitOverrun(ctx, id, limit)
 		switch {
-		case late && a.mayEnd(ctx, job.Dispatcher):
+		case late && a.mayTimeOut(ctx, job.Dispatcher):
 			a.talk("job %s has run %s: canceling it", id, limit)
 			_, _ = a.api().Cancel(ctx, id) // an end that came just before is as good
 		case late:
@@ -110,9 +110,9 @@ func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (
 	}
 }
 
-// runsLonger waits until a job has run for this long; false when it ended
+// awaitOverrun waits until a job has run for this long; false when it ended
 // before. A job that is queued now cannot have run so long before limit is over.
-func (a *app) runsLonger(ctx context.Context, id string, limit time.Duration) (ipc.Job, bool) {
+func (a *app) awaitOverrun(ctx context.Context, id string, limit time.Duration) (ipc.Job, bool) {
 	for {
 		left := limit
 		job, err := a.api().Job(ctx, id)
@@ -133,8 +133,8 @@ func (a *app) runsLonger(ctx context.Context, id string, limit time.Duration) (i
 	}
 }
 
-// mayEnd reports whether a dispatcher's jobs may be ended for their time at all.
-func (a *app) mayEnd(ctx context.Context, name string) bool {
+// mayTimeOut reports whether a dispatcher's jobs may be ended for their time at all.
+func (a *app) mayTimeOut(ctx context.Context, name string) bool {
 	d, err := a.api().Dispatcher(ctx, name)
 	word, _ := d.Definition["kill_mode"].(string)
 	return err == nil && !mode.KillMode(word).Never() && d.Definition["timeout"] != "0s"

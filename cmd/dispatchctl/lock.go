@@ -41,7 +41,7 @@ The locks are held as long as the command runs. It needs no daemon.`,
 			if dash < 1 || dash >= len(args) {
 				return console.Usage("usage: "+cmd.UseLine(), "lock: say which locks, then --, then the command")
 			}
-			return a.underLocks(cmd.Context(), f, args[:dash], args[dash:])
+			return a.execLocked(cmd.Context(), f, args[:dash], args[dash:])
 		},
 	}
 	cmd.Flags().BoolVar(&f.shared, "shared", false, "share the locks with other holders that do")
@@ -50,8 +50,8 @@ The locks are held as long as the command runs. It needs no daemon.`,
 	return cmd
 }
 
-// underLocks takes the locks in order of their names and becomes the command.
-func (a *app) underLocks(ctx context.Context, f lockFlags, names, argv []string) error {
+// execLocked takes the locks in order of their names and becomes the command.
+func (a *app) execLocked(ctx context.Context, f lockFlags, names, argv []string) error {
 	path := lookPath(argv[0])
 	if path == "" {
 		return console.Usage("check its name and PATH; nothing was locked", "lock: no command %q is found", argv[0])
@@ -70,7 +70,7 @@ func (a *app) underLocks(ctx context.Context, f lockFlags, names, argv []string)
 	slices.Sort(names)
 	holder := lockfile.Holder{PID: os.Getpid(), Command: strings.Join(argv, " ")}
 	for _, name := range slices.Compact(names) {
-		file, err := a.take(ctx, f, name, holder)
+		file, err := a.waitLock(ctx, f, name, holder)
 		if err != nil {
 			return err
 		}
@@ -81,8 +81,8 @@ func (a *app) underLocks(ctx context.Context, f lockFlags, names, argv []string)
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }
 
-// take waits for one lock and says who holds it meanwhile.
-func (a *app) take(ctx context.Context, f lockFlags, name string, h lockfile.Holder) (*os.File, error) {
+// waitLock waits for one lock and says who holds it meanwhile.
+func (a *app) waitLock(ctx context.Context, f lockFlags, name string, h lockfile.Holder) (*os.File, error) {
 	dir, _ := a.lockPlace(name)
 	if f.own {
 		dir, _ = a.lockPlace("dispatcher:" + name)

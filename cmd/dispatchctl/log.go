@@ -29,7 +29,7 @@ object.`,
 				a.talk("job %s has not started: it %s", job.ID, because(job))
 			}
 			a.onInterrupt("dispatchctl log -f "+job.ID+" follows it again", "not following any longer; job %s goes on", job.ID)
-			a.left.Job = job.ID
+			a.interrupted.Job = job.ID
 			return a.copyLog(cmd.Context(), job.ID, follow)
 		},
 	}

@@ -23,15 +23,15 @@ func main() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // app is one run of the command.
 type app struct {
-	line     []string // the command line as it was typed
-	in       io.Reader
-	out, err io.Writer
-	socket   string
-	json     bool
-	quiet    bool
-	color    string
-	client   *client.Client
-	left     *ipc.Error // what to say when Ctrl-C ends a wait
+	line        []string // the command line as it was typed
+	in          io.Reader
+	out, err    io.Writer
+	socket      string
+	json        bool
+	quiet       bool
+	color       string
+	client      *client.Client
+	interrupted *ipc.Error // what to say when Ctrl-C ends a wait
 }
 
 // Main runs the command line and returns the exit code. Tests call it.
@@ -59,13 +59,13 @@ func asksForJSON(args []string) bool {
 func (a *app) exitCode(ctx context.Context, err error) int {
 	_, said := errors.AsType[console.Exit](err)
 	if err != nil && ctx.Err() != nil && !said {
-		if a.left == nil {
-			a.left = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered: it is not known whether it did what was asked")
+		if a.interrupted == nil {
+			a.interrupted = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered: it is not known whether it did what was asked")
 		}
 		if console.TerminalWidth(a.err) > 0 {
 			fmt.Fprintln(a.err) // behind the terminal's ^C
 		}
-		console.Report(a.err, "dispatchctl", a.json, a.left)
+		console.Report(a.err, "dispatchctl", a.json, a.interrupted)
 		return ipc.ExitInterrupted
 	}
 	return console.Report(a.err, "dispatchctl", a.json, err)
@@ -73,14 +73,14 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 
 // onInterrupt sets what Ctrl-C says from now on.
 func (a *app) onInterrupt(next, format string, args ...any) {
-	a.left = ipc.Errorf(ipc.KindInterrupted, format, args...)
-	a.left.Suggestion = next
+	a.interrupted = ipc.Errorf(ipc.KindInterrupted, format, args...)
+	a.interrupted.Suggestion = next
 }
 
 // onInterruptOf says that a job goes on without us.
 func (a *app) onInterruptOf(id string) {
 	a.onInterrupt("dispatchctl wait "+id+" waits for it again", "not waiting any longer; job %s goes on", id)
-	a.left.Job = id
+	a.interrupted.Job = id
 }
 
 // print gives a value as JSON, one line.
@@ -96,8 +96,8 @@ func printLines[T any](a *app, list []T) error {
 	return nil
 }
 
-// say prints a line of data.
-func (a *app) say(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
+// printf prints a line of data.
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
 
 // talk says something to people.
 func (a *app) talk(format string, args ...any) {

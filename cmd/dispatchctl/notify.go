@@ -84,7 +84,7 @@ standard input. The answer comes when the job is safe on disk.`,
 				return a.accepted(n, r.printID)
 			}
 			if r.printID && !a.json {
-				a.say("%s", n.ID)
+				a.printf("%s", n.ID)
 			} else {
 				a.talk("%s", n.Words())
 			}
@@ -109,9 +109,9 @@ func (a *app) accepted(n ipc.Notified, idOnly bool) error {
 	case a.json:
 		return a.print(n)
 	case idOnly:
-		a.say("%s", n.ID)
+		a.printf("%s", n.ID)
 	case !a.quiet:
-		a.say("%s", n.Words())
+		a.printf("%s", n.Words())
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (a *app) ended(job ipc.Job, r *request, talkOnly bool) error {
 	case talkOnly:
 		a.talk("%s", job.Words())
 	case !a.quiet:
-		a.say("%s", a.outcome(job))
+		a.printf("%s", a.outcome(job))
 	}
 	if r.exitStatus && job.ExitCode != nil && *job.ExitCode != 0 {
 		return console.Code(*job.ExitCode)

@@ -11,7 +11,7 @@ func (a *app) openapiVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.say("%s", text)
+			a.printf("%s", text)
 			return nil
 		},
 	}

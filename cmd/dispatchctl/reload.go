@@ -54,7 +54,7 @@ func (a *app) reloaded(r ipc.Reload, dry bool) {
 	same := true
 	for _, l := range lists {
 		if len(l.names) > 0 {
-			a.say("%s: %s", l.word, strings.Join(l.names, ", "))
+			a.printf("%s: %s", l.word, strings.Join(l.names, ", "))
 			same = false
 		}
 	}
@@ -65,7 +65,7 @@ func (a *app) reloaded(r ipc.Reload, dry bool) {
 		a.talk("nothing changed")
 	}
 	if len(r.Restart) > 0 {
-		a.say("dispatchd.toml has other values of %s: run dispatchctl upgrade to have them, with all jobs kept", strings.Join(r.Restart, ", "))
+		a.printf("dispatchd.toml has other values of %s: run dispatchctl upgrade to have them, with all jobs kept", strings.Join(r.Restart, ", "))
 	}
 	if len(r.Faults) == 0 {
 		return

@@ -69,7 +69,7 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 	}
 	n, err := a.askPatiently(cmd.Context(), r, args)
 	if err != nil {
-		return a.instead(r, err)
+		return a.execInstead(r, err)
 	}
 	a.onInterruptOf(n.ID)
 	end := func() (ipc.Job, error) { return a.await(cmd.Context(), n.ID, 0) }

@@ -93,7 +93,7 @@ func (a *app) preview(s *scheduling, zone *time.Location) error {
 			return nil
 		}
 		if !a.json {
-			a.say("%s", at.Format(showTime))
+			a.printf("%s", at.Format(showTime))
 		} else if err := json.NewEncoder(a.out).Encode(at); err != nil {
 			return err
 		}

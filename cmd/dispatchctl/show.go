@@ -46,33 +46,33 @@ func (a *app) showVerb() *cobra.Command {
 
 // definition shows a dispatcher: how it is, then every key that is in force.
 func (a *app) definition(d ipc.Dispatcher) {
-	a.say("%s is %s: %d running, %d queued", d.Name, a.palette().State(string(d.State)), d.Running, d.Queued)
-	a.say("defined in %s", d.Origin)
+	a.printf("%s is %s: %d running, %d queued", d.Name, a.palette().State(string(d.State)), d.Running, d.Queued)
+	a.printf("defined in %s", d.Origin)
 	if d.LastJob != "" {
-		a.say("last job %s %s", d.LastJob, a.palette().State(string(d.LastState)))
+		a.printf("last job %s %s", d.LastJob, a.palette().State(string(d.LastState)))
 	}
 	if c := d.Counters; c.Accepted+c.Coalesced+c.Refused > 0 {
-		a.say("since the daemon's start: %d accepted, %d joined, %d refused; %d succeeded, %d failed, %d canceled or expired",
+		a.printf("since the daemon's start: %d accepted, %d joined, %d refused; %d succeeded, %d failed, %d canceled or expired",
 			c.Accepted, c.Coalesced, c.Refused, c.Succeeded, c.Failed, c.Canceled)
 	}
 	if d.Reason != "" {
 		for fault := range strings.SplitSeq(d.Reason, "; ") {
-			a.say("  %s", console.Clean(fault))
+			a.printf("  %s", console.Clean(fault))
 		}
-		a.say("  mend it, then run: dispatchctl reload")
+		a.printf("  mend it, then run: dispatchctl reload")
 	}
 	if d.State == ipc.DispatcherPaused {
-		a.say("  jobs are accepted and wait; dispatchctl resume %s ends that", d.Name)
+		a.printf("  jobs are accepted and wait; dispatchctl resume %s ends that", d.Name)
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.Definition)) {
 		if text, ok := d.Definition[key].(string); ok && strings.Contains(strings.TrimSpace(text), "\n") {
-			a.say("  %s = '''", key)
+			a.printf("  %s = '''", key)
 			for l := range strings.Lines(text) {
-				a.say("    %s", console.Clean(strings.TrimSuffix(l, "\n")))
+				a.printf("    %s", console.Clean(strings.TrimSuffix(l, "\n")))
 			}
-			a.say("  '''")
+			a.printf("  '''")
 			continue
 		}
-		a.say("  %s = %s", key, raw(d.Definition[key]))
+		a.printf("  %s = %s", key, raw(d.Definition[key]))
 	}
 }

@@ -21,20 +21,20 @@ func (a *app) statusVerb() *cobra.Command {
 			if a.json {
 				return a.print(s)
 			}
-			a.say("dispatchd %s, process %d, started %s", s.Version, s.PID, ago(s.StartedAt))
-			a.say("%d running, %d queued, %s, %s in the history", s.Running, s.Queued, ipc.Counted(s.Dispatchers, "dispatcher"), ipc.Counted(s.History, "job"))
-			a.say("journal: %s (durability %s)", s.Journal, s.Durability)
+			a.printf("dispatchd %s, process %d, started %s", s.Version, s.PID, ago(s.StartedAt))
+			a.printf("%d running, %d queued, %s, %s in the history", s.Running, s.Queued, ipc.Counted(s.Dispatchers, "dispatcher"), ipc.Counted(s.History, "job"))
+			a.printf("journal: %s (durability %s)", s.Journal, s.Durability)
 			if s.Draining {
-				a.say("draining: nothing new is accepted; dispatchctl undrain ends that")
+				a.printf("draining: nothing new is accepted; dispatchctl undrain ends that")
 			}
 			for _, name := range s.Disabled {
-				a.say("%s: %s; dispatchctl show %s says why", a.palette().State("disabled"), name, name)
+				a.printf("%s: %s; dispatchctl show %s says why", a.palette().State("disabled"), name, name)
 			}
 			for _, name := range s.Paused {
-				a.say("%s: %s; dispatchctl resume %s ends that", a.palette().State("paused"), name, name)
+				a.printf("%s: %s; dispatchctl resume %s ends that", a.palette().State("paused"), name, name)
 			}
 			for _, w := range s.Warnings {
-				a.say("warning: %s", w)
+				a.printf("warning: %s", w)
 			}
 			return nil
 		},

@@ -31,9 +31,9 @@ func (a *app) versionVerb() *cobra.Command {
 			if a.json {
 				return errors.Join(a.print(v), err)
 			}
-			a.say("dispatchctl %s", v.Client)
+			a.printf("dispatchctl %s", v.Client)
 			if v.Daemon != "" {
-				a.say("dispatchd %s", v.Daemon)
+				a.printf("dispatchd %s", v.Daemon)
 			} else if err == nil {
 				a.talk("%s", p.Error())
 			}

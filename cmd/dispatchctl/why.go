@@ -9,8 +9,8 @@ import (
 	"dispatchd/ipc"
 )
 
-// mostExplained is how many jobs of one dispatcher why explains.
-const mostExplained = 5
+// maxExplained is how many jobs of one dispatcher why explains.
+const maxExplained = 5
 
 // whyVerb says what a job waits for, who holds it, since when, about how long.
 func (a *app) whyVerb() *cobra.Command {
@@ -39,21 +39,21 @@ func (a *app) whyAll(ctx context.Context, name string) error {
 		return err
 	}
 	if len(jobs) == 0 {
-		last, err := a.newest(ctx, name)
+		last, err := a.current(ctx, name)
 		if err != nil {
 			return err
 		}
 		a.talk("%s has no open jobs; this is its last one", name)
 		return a.why(ctx, last)
 	}
-	slices.SortFunc(jobs, inLine)
+	slices.SortFunc(jobs, byPosition)
 	for i, job := range jobs {
-		if i == mostExplained {
+		if i == maxExplained {
 			a.talk("and %d more; dispatchctl jobs %s --state queued shows them", len(jobs)-i, name)
 			break
 		}
 		if i > 0 && !a.json {
-			a.say("")
+			a.printf("")
 		}
 		if err := a.why(ctx, job); err != nil {
 			return err
@@ -62,9 +62,9 @@ func (a *app) whyAll(ctx context.Context, name string) error {
 	return nil
 }
 
-// inLine orders running jobs before queued ones, each by their ids, which are
+// byPosition orders running jobs before queued ones, each by their ids, which are
 // in order of acceptance.
-func inLine(x, y ipc.Job) int {
+func byPosition(x, y ipc.Job) int {
 	if x.State != y.State {
 		if x.State == ipc.Running {
 			return -1

@@ -30,8 +30,8 @@ type Client struct {
 	reached atomic.Bool // a connection was made once
 }
 
-// maxAnswer bounds what is read of one answer.
-const maxAnswer = 1 << 30
+// maxBody bounds what is read of one answer.
+const maxBody = 1 << 30
 
 // Close lets go of connections that are kept for further calls. The client may
 // be used on.
@@ -132,7 +132,7 @@ func call[T any](ctx context.Context, c *Client, method, path string, body []byt
 		return v, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {
 		return v, c.unreachable(ctx, err)
 	}

@@ -30,7 +30,7 @@ type output struct {
 	id     string
 	follow bool
 	at     int64
-	pauses pauses
+	pauses backoff
 
 	mu   sync.Mutex // Close may be called while Read waits
 	body io.ReadCloser
@@ -62,7 +62,7 @@ func (o *output) Read(b []byte) (int, error) {
 		n, err := o.current().Read(b)
 		o.at += int64(n)
 		if n > 0 {
-			o.pauses = pauses{}
+			o.pauses = backoff{}
 		}
 		switch {
 		case err == nil || err == io.EOF:
@@ -84,10 +84,10 @@ func (o *output) Read(b []byte) (int, error) {
 func (o *output) reopen() error {
 	_ = o.current().Close()
 	for {
-		if err := o.pauses.wait(o.ctx); err != nil {
+		if err := o.pauses.pause(o.ctx); err != nil {
 			return err
 		}
-		if err := o.open(); err == nil || !o.client.passes(err) {
+		if err := o.open(); err == nil || !o.client.isTransient(err) {
 			return err
 		}
 	}

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	waitPiece     = 30 * time.Second // how long one request of a longer wait lasts
-	firstPause    = 50 * time.Millisecond
-	longestPause  = time.Second
-	notifyRetries = 15 * time.Second // how long a notify is asked again for
+	pollTime  = 30 * time.Second // how long one request of a longer wait lasts
+	minPause  = 50 * time.Millisecond
+	maxPause  = time.Second
+	retryTime = 15 * time.Second // how long a notify is asked again for
 )
 
-// pauses grow from one try to the next.
-type pauses struct{ next time.Duration }
+// backoff grow from one try to the next.
+type backoff struct{ next time.Duration }
 
-// wait lets one pause go by, or ends with ctx.
-func (p *pauses) wait(ctx context.Context) error {
-	p.next = min(max(2*p.next, firstPause), longestPause)
+// pause lets one pause go by, or ends with ctx.
+func (p *backoff) pause(ctx context.Context) error {
+	p.next = min(max(2*p.next, minPause), maxPause)
 	timer := time.NewTimer(p.next)
 	defer timer.Stop()
 	select {
@@ -34,9 +34,9 @@ func (p *pauses) wait(ctx context.Context) error {
 	}
 }
 
-// passes reports whether an error is due to a daemon that goes down or comes
+// isTransient reports whether an error is due to a daemon that goes down or comes
 // up: one that this client has reached before, or that says so.
-func (c *Client) passes(err error) bool {
+func (c *Client) isTransient(err error) bool {
 	p, ok := errors.AsType[*ipc.Error](err)
 	if !ok {
 		return false
@@ -54,20 +54,20 @@ func (c *Client) passes(err error) bool {
 // ctx's. Where the daemon goes down meanwhile, it is asked again as soon as one
 // answers. A daemon that was never reached is an error at once.
 func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
-	var p pauses
+	var p backoff
 	for {
 		asked := time.Now()
-		job, err := get[ipc.Job](ctx, c, jobPath(id)+"?wait="+waitPiece.String())
+		job, err := get[ipc.Job](ctx, c, jobPath(id)+"?wait="+pollTime.String())
 		switch {
 		case err == nil && job.State.Final():
 			return job, nil
-		case err == nil && time.Since(asked) >= longestPause:
-			p = pauses{} // a piece of the wait is over, all is well
+		case err == nil && time.Since(asked) >= maxPause:
+			p = backoff{} // a piece of the wait is over, all is well
 			continue
-		case err != nil && !c.passes(err):
+		case err != nil && !c.isTransient(err):
 			return job, err
 		}
-		if err := p.wait(ctx); err != nil {
+		if err := p.pause(ctx); err != nil {
 			return job, err
 		}
 	}
@@ -78,25 +78,25 @@ func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
 // unless others have joined it. Asked for with Bound, a job has such a holder
 // from the start, but for the moment between the answer and Hold.
 func (c *Client) Hold(ctx context.Context, id string) (ipc.Job, error) {
-	var p pauses
+	var p backoff
 	for {
 		job, err := post[ipc.Job](ctx, c, jobPath(id)+"/hold")
 		if err == nil && job.State.Final() {
 			return job, nil
 		}
-		if err != nil && !c.passes(err) {
+		if err != nil && !c.isTransient(err) {
 			return job, err
 		}
-		if err := p.wait(ctx); err != nil {
+		if err := p.pause(ctx); err != nil {
 			return job, err
 		}
 	}
 }
 
-// repeat asks again for what has a key, where the connection broke off and it
+// withRetries asks again for what has a key, where the connection broke off and it
 // is not known whether the daemon did it: the key makes that harmless. Without
 // a key nothing is ever asked for twice.
-func repeat[T any](ctx context.Context, c *Client, key string, ask func() (T, error)) (T, error) {
+func withRetries[T any](ctx context.Context, c *Client, key string, ask func() (T, error)) (T, error) {
 	if strings.ContainsFunc(key, unicode.IsControl) {
 		var none T
 		return none, ipc.Errorf(ipc.KindBadRequest, "idempotency key %.130q: control characters are not allowed", key)
@@ -105,20 +105,20 @@ func repeat[T any](ctx context.Context, c *Client, key string, ask func() (T, er
 	if key == "" {
 		return v, err
 	}
-	pausing, cancel := context.WithTimeout(ctx, notifyRetries)
+	pausing, cancel := context.WithTimeout(ctx, retryTime)
 	defer cancel()
-	var p pauses
+	var p backoff
 	for {
 		e, ok := errors.AsType[*ipc.Error](err)
-		if !ok || e.Kind != ipc.KindUnavailable || !c.reached.Load() || p.wait(pausing) != nil {
+		if !ok || e.Kind != ipc.KindUnavailable || !c.reached.Load() || p.pause(pausing) != nil {
 			return v, err
 		}
 		v, err = ask()
 	}
 }
 
-// keyed is a header with an idempotency key, nil without one.
-func keyed(key string) http.Header {
+// keyHeader is a header with an idempotency key, nil without one.
+func keyHeader(key string) http.Header {
 	if key == "" {
 		return nil
 	}
@@ -136,14 +136,14 @@ func (c *Client) Notify(ctx context.Context, req ipc.NotifyRequest) (ipc.Notifie
 	if req.Bound {
 		bound = "?bound=true"
 	}
-	return repeat(ctx, c, req.IdempotencyKey, func() (ipc.Notified, error) {
-		return call[ipc.Notified](ctx, c, http.MethodPost, dispatcherPath(req.Dispatcher)+"/notify"+bound, body, keyed(req.IdempotencyKey))
+	return withRetries(ctx, c, req.IdempotencyKey, func() (ipc.Notified, error) {
+		return call[ipc.Notified](ctx, c, http.MethodPost, dispatcherPath(req.Dispatcher)+"/notify"+bound, body, keyHeader(req.IdempotencyKey))
 	})
 }
 
 // Retry asks for a new job like an ended one; with a key as Notify does.
 func (c *Client) Retry(ctx context.Context, id, key string) (ipc.Notified, error) {
-	return repeat(ctx, c, key, func() (ipc.Notified, error) {
-		return call[ipc.Notified](ctx, c, http.MethodPost, jobPath(id)+"/retry", nil, keyed(key))
+	return withRetries(ctx, c, key, func() (ipc.Notified, error) {
+		return call[ipc.Notified](ctx, c, http.MethodPost, jobPath(id)+"/retry", nil, keyHeader(key))
 	})
 }
