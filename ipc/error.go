@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Kind names a sort of error for programs. It is the last part of the problem
-// type on the wire and never changes its meaning.
+// Kind names a sort of error for programs. It is the last part of the problem's
+// type on the wire (RFC 9457) and never changes its meaning.
 type Kind string
 
 // The kinds of errors.
@@ -31,10 +31,10 @@ const (
 	KindNotFound            Kind = "not_found"
 	KindMethodNotAllowed    Kind = "method_not_allowed"
 	KindTooManyConnections  Kind = "too_many_connections"
-	KindUnavailable         Kind = "unavailable" // no daemon, seen by a client only
+	KindUnavailable         Kind = "unavailable" // no daemon answers; a client alone says it
 	KindVersionMismatch     Kind = "version_mismatch"
 	KindConfiguration       Kind = "configuration"
-	KindLocked              Kind = "locked" // a lock is held by somebody else
+	KindLocked              Kind = "locked" // another process or job holds a lock
 	KindUsage               Kind = "usage"
 	KindUpgradeFailed       Kind = "upgrade_failed"
 	KindCacheUnknown        Kind = "cache_unknown"
@@ -86,7 +86,8 @@ const (
 	ExitInterrupted   = 130 // Ctrl-C while waiting
 )
 
-// codes is the one table from a kind to its HTTP status and exit code.
+// codes is the one table from a kind to its HTTP status and exit code. A test
+// refuses status numbers elsewhere.
 func codes(k Kind) (status, exit int) {
 	switch k {
 	case KindDispatcherUnknown, KindJobUnknown, KindNotFound, KindCacheUnknown:
@@ -186,5 +187,5 @@ func (e *Error) Error() string {
 	return e.Detail
 }
 
-// GetStatus is the HTTP status of the error.
+// GetStatus is the HTTP status of the error, for code that takes errors with one.
 func (e *Error) GetStatus() int { return e.Kind.Status() }

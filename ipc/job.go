@@ -16,7 +16,7 @@ const (
 	Succeeded   State = "succeeded"
 	Failed      State = "failed"      // exit status, or it could not be started
 	TimedOut    State = "timed_out"   // ran longer than its timeout
-	Canceled    State = "canceled"    // somebody asked for it
+	Canceled    State = "canceled"    // a client asked for it, or its holder went away
 	Expired     State = "expired"     // waited longer than queue_timeout
 	Interrupted State = "interrupted" // daemon or machine went down, end not known
 )
@@ -42,14 +42,14 @@ const (
 	OriginChain    Origin = "chain"
 )
 
-// Peer is who is at the other end of the socket, as the kernel says it.
+// Peer is the process at the other end of the socket, as the kernel names it.
 type Peer struct {
 	UID int `json:"uid" doc:"user id"`
 	GID int `json:"gid" doc:"group id"`
 	PID int `json:"pid" doc:"process id, 0 where the system does not tell it"`
 }
 
-// Notifier is somebody who asked for a job.
+// Notifier is a caller that asked for a job, or joined it.
 type Notifier struct {
 	Peer
 	At time.Time `json:"at" doc:"when they asked"`
@@ -61,14 +61,14 @@ type Reason string
 // The reasons to wait.
 const (
 	WaitTurn     Reason = "turn"          // an earlier job of this dispatcher
-	WaitLock     Reason = "lock"          // somebody holds a lock
+	WaitLock     Reason = "lock"          // another job or process holds a lock
 	WaitDebounce Reason = "debounce"      // for more quiet
 	WaitPaused   Reason = "paused"        // the dispatcher is paused or disabled
 	WaitSlot     Reason = "start_slot"    // the daemon's max_running is reached
 	WaitBackoff  Reason = "retry_backoff" // the pause before a retry
 )
 
-// WaitingFor says what a queued job waits for, and who holds it.
+// WaitingFor says what a queued job waits for, and what holds it up.
 type WaitingFor struct {
 	Reason Reason     `json:"reason" enum:"turn,lock,debounce,paused,start_slot,retry_backoff"`
 	Lock   string     `json:"lock,omitempty" doc:"the lock's name; dispatcher:NAME for a dispatcher's own"`
@@ -147,7 +147,7 @@ type NotifyRequest struct {
 	Arguments      json.RawMessage // nil = none; one JSON value without duplicate names
 	IdempotencyKey string          // "" = none; at most 128 bytes
 	Origin         Origin          // "" = OriginNotify
-	Bound          bool            // a client's: cancel the job if nobody is there to take the answer
+	Bound          bool            // of a client: cancel the job if the client is gone when the answer comes
 }
 
 // JobFilter selects jobs for a listing, newest first.

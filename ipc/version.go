@@ -16,8 +16,8 @@ const APIHeader = "Dispatchd-Api"
 // SpokenAPI is the value of APIHeader in a daemon's answers.
 func SpokenAPI() string { return fmt.Sprint(APIVersion) }
 
-// CheckAPI holds the APIHeader of an answer against what this client speaks.
-// What does not send it is no dispatchd, or an older one than this client.
+// CheckAPI holds the APIHeader of an answer against what this client speaks. An
+// answer without it comes from another program, or from a daemon before v1.
 func CheckAPI(header string) error {
 	for v := range strings.SplitSeq(header, ",") {
 		if strings.TrimSpace(v) == fmt.Sprint(APIVersion) {

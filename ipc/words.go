@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Words says what became of a notify, as the commands print it.
+// Words is the line that the commands print for an accepted notify.
 func (n Notified) Words() string {
 	switch {
 	case n.State.Final():
@@ -23,7 +23,7 @@ func (n Notified) Words() string {
 	return fmt.Sprintf("queued %s (%s)", n.ID, ordinal(n.Position))
 }
 
-// Words says how a job ended, or how it is, in one line.
+// Words is the line that the commands print for a job: its state and its error.
 func (j Job) Words() string {
 	text := fmt.Sprintf("%s %s", j.State, j.ID)
 	if j.Error != nil {
@@ -40,7 +40,7 @@ func Counted(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// ordinal words a position in line.
+// ordinal is a position in line in words.
 func ordinal(n int) string {
 	suffix := "th"
 	switch {
@@ -57,8 +57,8 @@ func ordinal(n int) string {
 	return fmt.Sprintf("%d%s in line", n, suffix)
 }
 
-// Lines says an error as the commands do: what and why, then what to do next,
-// a line each.
+// Lines is an error as the commands print it: what and why, then what to do
+// next, a line each.
 func (e *Error) Lines() []string {
 	lines := []string{e.Error()}
 	next := e.Suggestion
@@ -74,7 +74,7 @@ func (e *Error) Lines() []string {
 	return lines
 }
 
-// next is what to do about a kind of error that says nothing itself.
+// next is the advice of a kind, for an error without a suggestion of its own.
 func (k Kind) next() string {
 	switch k {
 	case KindDispatcherUnknown:
@@ -99,8 +99,7 @@ func (k Kind) next() string {
 	return ""
 }
 
-// Unreachable is the error of a client whose call to the socket did not come
-// through.
+// Unreachable is the error of a client that could not connect to the socket.
 func Unreachable(socket string, cause error) *Error {
 	next := "start dispatchd, or name its socket by --socket or $" + SocketEnv
 	switch {
@@ -126,15 +125,15 @@ func Unreachable(socket string, cause error) *Error {
 	return p
 }
 
-// Lost is the error of a client whose connection broke before the answer came:
-// what it asked for may have been done.
+// Lost is the error of a client whose connection broke before the answer came.
+// The daemon may have done what was asked.
 func Lost(socket string, cause error) *Error {
 	p := Errorf(KindUnavailable, "the connection to the daemon on %s broke before the answer came: %v", socket, cause)
 	p.Suggestion = "it is not known whether it was accepted: ask again, with the same --key nothing runs twice"
 	return p
 }
 
-// WaitOver is the error of a client that waited long enough for a job.
+// WaitOver is the error of a client whose wait for a job ran out.
 func WaitOver(job Job, waited time.Duration) *Error {
 	p := Errorf(KindTimeout, "job %s has not ended after %s: it is %s, and goes on", job.ID, waited, job.State)
 	p.Job, p.Dispatcher = job.ID, job.Dispatcher
@@ -145,9 +144,9 @@ func WaitOver(job Job, waited time.Duration) *Error {
 // MaxArguments is how many bytes the arguments of a notify may have.
 const MaxArguments = 1 << 20
 
-// ReadArguments gives the arguments that a word of a command line means: JSON,
-// or "-" for what standard input has. What is not one JSON value is refused
-// here, before anything is sent.
+// ReadArguments gives the arguments that a word of a command line stands for:
+// JSON, or "-" for standard input. It refuses what is not one JSON value before
+// anything is sent.
 func ReadArguments(word string, stdin io.Reader) (json.RawMessage, error) {
 	raw := []byte(word)
 	if word == "-" {

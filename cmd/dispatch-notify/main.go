@@ -73,7 +73,7 @@ func (c *command) notify() (ipc.Notified, error) {
 	return n, read(reply, &n)
 }
 
-// read takes an answer apart: a value, or the error that it is.
+// read decodes an answer: a value, or an error.
 func read(r notify.Reply, v any) error {
 	if err := ipc.CheckAPI(r.API); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (c *command) end(job *ipc.Job) error {
 	return ipc.WaitOver(*job, c.wait)
 }
 
-// accepted prints what became of the notify.
+// accepted prints the job that the notify made or joined.
 func (c *command) accepted(w io.Writer, n ipc.Notified) {
 	switch {
 	case c.json:

@@ -15,7 +15,7 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// cacheVerb is the family of verbs about caches.
+// cacheVerb groups the verbs about caches.
 func (a *app) cacheVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "cache", Short: "List, read and refresh caches", Args: cobra.ArbitraryArgs,
@@ -121,7 +121,8 @@ is waited for, else the older data is printed and standard error says so, unless
 	return cmd
 }
 
-// cacheGet prints the data; what there is to say of it goes to standard error.
+// cacheGet prints the data on standard output, and its age on standard error
+// where it is stale.
 func (a *app) cacheGet(ctx context.Context, name string, q ipc.CacheQuery) error {
 	d, err := a.api().Cache(ctx, name, q)
 	if err != nil {
@@ -145,8 +146,8 @@ func (a *app) cacheGet(ctx context.Context, name string, q ipc.CacheQuery) error
 	return nil
 }
 
-// cacheRefreshVerb refreshes a cache and waits for it. The original called it
-// refreshcache.
+// cacheRefreshVerb refreshes a cache and waits for it. The pfSense REST API calls
+// it refreshcache.
 func (a *app) cacheRefreshVerb(original bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "refresh NAME", Short: "Refresh a cache now, and wait for it", Args: cobra.ExactArgs(1), ValidArgsFunction: a.names,
@@ -174,7 +175,8 @@ func (a *app) cacheRefreshVerb(original bool) *cobra.Command {
 	return cmd
 }
 
-// isCache refuses what is no cache: a run of it would be another thing.
+// isCache refuses a dispatcher without a cache, so that refresh never runs an
+// operation.
 func (a *app) isCache(ctx context.Context, name string) error {
 	all, err := a.api().Caches(ctx)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// shells are those that completion knows.
+// shells are the shells that have a completion script.
 func shells() []string { return []string{"bash", "zsh", "fish"} }
 
 // completionVerb prints a shell's completion script.
@@ -46,7 +46,7 @@ func (a *app) completionVerb() *cobra.Command {
 // complete is what cobra calls for the next word.
 type complete = cobra.CompletionFunc
 
-// patience is how long completion waits for the daemon: a person waits with it.
+// patience bounds the wait of completion for the daemon: a person waits with it.
 const patience = time.Second
 
 // words completes from a fixed list.
@@ -62,7 +62,8 @@ func first(cmd *cobra.Command, args []string, list func(context.Context) []strin
 	return ask(cmd, list)
 }
 
-// ask completes from the daemon: nothing, silently, when none answers.
+// ask completes from the daemon. Without an answer it completes nothing, and
+// prints no error into the command line.
 func ask(cmd *cobra.Command, list func(context.Context) []string) ([]string, cobra.ShellCompDirective) {
 	parent := cmd.Context()
 	if parent == nil {
@@ -88,12 +89,12 @@ func (a *app) openIDs(cmd *cobra.Command, _ []string, _ string) ([]string, cobra
 	return ask(cmd, a.allOpen)
 }
 
-// idsAndNames completes what a job can be found by.
+// idsAndNames completes ids and dispatchers' names.
 func (a *app) idsAndNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return first(cmd, args, func(ctx context.Context) []string { return append(a.allNames(ctx), a.allIDs(ctx)...) })
 }
 
-// openIDsAndNames completes what can be canceled.
+// openIDsAndNames completes ids of jobs that have not ended, and names.
 func (a *app) openIDsAndNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return first(cmd, args, func(ctx context.Context) []string { return append(a.allNames(ctx), a.allOpen(ctx)...) })
 }
@@ -116,7 +117,7 @@ func (a *app) lockNames(cmd *cobra.Command, _ []string, _ string) ([]string, cob
 	})
 }
 
-// allNames lists the dispatchers with what they are for.
+// allNames lists the dispatchers with their descriptions.
 func (a *app) allNames(ctx context.Context) []string {
 	all, _ := a.api().Dispatchers(ctx)
 	var list []string
@@ -134,7 +135,7 @@ func (a *app) allOpen(ctx context.Context) []string {
 	return append(a.idList(ctx, ipc.JobFilter{State: ipc.Running, Limit: 50}), a.idList(ctx, ipc.JobFilter{State: ipc.Queued, Limit: 50})...)
 }
 
-// idList lists jobs with what they are.
+// idList lists jobs with dispatcher and state.
 func (a *app) idList(ctx context.Context, f ipc.JobFilter) []string {
 	jobs, _ := a.api().Jobs(ctx, f)
 	var list []string

@@ -9,8 +9,8 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// describe says all that matters about a job, a line each; with all also what
-// it was asked to do and what came of it.
+// describe prints the facts about a job, a line each; with all also its
+// arguments, result and output.
 func (a *app) describe(job ipc.Job, h *holder, all bool) error {
 	a.printf("%s of %s: %s", job.ID, job.Dispatcher, a.palette().State(string(job.State)))
 	lines := waitLines(job, h)
@@ -89,7 +89,7 @@ func runLines(job ipc.Job) []line {
 	return lines
 }
 
-// endOf words how an attempt ended that another one followed.
+// endOf is how an attempt ended before the next one.
 func endOf(t ipc.Attempt) string {
 	if t.Error != nil {
 		return t.Error.Message
@@ -97,7 +97,7 @@ func endOf(t ipc.Attempt) string {
 	return "ended " + when(t.EndedAt)
 }
 
-// askLines are about who asked for a job.
+// askLines are about the callers that asked for a job.
 func askLines(job ipc.Job) []line {
 	text := when(job.CreatedAt)
 	if job.Origin != ipc.OriginNotify {
@@ -112,7 +112,7 @@ func askLines(job ipc.Job) []line {
 	return []line{{"asked for", text}}
 }
 
-// by words who asked.
+// by names a caller.
 func by(n ipc.Notifier) string {
 	text := fmt.Sprintf("by user %d", n.UID)
 	if n.PID > 0 {
@@ -121,7 +121,7 @@ func by(n ipc.Notifier) string {
 	return text
 }
 
-// workLines are what a job was given and what it gave.
+// workLines are a job's arguments, result and output.
 func workLines(job ipc.Job) []line {
 	var lines []line
 	if len(job.Arguments) > 0 {
@@ -140,7 +140,7 @@ func workLines(job ipc.Job) []line {
 	return append(lines, line{"output", text})
 }
 
-// nextLines are what to do about it.
+// nextLines are the commands to run next.
 func nextLines(job ipc.Job, h *holder) []line {
 	w := job.WaitingFor
 	switch {
@@ -160,5 +160,5 @@ func nextLines(job ipc.Job, h *holder) []line {
 	return nil
 }
 
-// when says a time and how long ago it was.
+// when is a time, and how long ago it was.
 func when(t time.Time) string { return clock(t) + " (" + ago(t) + ")" }

@@ -11,21 +11,21 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// The levels of what doctor says.
+// The levels of a finding.
 const (
 	levelOK   = "ok"
-	levelBad  = "bad"  // a finding: something is to be done
-	levelNote = "note" // worth knowing, but no finding
+	levelBad  = "bad"  // to be mended: the exit code is 1
+	levelNote = "note" // worth knowing
 )
 
-// finding is one thing that doctor looked at.
+// finding is the result of one check.
 type finding struct {
 	Level string `json:"level"`
 	What  string `json:"what"`
 	Next  string `json:"next,omitempty"`
 }
 
-// doctor is one examination.
+// doctor runs the checks and collects their findings.
 type doctor struct {
 	app   *app
 	ctx   context.Context
@@ -44,7 +44,7 @@ func (d *doctor) bad(next, format string, args ...any) {
 	d.found = append(d.found, finding{Level: levelBad, What: fmt.Sprintf(format, args...), Next: next})
 }
 
-// doctorVerb looks at everything that an admin would look at.
+// doctorVerb checks the daemon, its files and the machine.
 func (a *app) doctorVerb() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Look for what is wrong, and say what to do about it",
@@ -63,7 +63,7 @@ It works without a daemon too, and sees less then.`,
 	}
 }
 
-// examine looks at everything, with a daemon or without.
+// examine runs all checks; without a daemon those that need none.
 func (d *doctor) examine() {
 	s, err := d.app.api().Status(d.ctx)
 	paths := s.Directories
@@ -90,8 +90,8 @@ func (d *doctor) examine() {
 	d.unit(s.PID)
 }
 
-// guessPaths tells an instance's directories from its socket. Those that it
-// cannot tell are "".
+// guessPaths finds an instance's directories by its socket. A directory that
+// does not follow from it is "".
 func guessPaths(socket string) ipc.Paths {
 	for _, p := range []ipc.Paths{ipc.SystemPaths(), ipc.UserPaths()} {
 		if p.Socket() == socket {
@@ -104,7 +104,7 @@ func guessPaths(socket string) ipc.Paths {
 	return ipc.Paths{Run: filepath.Dir(socket)}
 }
 
-// binary looks for the daemon's program.
+// binary checks that the daemon's program is installed.
 func (d *doctor) binary() {
 	path, err := findDaemon()
 	if err != nil {
@@ -115,7 +115,7 @@ func (d *doctor) binary() {
 	d.ok("the daemon's program is %s", path)
 }
 
-// diagnosis prints what was found, and makes it the exit code.
+// diagnosis prints the findings, and makes them the exit code.
 func (a *app) diagnosis(found []finding) error {
 	bad := 0
 	for _, f := range found {

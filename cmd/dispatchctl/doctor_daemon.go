@@ -9,7 +9,7 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// daemon looks at what the daemon says of itself.
+// daemon checks the daemon's status.
 func (d *doctor) daemon(s ipc.Status) {
 	d.ok("dispatchd %s answers: process %d, started %s, %d running, %d queued", s.Version, s.PID, ago(s.StartedAt), s.Running, s.Queued)
 	if mine := console.Version(); mine != s.Version {
@@ -36,7 +36,7 @@ func (d *doctor) daemon(s ipc.Status) {
 	}
 }
 
-// dispatchers looks at each dispatcher.
+// dispatchers checks each dispatcher.
 func (d *doctor) dispatchers() {
 	all, err := d.app.api().Dispatchers(d.ctx)
 	if err != nil {
@@ -62,7 +62,7 @@ func (d *doctor) dispatchers() {
 	}
 }
 
-// dispatcher looks at one.
+// dispatcher checks one.
 func (d *doctor) dispatcher(v ipc.Dispatcher) {
 	if v.Reason != "" {
 		d.bad("mend the file, then run: dispatchctl reload", "dispatcher %s is %s: %s", v.Name, v.State, v.Reason)
@@ -83,7 +83,7 @@ func (d *doctor) dispatcher(v ipc.Dispatcher) {
 	}
 }
 
-// jobs looks for those that run unusually long.
+// jobs finds running jobs that take unusually long.
 func (d *doctor) jobs() {
 	running, err := d.app.list(d.ctx, ipc.JobFilter{State: ipc.Running, Limit: pageSize})
 	if err != nil {
@@ -112,7 +112,7 @@ func tooLong(lasts, usual time.Duration) bool {
 	return usual > 0 && lasts > max(time.Minute, 3*usual)
 }
 
-// minRuns is how many runs it takes to say what is usual.
+// minRuns is how many runs a usual duration needs.
 const minRuns = 3
 
 // usualDuration is the median of a dispatcher's last runs, 0 where there are too few.

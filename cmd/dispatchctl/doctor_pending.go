@@ -9,7 +9,7 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// schedules looks for due times that led to no job.
+// schedules finds due times that led to no job.
 func (d *doctor) schedules() {
 	all, err := d.app.api().Schedule(d.ctx, ipc.ScheduleQuery{Next: 1})
 	if err != nil {
@@ -24,7 +24,7 @@ func (d *doctor) schedules() {
 	}
 }
 
-// caches looks for data that is not refreshed any more.
+// caches finds caches whose last refresh failed.
 func (d *doctor) caches() {
 	all, err := d.app.api().Caches(d.ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (d *doctor) caches() {
 	}
 }
 
-// pending looks for what stands in files and is not in force.
+// pending finds settings in files that are not in force yet.
 func (d *doctor) pending() {
 	r, err := d.app.api().Reload(d.ctx, true)
 	if err != nil {
@@ -68,11 +68,11 @@ func (d *doctor) pending() {
 	}
 }
 
-// program looks whether the daemon still is the program that is installed.
+// program checks that the daemon still runs the program that is installed.
 func (d *doctor) program(pid int) {
 	target, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if err != nil {
-		return // not ours to see, or no Linux
+		return // another user's process, or a system without /proc
 	}
 	if path, gone := strings.CutSuffix(target, " (deleted)"); gone {
 		d.note("dispatchctl upgrade has the daemon become it, with all jobs kept", "%s is another program than the one that runs", console.Clean(path))

@@ -20,11 +20,11 @@ import (
 	"dispatchd/ipc/lockfile"
 )
 
-// socket looks at the control socket: who may use it.
+// socket checks owner and mode of the control socket.
 func (d *doctor) socket(path string) {
 	fi, err := os.Lstat(path)
 	if err != nil {
-		return // that no daemon answers was said
+		return // examine has reported that no daemon answers
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok || fi.Mode().Type() != os.ModeSocket {
@@ -59,7 +59,7 @@ func groupName(gid uint32) string {
 	return id
 }
 
-// directories looks at owners and modes of the daemon's directories.
+// directories checks owners and modes of the daemon's directories.
 func (d *doctor) directories(p ipc.Paths) {
 	owner := os.Geteuid()
 	if fi, err := os.Lstat(p.Socket()); err == nil {
@@ -92,7 +92,7 @@ func (d *doctor) directories(p ipc.Paths) {
 	}
 }
 
-// safeDir refuses a directory that others than root and the daemon's user own
+// safeDir refuses a directory that a user other than root and the daemon's owns
 // or can write to.
 func safeDir(dir string, owner int) error {
 	fi, err := os.Stat(dir)
@@ -111,14 +111,14 @@ func safeDir(dir string, owner int) error {
 	return nil
 }
 
-// The least room that a disk should have left for us.
+// The least room that a disk should have left.
 const (
 	leastSpace  = 64 << 20
 	leastRun    = 1 << 20
 	leastInodes = 1000
 )
 
-// space looks at the room on the disks.
+// space checks the room on the disks.
 func (d *doctor) space(p ipc.Paths) {
 	for _, at := range []struct {
 		dir   string
@@ -129,7 +129,7 @@ func (d *doctor) space(p ipc.Paths) {
 		}
 		var st unix.Statfs_t
 		if err := unix.Statfs(at.dir, &st); err != nil {
-			continue // that it is missing or closed was said
+			continue // directories has reported it
 		}
 		free, inodes := uint64(st.Bavail)*uint64(st.Bsize), uint64(st.Ffree)
 		switch {
@@ -143,8 +143,8 @@ func (d *doctor) space(p ipc.Paths) {
 	}
 }
 
-// locks looks for locks that are held from outside. Only the kernel is asked:
-// to try a lock would make a job find it held.
+// locks finds locks that a process other than a job holds. It asks the kernel
+// (/proc/locks) and tries none: a job could find that try's lock in its way.
 func (d *doctor) locks(p ipc.Paths) {
 	jobs, waiting := map[string]bool{}, map[string]int{}
 	if all, err := d.app.api().Locks(d.ctx); err == nil {
@@ -168,7 +168,7 @@ func (d *doctor) locks(p ipc.Paths) {
 	}
 }
 
-// heldOutside says who holds a lock that no job has.
+// heldOutside reports the process that holds a lock.
 func (d *doctor) heldOutside(name string, h lockfile.Holder, waiters int) {
 	who := holder{PID: h.PID, Command: lockfile.Command(h.PID)}
 	if waiters == 0 {
@@ -179,7 +179,7 @@ func (d *doctor) heldOutside(name string, h lockfile.Holder, waiters int) {
 		"%s is held from outside by %s; waiting for it: %s", lockName(name), who.words(), console.Count(waiters, "job"))
 }
 
-// clock looks at the wall clock.
+// clock checks the wall clock.
 func (d *doctor) clock(started time.Time) {
 	now := time.Now()
 	switch {

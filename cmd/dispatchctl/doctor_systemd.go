@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// unit looks at the settings of the daemon's systemd unit that would kill jobs
-// together with the daemon.
+// unit checks the settings of the daemon's systemd unit by which systemd would
+// kill jobs together with the daemon (systemd.kill(5)).
 func (d *doctor) unit(pid int) {
 	if pid <= 0 {
 		return
@@ -56,8 +56,7 @@ func unitDirs() []string {
 	return []string{"/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
 }
 
-// unitOf is the service that a process belongs to by its /proc/PID/cgroup, ""
-// where it is in none.
+// unitOf finds a process's service in its /proc/PID/cgroup; "" = none.
 func unitOf(cgroup string) string {
 	for line := range strings.Lines(cgroup) {
 		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")

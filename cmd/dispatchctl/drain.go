@@ -23,7 +23,7 @@ until undrain, or the daemon's next start.`,
 	return cmd
 }
 
-// drain is the verb at work.
+// drain runs the verb.
 func (a *app) drain(cmd *cobra.Command, wait time.Duration) error {
 	if wait < 0 {
 		return console.Usage("use a duration such as 5m, or 0", "--wait: %s is not possible", wait)

@@ -11,7 +11,7 @@ import (
 // with a digit, names with a letter.
 func isID(word string) bool { return word != "" && word[0] >= '0' && word[0] <= '9' }
 
-// wantID refuses a dispatcher's name where only a job will do.
+// wantID refuses a dispatcher's name where a verb needs a job.
 func wantID(verb string, ids ...string) error {
 	for _, id := range ids {
 		if !isID(id) {
@@ -23,7 +23,7 @@ func wantID(verb string, ids ...string) error {
 	return nil
 }
 
-// pageSize is how many jobs one request gives at most.
+// pageSize is the most jobs that one request gives.
 const pageSize = 1000
 
 // list gives jobs, newest first, in as many requests as it takes.
@@ -44,8 +44,8 @@ func (a *app) list(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 	}
 }
 
-// listOf gives the jobs of one dispatcher. A name that nothing is known of is
-// an error, with the nearest one; a dispatcher that was removed still has jobs.
+// listOf gives the jobs of one dispatcher, also of one that was removed. A name
+// without jobs and without a dispatcher is an error that names the nearest one.
 func (a *app) listOf(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 	jobs, err := a.list(ctx, f)
 	if err != nil || len(jobs) > 0 || f.Dispatcher == "" {
@@ -69,8 +69,8 @@ func (a *app) open(ctx context.Context, name string) ([]ipc.Job, error) {
 	return append(queued, running...), err
 }
 
-// current is the job of a dispatcher that a person means: the one that runs,
-// else the last one that started, else the last one.
+// current is the job that a dispatcher's name stands for on a command line: the
+// running one, else the last one that started, else the last one.
 func (a *app) current(ctx context.Context, name string) (ipc.Job, error) {
 	jobs, err := a.listOf(ctx, ipc.JobFilter{Dispatcher: name, Limit: pageSize})
 	if err != nil {
@@ -92,7 +92,7 @@ func (a *app) current(ctx context.Context, name string) (ipc.Job, error) {
 	return jobs[0], nil
 }
 
-// find is the job that an id or a dispatcher's name means.
+// find gives the job of an id, or the current one of a dispatcher's name.
 func (a *app) find(ctx context.Context, word string) (ipc.Job, error) {
 	if isID(word) {
 		return a.api().Job(ctx, word)

@@ -13,7 +13,7 @@ import (
 	"dispatchd/ipc/lockfile"
 )
 
-// holder is who holds up a job.
+// holder is the job or process that holds up a job.
 type holder struct {
 	Job        string    `json:"job,omitempty"`
 	Dispatcher string    `json:"dispatcher,omitempty"`
@@ -23,7 +23,7 @@ type holder struct {
 	Since      time.Time `json:"since,omitzero"`
 }
 
-// holderOf finds who holds up a job, nil where nobody does.
+// holderOf finds the holder of what a job waits for, nil = none.
 func (a *app) holderOf(ctx context.Context, job ipc.Job) (*holder, error) {
 	w := job.WaitingFor
 	switch {
@@ -53,9 +53,10 @@ func (a *app) holderJob(ctx context.Context, id string) (*holder, error) {
 	return h, nil
 }
 
-// externalHolder is a process that is no job: what it is, the kernel and the lock's
-// file tell; since when, the file tells if dispatchctl wrote it, else the
-// daemon since it met the lock.
+// externalHolder describes a process that holds a lock and is no job. Its command
+// comes from /proc or from the lock's file, where dispatchctl lock wrote it. Since
+// when it holds the lock comes from the file, else from the daemon, which knows
+// when it first found the lock held.
 func (a *app) externalHolder(ctx context.Context, lock string, pid int) (*holder, error) {
 	h := &holder{PID: pid, Command: lockfile.Command(pid)}
 	dir, name := a.lockPlace(lock)
@@ -94,7 +95,7 @@ func (a *app) lockPlace(lock string) (dir, name string) {
 	return filepath.Join(run, "locks"), lock
 }
 
-// Words says who it is.
+// words names the holder.
 func (h *holder) words() string {
 	var text string
 	switch {

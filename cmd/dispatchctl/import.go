@@ -15,7 +15,7 @@ import (
 // importFlags are the flags of import pfsense. Empty means the platform's.
 type importFlags struct{ php, bridge, dir, src string }
 
-// importVerb makes definitions of what another program has.
+// importVerb writes definitions from another program's.
 func (a *app) importVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "import", Short: "Write definitions from the classes of another program", Args: cobra.ArbitraryArgs,
@@ -30,7 +30,8 @@ func (a *app) importVerb() *cobra.Command {
 	return cmd
 }
 
-// importPFSenseVerb becomes the import of the PHP bridge, which knows PHP.
+// importPFSenseVerb replaces this process by the import of the PHP bridge: PHP
+// reads PHP classes.
 func (a *app) importPFSenseVerb() *cobra.Command {
 	var f importFlags
 	cmd := &cobra.Command{

@@ -13,15 +13,16 @@ import (
 )
 
 const (
-	// longestPause is how long a patient run waits before it asks a full queue
-	// again: the daemon's estimate may be much later than the first free place.
+	// longestPause bounds the pause of --patient before it asks a full queue again:
+	// the daemon's estimate (Retry-After) may be much later than the first free
+	// place.
 	longestPause = 2 * time.Second
-	// restartTime is how long it takes a daemon that is being restarted to be back.
+	// restartTime is how long a daemon that restarts may take to answer again.
 	restartTime = 3 * time.Second
 )
 
-// askPatiently asks for a run. Where there is no room, or a daemon seems to be
-// on its way, it asks again if it is told to be patient.
+// askPatiently asks for a run. With --patient it asks again while the queue is
+// full or the daemon restarts.
 func (a *app) askPatiently(ctx context.Context, r *request, args []string) (ipc.Notified, error) {
 	since, said := time.Now(), false
 	for {
@@ -44,7 +45,7 @@ func (a *app) askPatiently(ctx context.Context, r *request, args []string) (ipc.
 	}
 }
 
-// isTransient reports whether an error is likely to be over soon.
+// isTransient reports whether asking again may help.
 func isTransient(p *ipc.Error, since time.Time) bool {
 	switch p.Kind {
 	case ipc.KindQueueFull, ipc.KindDraining, ipc.KindTooManyConnections:
@@ -55,10 +56,10 @@ func isTransient(p *ipc.Error, since time.Time) bool {
 	return false
 }
 
-// execInstead becomes the other command where a daemon never had the request: none
-// answers, or it does not know the dispatcher. Any other error is the caller's:
-// a job could be lost by it, or done twice. A pid file stays true, it is the same
-// process; to remove it is up to the other command.
+// execInstead replaces this process by the other command where no daemon has had
+// the request: none answers, or it does not know the dispatcher. It passes on any
+// other error, for then a job could be done twice. The pid file stays right, for
+// the process stays the same; the other command removes it.
 func (a *app) execInstead(r *request, err error) error {
 	p, typed := errors.AsType[*ipc.Error](err)
 	absent := typed && p.Kind == ipc.KindUnavailable && !a.api().Reached()
@@ -71,7 +72,8 @@ func (a *app) execInstead(r *request, err error) error {
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, r.instead, os.Environ()))
 }
 
-// hold binds a job to this process from now on, and gives what waits for its end.
+// hold binds a job's life to this process, and gives the function that waits for
+// its end.
 func (a *app) hold(ctx context.Context, id string) func() (ipc.Job, error) {
 	a.onInterrupt("", "job %s is canceled", id)
 	a.interrupted.Job = id
@@ -88,8 +90,8 @@ func (a *app) hold(ctx context.Context, id string) func() (ipc.Job, error) {
 	}
 }
 
-// cancelAfter cancels a job when an attempt of it has run this long. The
-// function that it gives ends the watch.
+// cancelAfter cancels a job when an attempt of it has run this long. stop ends the
+// watch.
 func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	over := make(chan struct{})
@@ -99,7 +101,7 @@ func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (
 		switch {
 		case late && a.mayTimeOut(ctx, job.Dispatcher):
 			a.talk("job %s has run %s: canceling it", id, limit)
-			_, _ = a.api().Cancel(ctx, id) // an end that came just before is as good
+			_, _ = a.api().Cancel(ctx, id) // a job that has just ended is over too
 		case late:
 			a.talk("job %s has run %s, and goes on: %s has no timeout", id, limit, job.Dispatcher)
 		}
@@ -111,7 +113,8 @@ func (a *app) cancelAfter(ctx context.Context, id string, limit time.Duration) (
 }
 
 // awaitOverrun waits until a job has run for this long; false when it ended
-// before. A job that is queued now cannot have run so long before limit is over.
+// before. It looks at a queued job again after limit: it cannot have run longer
+// than that by then.
 func (a *app) awaitOverrun(ctx context.Context, id string, limit time.Duration) (ipc.Job, bool) {
 	for {
 		left := limit
@@ -133,7 +136,7 @@ func (a *app) awaitOverrun(ctx context.Context, id string, limit time.Duration) 
 	}
 }
 
-// mayTimeOut reports whether a dispatcher's jobs may be ended for their time at all.
+// mayTimeOut reports whether a dispatcher lets its jobs be ended for their time.
 func (a *app) mayTimeOut(ctx context.Context, name string) bool {
 	d, err := a.api().Dispatcher(ctx, name)
 	word, _ := d.Definition["kill_mode"].(string)

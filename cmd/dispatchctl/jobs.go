@@ -49,7 +49,7 @@ func (a *app) jobsVerb() *cobra.Command {
 	return cmd
 }
 
-// states are the words of job states.
+// states are the names of the job states.
 func states() []string {
 	var list []string
 	for _, s := range ipc.States() {
@@ -107,7 +107,7 @@ func (a *app) jobTable(jobs []ipc.Job) error {
 	return a.show(t)
 }
 
-// took is how long a job ran, or runs already.
+// took is how long a job ran, or has run.
 func took(j ipc.Job) string {
 	switch {
 	case j.StartedAt == nil || j.State == ipc.Queued:
@@ -118,7 +118,7 @@ func took(j ipc.Job) string {
 	return round(j.EndedAt.Sub(*j.StartedAt))
 }
 
-// round cuts a duration to what people read.
+// round cuts a duration to the precision that people read.
 func round(d time.Duration) string {
 	switch {
 	case d >= time.Minute:
@@ -129,7 +129,7 @@ func round(d time.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// because is why a job waits or failed, or what it says of itself.
+// because is why a job waits or failed, or its progress.
 func because(j ipc.Job) string {
 	switch {
 	case j.Error != nil:

@@ -34,7 +34,7 @@ func (a *app) listVerb() *cobra.Command {
 	}
 }
 
-// about is what a list says of a dispatcher: why it is disabled, or what for.
+// about is why a dispatcher is disabled, else its description.
 func about(d ipc.Dispatcher) string {
 	if d.State == ipc.DispatcherDisabled {
 		first, _, more := strings.Cut(d.Reason, "; ")

@@ -27,8 +27,9 @@ type lockFlags struct {
 	timeout time.Duration
 }
 
-// lockVerb runs a command under the locks of the jobs. It becomes that command,
-// and the locks live exactly as long as it does.
+// lockVerb runs a command under the locks of the jobs. It replaces itself by the
+// command, which inherits the locks' descriptors: the kernel frees them when the
+// command ends, however it ends.
 func (a *app) lockVerb() *cobra.Command {
 	var f lockFlags
 	cmd := &cobra.Command{
@@ -50,7 +51,8 @@ The locks are held as long as the command runs. It needs no daemon.`,
 	return cmd
 }
 
-// execLocked takes the locks in order of their names and becomes the command.
+// execLocked takes the locks in the order of their names, so that two commands
+// cannot wait for each other, and replaces this process by the command.
 func (a *app) execLocked(ctx context.Context, f lockFlags, names, argv []string) error {
 	path := lookPath(argv[0])
 	if path == "" {
@@ -81,7 +83,7 @@ func (a *app) execLocked(ctx context.Context, f lockFlags, names, argv []string)
 	return fmt.Errorf("%s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }
 
-// waitLock waits for one lock and says who holds it meanwhile.
+// waitLock waits for one lock, and names its holder meanwhile.
 func (a *app) waitLock(ctx context.Context, f lockFlags, name string, h lockfile.Holder) (*os.File, error) {
 	dir, _ := a.lockPlace(name)
 	if f.own {
@@ -102,7 +104,7 @@ func (a *app) waitLock(ctx context.Context, f lockFlags, name string, h lockfile
 	return file, lockError(dir, name, err)
 }
 
-// holderWords says who holds a lock that is wanted.
+// holderWords names the holder of a lock that is not free.
 func holderWords(busy *lockfile.BusyError) string {
 	h := holder{Job: busy.Holder.Job, PID: busy.Holder.PID, Command: busy.Holder.Command}
 	if h.Command == "" {
@@ -111,7 +113,7 @@ func holderWords(busy *lockfile.BusyError) string {
 	return h.words()
 }
 
-// lockError says what to do about a lock file that cannot be used.
+// lockError adds the advice for a lock file that cannot be opened.
 func lockError(dir, name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -37,7 +37,7 @@ process outside holds is listed once a job has met it.`,
 	}
 }
 
-// lockMode is how a lock is held.
+// lockMode is shared or exclusive.
 func lockMode(l ipc.Lock) string {
 	switch {
 	case len(l.Holders) == 0:
@@ -50,7 +50,7 @@ func lockMode(l ipc.Lock) string {
 	return "exclusive"
 }
 
-// since is when the first holder got a lock.
+// since is the time from which the first holder has the lock.
 func since(l ipc.Lock) string {
 	if len(l.Holders) == 0 || l.Holders[0].Since.IsZero() {
 		return "-"
@@ -58,7 +58,7 @@ func since(l ipc.Lock) string {
 	return ago(l.Holders[0].Since)
 }
 
-// holders words who holds a lock.
+// holders names the holders of a lock.
 func holders(l ipc.Lock) []string {
 	var list []string
 	for _, known := range l.Holders {

@@ -1,6 +1,7 @@
 // Command dispatchctl is for people and scripts: it talks to the daemon over
-// its socket. stdout is data, stderr is talk; errors say what, why, and what to
-// do next. It talks only through package ipc and its clients.
+// its socket, by package ipc/client alone. Standard output carries data, standard
+// error talk; an error says what, why, and what to do next, and its kind gives
+// the exit code (ipc.Kind.ExitCode). Each verb has a file.
 package main
 
 import (
@@ -31,14 +32,14 @@ type app struct {
 	quiet       bool
 	color       string
 	client      *client.Client
-	interrupted *ipc.Error // what to say when Ctrl-C ends a wait
+	interrupted *ipc.Error // the error of a wait that Ctrl-C ends, nil = nothing was asked for yet
 }
 
 // Main runs the command line and returns the exit code. Tests call it.
 func Main(args []string, in io.Reader, out, errw io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The errors of parsing are to be JSON too, so this flag is looked for before.
+	// An error of parsing is JSON too where --json is set, so the flag is found before parsing.
 	a := &app{line: args, in: in, out: out, err: errw, json: asksForJSON(args)}
 	cmd := a.root()
 	cmd.SetArgs(args)
@@ -55,7 +56,7 @@ func asksForJSON(args []string) bool {
 	return slices.Contains(args, "--json")
 }
 
-// exitCode says what went wrong and gives the code for it.
+// exitCode prints an error and gives its exit code.
 func (a *app) exitCode(ctx context.Context, err error) int {
 	_, said := errors.AsType[console.Exit](err)
 	if err != nil && ctx.Err() != nil && !said {
@@ -63,7 +64,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 			a.interrupted = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered: it is not known whether it did what was asked")
 		}
 		if console.TerminalWidth(a.err) > 0 {
-			fmt.Fprintln(a.err) // behind the terminal's ^C
+			fmt.Fprintln(a.err) // the terminal has printed ^C on this line
 		}
 		console.Report(a.err, "dispatchctl", a.json, a.interrupted)
 		return ipc.ExitInterrupted
@@ -71,13 +72,13 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	return console.Report(a.err, "dispatchctl", a.json, err)
 }
 
-// onInterrupt sets what Ctrl-C says from now on.
+// onInterrupt sets the error that Ctrl-C gives from now on.
 func (a *app) onInterrupt(next, format string, args ...any) {
 	a.interrupted = ipc.Errorf(ipc.KindInterrupted, format, args...)
 	a.interrupted.Suggestion = next
 }
 
-// onInterruptOf says that a job goes on without us.
+// onInterruptOf makes Ctrl-C say that a job goes on without this command.
 func (a *app) onInterruptOf(id string) {
 	a.onInterrupt("dispatchctl wait "+id+" waits for it again", "not waiting any longer; job %s goes on", id)
 	a.interrupted.Job = id
@@ -99,14 +100,14 @@ func printLines[T any](a *app, list []T) error {
 // printf prints a line of data.
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format+"\n", args...) }
 
-// talk says something to people.
+// talk prints a line for people, on standard error.
 func (a *app) talk(format string, args ...any) {
 	if !a.quiet && !a.json {
 		fmt.Fprintf(a.err, "dispatchctl: "+format+"\n", args...)
 	}
 }
 
-// palette is how data is coloured.
+// palette is the colours of standard output.
 func (a *app) palette() console.Palette { return console.NewPalette(a.color, a.out) }
 
 // table makes an empty table for standard output.

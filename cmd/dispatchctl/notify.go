@@ -23,7 +23,7 @@ type request struct {
 	timeout    time.Duration // 0 = the dispatcher's own alone
 	patient    bool
 	bound      bool     // the job ends when this command does
-	instead    []string // what to become where the daemon cannot do it
+	instead    []string // the command to run where no daemon has had the request
 }
 
 // keyFlag and exitStatusFlag are common to several verbs.
@@ -103,7 +103,7 @@ standard input. The answer comes when the job is safe on disk.`,
 	return cmd
 }
 
-// accepted prints what became of a notify.
+// accepted prints the job that a notify made or joined.
 func (a *app) accepted(n ipc.Notified, idOnly bool) error {
 	switch {
 	case a.json:
@@ -134,7 +134,7 @@ func (a *app) await(ctx context.Context, id string, limit time.Duration) (ipc.Jo
 	return job, err
 }
 
-// ended says how a job ended, as data or as talk, and makes it the exit code.
+// ended prints how a job ended, as data or as talk, and makes it the exit code.
 func (a *app) ended(job ipc.Job, r *request, talkOnly bool) error {
 	switch {
 	case a.json:

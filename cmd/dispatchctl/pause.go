@@ -2,7 +2,7 @@ package main
 
 import "github.com/spf13/cobra"
 
-// pauseVerb holds a dispatcher, or lets it go on.
+// pauseVerb pauses a dispatcher, or resumes it.
 func (a *app) pauseVerb(on bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "resume NAME", Short: "Let a paused dispatcher go on", Args: cobra.ExactArgs(1), ValidArgsFunction: a.names,

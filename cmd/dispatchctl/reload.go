@@ -10,7 +10,7 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// reloadVerb has the definitions read anew.
+// reloadVerb makes the daemon read the definitions again.
 func (a *app) reloadVerb() *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
@@ -40,7 +40,7 @@ What changed in dispatchd.toml is named: it counts from the next restart or upgr
 	return cmd
 }
 
-// reloaded says what a reload changed, or would change.
+// reloaded prints the changes of a reload, or those that it would make.
 func (a *app) reloaded(r ipc.Reload, dry bool) {
 	lists := []struct {
 		word  string

@@ -16,8 +16,8 @@ import (
 	"dispatchd/ipc/console"
 )
 
-// runVerb asks for a run, follows its output and waits for its end. The
-// original called it notifydispatcher.
+// runVerb asks for a run, follows its output and waits for its end. The pfSense
+// REST API calls it notifydispatcher.
 func (a *app) runVerb(original bool) *cobra.Command {
 	r := &request{}
 	cmd := &cobra.Command{
@@ -58,8 +58,8 @@ kill the process to end the operation. A job that others have joined goes on.`,
 	return cmd
 }
 
-// run is the verb at work. The pid file is there before the job is: who tracks
-// it never finds a job without its process.
+// run runs the verb. It writes the pid file before it asks for the job, so that a
+// caller who tracks the file never finds a job without its process.
 func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 	if r.pidfile != "" {
 		if err := writePID(r.pidfile); err != nil {
@@ -93,11 +93,11 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 	return a.ended(job, r, true)
 }
 
-// silence is after how long run says why nothing happens.
+// silence is how long run waits before it explains why the job has not started.
 const silence = 2 * time.Second
 
-// explainLater says, once and after a while, why a job has not started. The
-// function that it gives ends that.
+// explainLater prints once, after silence, why a job has not started. The function
+// that it gives ends the wait for that.
 func (a *app) explainLater(ctx context.Context, id string) (stop func()) {
 	timer := time.AfterFunc(silence, func() {
 		if job, err := a.api().Job(ctx, id); err == nil && job.State == ipc.Queued {
@@ -107,7 +107,7 @@ func (a *app) explainLater(ctx context.Context, id string) (stop func()) {
 	return func() { timer.Stop() }
 }
 
-// writePID writes the pid file by a rename, so that nobody reads half of it.
+// writePID writes the pid file by a rename, so that no reader sees half of it.
 func writePID(path string) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), ".pid-")
 	if err == nil {

@@ -42,7 +42,7 @@ expression means, and asks no daemon.`,
 	return cmd
 }
 
-// schedule is the verb at work.
+// schedule runs the verb.
 func (a *app) schedule(cmd *cobra.Command, s *scheduling, args []string) error {
 	if s.next < 1 || s.next > 100 {
 		return console.Usage("use a number from 1 to 100", "--next: %d is not possible", s.next)
@@ -104,7 +104,8 @@ func (a *app) preview(s *scheduling, zone *time.Location) error {
 // showTime is a due time for people: a weekday says more than a date.
 const showTime = "Mon 2006-01-02 15:04:05 MST"
 
-// scheduleTable is the list for people, and below it what was not done.
+// scheduleTable is the list for people, and below it the due times that led to
+// no job.
 func (a *app) scheduleTable(list []ipc.Schedule, name string, zone *time.Location) error {
 	if len(list) == 0 {
 		if name != "" {

@@ -13,7 +13,7 @@ import (
 // upgradeWait bounds the wait for the new program's first answer.
 const upgradeWait = 30 * time.Second
 
-// upgradeVerb has the daemon become the program that is installed now.
+// upgradeVerb replaces the daemon by the program that is installed now.
 func (a *app) upgradeVerb() *cobra.Command {
 	return &cobra.Command{
 		Use: "upgrade", Short: "Have the daemon become the program that is installed now; jobs go on",
@@ -36,7 +36,7 @@ func (a *app) upgradeVerb() *cobra.Command {
 	}
 }
 
-// upgraded waits until another daemon answers than the one that was asked.
+// upgraded waits until the next daemon answers: its started_at is another.
 func (a *app) upgraded(ctx context.Context, u ipc.Upgrade) (ipc.Status, error) {
 	waiting, cancel := context.WithTimeout(ctx, upgradeWait)
 	defer cancel()

@@ -8,7 +8,7 @@ import (
 	"dispatchd/ipc"
 )
 
-// waits words what a job waits for, in one line.
+// waits is one line about what a job waits for.
 func waits(w ipc.WaitingFor) string {
 	text := reason(w)
 	if w.Job != "" {
@@ -29,7 +29,7 @@ func waits(w ipc.WaitingFor) string {
 	return text
 }
 
-// reason words why a job waits.
+// reason is why a job waits, in words.
 func reason(w ipc.WaitingFor) string {
 	switch w.Reason {
 	case ipc.WaitTurn:
@@ -51,7 +51,7 @@ func reason(w ipc.WaitingFor) string {
 	return "waits (" + string(w.Reason) + ")"
 }
 
-// lockName words a lock's name; a dispatcher's own lock is not one of its file.
+// lockName is a lock's name in words; a dispatcher's own lock has none in its file.
 func lockName(name string) string {
 	if own, ok := strings.CutPrefix(name, "dispatcher:"); ok {
 		return "the lock of dispatcher " + own
@@ -59,7 +59,7 @@ func lockName(name string) string {
 	return "lock " + name
 }
 
-// estimate is about how long it will still wait, "" where nobody knows.
+// estimate is about how long the job still waits; "" = there is no estimate.
 func estimate(w ipc.WaitingFor) string {
 	if w.EstimateSeconds <= 0 {
 		return ""

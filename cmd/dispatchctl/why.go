@@ -9,10 +9,10 @@ import (
 	"dispatchd/ipc"
 )
 
-// maxExplained is how many jobs of one dispatcher why explains.
+// maxExplained is the most jobs of one dispatcher that why explains.
 const maxExplained = 5
 
-// whyVerb says what a job waits for, who holds it, since when, about how long.
+// whyVerb explains what a job waits for: its holder, since when, about how long.
 func (a *app) whyVerb() *cobra.Command {
 	return &cobra.Command{
 		Use: "why ID|NAME", Short: "Say what a job waits for, who holds it, and about how long",
@@ -77,7 +77,7 @@ func byPosition(x, y ipc.Job) int {
 	return 1
 }
 
-// explanation is why --json: the job, and who holds it up.
+// explanation is why --json: the job and its holder.
 type explanation struct {
 	ipc.Job
 	Holder *holder `json:"holder,omitempty"`

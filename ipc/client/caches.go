@@ -26,9 +26,9 @@ func (c *Client) Caches(ctx context.Context) ([]ipc.Cache, error) {
 	return get[[]ipc.Cache](ctx, c, "/v1/caches")
 }
 
-// Cache gives a cache's data; its caller closes it. Of the Cache in it only what
-// an answer's headers say is filled in. A read of the data that fails with
-// io.ErrUnexpectedEOF has not all of it.
+// Cache gives a cache's data; the caller closes it. Of the Cache in it, the fields
+// that an answer's headers carry are set. A read that fails with
+// io.ErrUnexpectedEOF has not got all of the data.
 func (c *Client) Cache(ctx context.Context, name string, q ipc.CacheQuery) (ipc.CacheData, error) {
 	v := url.Values{}
 	if q.MaxAge != nil {

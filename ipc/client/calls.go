@@ -53,7 +53,7 @@ func (c *Client) Dispatcher(ctx context.Context, name string) (ipc.Dispatcher, e
 	return get[ipc.Dispatcher](ctx, c, dispatcherPath(name))
 }
 
-// Pause holds a dispatcher's jobs, or lets them go on.
+// Pause keeps a dispatcher's queued jobs from starting, or lets them start again.
 func (c *Client) Pause(ctx context.Context, name string, paused bool) (ipc.Dispatcher, error) {
 	verb := "/resume"
 	if paused {
@@ -85,8 +85,8 @@ func (c *Client) Reload(ctx context.Context, dry bool) (ipc.Reload, error) {
 	return post[ipc.Reload](ctx, c, "/v1/reload")
 }
 
-// Drain refuses new jobs while on; with a wait it returns when all have ended,
-// or the wait is over.
+// Drain makes the daemon refuse new jobs while on. With a wait it returns when all
+// jobs have ended, or the wait has run out.
 func (c *Client) Drain(ctx context.Context, on bool, wait time.Duration) (ipc.Status, error) {
 	switch {
 	case !on:
@@ -97,8 +97,8 @@ func (c *Client) Drain(ctx context.Context, on bool, wait time.Duration) (ipc.St
 	return post[ipc.Status](ctx, c, "/v1/drain")
 }
 
-// Upgrade has the daemon become the program that is installed now. It is done
-// when Status says another started_at.
+// Upgrade replaces the daemon by the program that is installed now. The new one
+// answers when Status has another started_at.
 func (c *Client) Upgrade(ctx context.Context) (ipc.Upgrade, error) {
 	return post[ipc.Upgrade](ctx, c, "/v1/upgrade")
 }

@@ -1,6 +1,10 @@
 // Package client is the Go client of the daemon's API. Its zero value works:
-// it finds the socket as the commands do. Errors are *ipc.Error; one of
-// KindUnavailable says that nobody listens.
+// it finds the socket as the commands do. Errors are *ipc.Error; KindUnavailable
+// says that no daemon listens.
+//
+// What waits for a job outlives the daemon: Await, Hold and Log ask the next
+// daemon when one goes down. What asks for a job is sent again only with an
+// idempotency key, for without one it could run twice.
 package client
 
 import (
@@ -27,18 +31,18 @@ type Client struct {
 
 	once    sync.Once
 	http    *http.Client
-	reached atomic.Bool // a connection was made once
+	reached atomic.Bool // a connection was made once, and a daemon may have had a request
 }
 
 // maxBody bounds what is read of one answer.
 const maxBody = 1 << 30
 
-// Close lets go of connections that are kept for further calls. The client may
-// be used on.
+// Close closes the connections that are kept for further calls. The client can
+// still be used.
 func (c *Client) Close() { c.client().CloseIdleConnections() }
 
-// Reached reports whether a connection was ever made: if not, no daemon has seen
-// anything of what was asked.
+// Reached reports whether a connection was ever made. Without one, no daemon has
+// had a request of this client.
 func (c *Client) Reached() bool { return c.reached.Load() }
 
 // socket is where the daemon listens.
@@ -100,7 +104,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte, hea
 	return nil, problem(resp)
 }
 
-// unreachable says why no answer came.
+// unreachable is the error of a request without an answer.
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -114,7 +118,7 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 	return ipc.Lost(c.socket(), err)
 }
 
-// problem reads an error's answer.
+// problem reads the answer of a request that failed.
 func problem(resp *http.Response) error {
 	var p ipc.Error
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// Log reads a job's output from a byte on; with follow until the job has ended,
-// also where the daemon goes down meanwhile: the next one is asked for what is
-// missing. Of output that is longer than what is kept, the note on what was
-// left out may then come twice.
+// Log reads a job's output from a byte on; with follow until the job has ended.
+// When the daemon goes down meanwhile, it asks the next one for the rest. Of
+// output that is longer than what is kept, the note on the bytes left out may
+// then come twice.
 func (c *Client) Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &output{ctx: ctx, cancel: cancel, client: c, id: id, at: from, follow: follow}
@@ -36,7 +36,7 @@ type output struct {
 	body io.ReadCloser
 }
 
-// open asks for the output from where we are.
+// open asks for the output from the next byte on.
 func (o *output) open() error {
 	path := fmt.Sprintf("%s/log?from=%d&follow=%t", jobPath(o.id), o.at, o.follow)
 	resp, err := o.client.send(o.ctx, http.MethodGet, path, nil, nil) //nolint:bodyclose // Close does it, and whoever opens anew
@@ -72,7 +72,7 @@ func (o *output) Read(b []byte) (int, error) {
 		case !o.follow:
 			return n, o.client.unreachable(o.ctx, err)
 		case n > 0:
-			return n, nil // the next Read finds it broken still
+			return n, nil // the next Read fails the same way
 		}
 		if err := o.reopen(); err != nil {
 			return 0, err
@@ -80,7 +80,7 @@ func (o *output) Read(b []byte) (int, error) {
 	}
 }
 
-// reopen goes on with another daemon, as soon as there is one.
+// reopen asks until a daemon answers.
 func (o *output) reopen() error {
 	_ = o.current().Close()
 	for {

@@ -18,10 +18,10 @@ const (
 	retryTime = 15 * time.Second // how long a notify is asked again for
 )
 
-// backoff grow from one try to the next.
+// backoff is the growing pause between tries.
 type backoff struct{ next time.Duration }
 
-// pause lets one pause go by, or ends with ctx.
+// pause waits for the next pause, or ends with ctx.
 func (p *backoff) pause(ctx context.Context) error {
 	p.next = min(max(2*p.next, minPause), maxPause)
 	timer := time.NewTimer(p.next)
@@ -35,7 +35,7 @@ func (p *backoff) pause(ctx context.Context) error {
 }
 
 // isTransient reports whether an error is due to a daemon that goes down or comes
-// up: one that this client has reached before, or that says so.
+// up: it says so itself, or this client has reached one before.
 func (c *Client) isTransient(err error) bool {
 	p, ok := errors.AsType[*ipc.Error](err)
 	if !ok {
@@ -50,9 +50,9 @@ func (c *Client) isTransient(err error) bool {
 	return false
 }
 
-// Await waits for a job's end, in pieces, until ctx is done; then its error is
-// ctx's. Where the daemon goes down meanwhile, it is asked again as soon as one
-// answers. A daemon that was never reached is an error at once.
+// Await waits for a job's end until ctx is done; then its error is ctx's. It
+// polls in requests of pollTime each. When the daemon goes down meanwhile, it asks
+// again until one answers. A daemon that was never reached is an error at once.
 func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
 	var p backoff
 	for {
@@ -62,7 +62,7 @@ func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
 		case err == nil && job.State.Final():
 			return job, nil
 		case err == nil && time.Since(asked) >= maxPause:
-			p = backoff{} // a piece of the wait is over, all is well
+			p = backoff{} // a poll has run its time: the daemon works
 			continue
 		case err != nil && !c.isTransient(err):
 			return job, err
@@ -73,10 +73,10 @@ func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
 	}
 }
 
-// Hold waits for a job's end as Await does, and answers for it with its life:
-// when this program ends before, or ctx is done, the daemon cancels the job,
-// unless others have joined it. Asked for with Bound, a job has such a holder
-// from the start, but for the moment between the answer and Hold.
+// Hold waits for a job's end as Await does, and binds the job's life to this
+// program's: when the program ends before, or ctx is done, the daemon cancels
+// the job, unless others have joined it. A job that was asked for with Bound is
+// bound from the start, but for the moment between the answer and Hold.
 func (c *Client) Hold(ctx context.Context, id string) (ipc.Job, error) {
 	var p backoff
 	for {
@@ -93,9 +93,9 @@ func (c *Client) Hold(ctx context.Context, id string) (ipc.Job, error) {
 	}
 }
 
-// withRetries asks again for what has a key, where the connection broke off and it
-// is not known whether the daemon did it: the key makes that harmless. Without
-// a key nothing is ever asked for twice.
+// withRetries sends a request with a key again when the connection broke off and
+// the daemon may have done it or not: the key makes that harmless. It sends a
+// request without a key once.
 func withRetries[T any](ctx context.Context, c *Client, key string, ask func() (T, error)) (T, error) {
 	if strings.ContainsFunc(key, unicode.IsControl) {
 		var none T
@@ -125,8 +125,8 @@ func keyHeader(key string) http.Header {
 	return http.Header{"Idempotency-Key": {key}}
 }
 
-// Notify asks for a run of a dispatcher. With an idempotency key it is asked
-// again where the connection broke off before the answer.
+// Notify asks for a run of a dispatcher. With an idempotency key it asks again
+// when the connection breaks off before the answer.
 func (c *Client) Notify(ctx context.Context, req ipc.NotifyRequest) (ipc.Notified, error) {
 	var body []byte
 	if len(req.Arguments) > 0 {

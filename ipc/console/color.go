@@ -37,8 +37,8 @@ const (
 	plain  = "\x1b[0m"
 )
 
-// State colours a word by the state of a job, a dispatcher or a finding that
-// it is. Other words stay plain.
+// State colours a word that is the state of a job, a dispatcher or a finding.
+// Other words stay plain.
 func (p Palette) State(word string) string {
 	switch word {
 	case string(ipc.Succeeded), string(ipc.DispatcherReady), "ok":

@@ -1,4 +1,5 @@
-// Package console is how dispatchd and dispatchctl speak to people: errors that
-// say what, why and what to do next, wrong command lines with the nearest right
-// word, colours where they are wanted, and exit codes.
+// Package console holds what dispatchd and dispatchctl share in talking to people:
+// errors that say what, why and what to do next, command lines whose mistakes
+// name the nearest right word, tables, colours, and exit codes. Data goes to
+// standard output, talk to standard error; this package decides neither.
 package console

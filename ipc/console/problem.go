@@ -10,7 +10,7 @@ import (
 	"dispatchd/ipc"
 )
 
-// Exit carries an exit code through cobra; what is to be said has been said.
+// Exit carries an exit code through cobra. The verb has printed its error itself.
 type Exit int
 
 // Error makes an exit code an error without words.
@@ -24,7 +24,7 @@ func Code(code int) error {
 	return Exit(code)
 }
 
-// Problem gives any error the shape that programs and people know.
+// Problem makes an *ipc.Error of any error.
 func Problem(err error) *ipc.Error {
 	if p, ok := errors.AsType[*ipc.Error](err); ok {
 		return p
@@ -60,8 +60,8 @@ func Report(w io.Writer, program string, asJSON bool, err error) int {
 // it by the linker, which can set nothing but a variable.
 var packaged string
 
-// Version is what a program says of itself: the package's version, else the
-// module's where it was built from one, else the commit.
+// Version is a program's version: the package's, else the module's where it was
+// built from one, which names the commit of a checkout.
 func Version() string {
 	if packaged != "" {
 		return packaged

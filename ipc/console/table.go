@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 )
 
-// State is a table's cell that is coloured as the state that it says.
+// State is a cell with the name of a state, coloured by it.
 type State string
 
 // Table writes rows with aligned columns. Colours take no room in it, which
@@ -32,8 +32,8 @@ func (t *Table) Row(cells ...any) {
 	t.rows = append(t.rows, cells)
 }
 
-// Clean makes a text one line that a terminal can be given: it may come from a
-// job, which may print anything.
+// Clean makes a text one line of printable characters. It may come from a job,
+// and would otherwise reach the terminal with escape sequences.
 func Clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -63,8 +63,8 @@ func TerminalWidth(w io.Writer) int {
 // gap is the room between two columns.
 const gap = 2
 
-// WriteTo writes the table. What of the last column does not fit into Width is
-// cut.
+// WriteTo writes the table. It cuts the last column where a line is longer than
+// Width.
 func (t *Table) WriteTo(w io.Writer) (int64, error) {
 	widths := t.widths()
 	var b strings.Builder

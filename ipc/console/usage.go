@@ -33,8 +33,8 @@ func Strict(cmd *cobra.Command) {
 	}
 }
 
-// help is cobra's command of that name, but for its silence about a verb that
-// does not exist.
+// help is cobra's command of that name, and an error for a verb that does not
+// exist.
 func help() *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", Short: "Say what a command does", Args: cobra.MaximumNArgs(1),

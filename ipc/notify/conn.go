@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Conn is a connection to the daemon's socket. Its calls block, as a program
-// that does one thing can afford: net's poller, and the threads around it, cost
-// a tenth of the tiny client's whole life.
+// Conn is a connection to the daemon's socket with blocking calls. net's poller
+// and its threads cost a tenth of the tiny client's processor time, and a program
+// that does one thing has no use for them.
 type Conn struct {
 	fd    int
 	until time.Time // zero = no deadline
@@ -28,7 +28,7 @@ func Dial(socket string) (*Conn, error) {
 			break
 		}
 	}
-	if err != nil && err != syscall.EISCONN { // it went on after a signal
+	if err != nil && err != syscall.EISCONN { // EISCONN: connect went on after a signal
 		_ = syscall.Close(fd)
 		return nil, os.NewSyscallError("connect", err)
 	}
@@ -65,8 +65,8 @@ func (c *Conn) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// call makes a call within what is left of the deadline, and again where a
-// signal broke it off.
+// call makes a call within the rest of the deadline, and again after a signal
+// (EINTR).
 func (c *Conn) call(option int, name string, fn func() (int, error)) (int, error) {
 	for {
 		if !c.until.IsZero() {
@@ -83,7 +83,7 @@ func (c *Conn) call(option int, name string, fn func() (int, error)) (int, error
 		switch {
 		case err == nil:
 			return n, nil
-		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN): // EAGAIN: the time is over, as the next turn finds
+		case errors.Is(err, syscall.EINTR), errors.Is(err, syscall.EAGAIN): // EAGAIN: the time has run out, as the next turn finds
 		default:
 			return 0, os.NewSyscallError(name, err)
 		}

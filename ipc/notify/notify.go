@@ -1,6 +1,7 @@
 // Package notify posts one notify over the socket, and waits for a job's end,
-// by hand-written HTTP/1.1. It exists for the tiny client: net/http costs a
-// millisecond and 3 MiB at each start. Standard library only.
+// by hand-written HTTP/1.1. It exists for the tiny client, where net/http costs
+// a millisecond and 3 MiB at each start, even unused. It imports the standard
+// library only; the tests hold it against ipc/server.
 package notify
 
 import (
@@ -37,7 +38,7 @@ const answerTime = 60 * time.Second
 // maxReply bounds what is read of an answer: a job with 1 MiB of arguments.
 const maxReply = 4 << 20
 
-// stream is what is needed of a connection.
+// stream is what an exchange needs of a connection.
 type stream interface {
 	io.ReadWriter
 	SetDeadline(time.Time) error
@@ -62,8 +63,7 @@ func Await(c stream, id string, wait time.Duration) (Reply, error) {
 	return exchange(c, []byte("GET "+path+" HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n\r\n"), limit)
 }
 
-// exchange writes a request and reads its answer, within this time if it is
-// not 0.
+// exchange writes a request and reads its answer, within limit unless it is 0.
 func exchange(c stream, request []byte, limit time.Duration) (Reply, error) {
 	if limit > 0 {
 		if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
@@ -72,7 +72,7 @@ func exchange(c stream, request []byte, limit time.Duration) (Reply, error) {
 	}
 	_, broken := c.Write(request)
 	// A daemon that refuses a request may answer before it has read all of it.
-	r, err := read(bufio.NewReader(c))
+	r, err := readReply(bufio.NewReader(c))
 	if err != nil && broken != nil {
 		err = broken
 	}
@@ -99,10 +99,10 @@ func encode(r Request) []byte {
 	return b
 }
 
-// What stands around the arguments in a notify's body.
+// before and after surround the arguments in a notify's body.
 const before, after = `{"arguments":`, `}`
 
-// escape makes a name a part of a path.
+// escape percent-encodes a name as one segment of a path.
 func escape(name string) string {
 	const hex = "0123456789ABCDEF"
 	var b []byte
@@ -121,18 +121,18 @@ func escape(name string) string {
 // maxHeader bounds the lines of an answer's header.
 const maxHeader = 100
 
-// read reads an answer with a length, in chunks, or up to the end.
-func read(br *bufio.Reader) (r Reply, err error) {
-	text, err := line(br)
+// readReply reads an answer with a length, in chunks, or up to the end.
+func readReply(br *bufio.Reader) (r Reply, err error) {
+	text, err := readLine(br)
 	if err != nil {
 		return r, fmt.Errorf("no answer: %w", err)
 	}
-	if r.Status, err = status(text); err != nil {
+	if r.Status, err = parseStatus(text); err != nil {
 		return r, err
 	}
 	length, chunked := "", false
 	for n := 0; ; n++ {
-		text, err := line(br)
+		text, err := readLine(br)
 		if err != nil || n > maxHeader {
 			return r, fmt.Errorf("answer's header: %w", cmp.Or(err, errLong))
 		}
@@ -153,12 +153,12 @@ func read(br *bufio.Reader) (r Reply, err error) {
 			chunked = strings.EqualFold(value, "chunked")
 		}
 	}
-	r.Body, err = body(br, length, chunked)
+	r.Body, err = readBody(br, length, chunked)
 	return r, err
 }
 
-// status takes the code out of an answer's first line.
-func status(text string) (int, error) {
+// parseStatus takes the code out of an answer's first line.
+func parseStatus(text string) (int, error) {
 	version, rest, _ := strings.Cut(text, " ")
 	code, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseUint(code, 10, 16)
@@ -168,11 +168,11 @@ func status(text string) (int, error) {
 	return int(n), nil
 }
 
-// body reads what follows an answer's header.
-func body(br *bufio.Reader, length string, chunked bool) ([]byte, error) {
+// readBody reads the body of an answer.
+func readBody(br *bufio.Reader, length string, chunked bool) ([]byte, error) {
 	switch {
 	case chunked:
-		return chunks(br)
+		return readChunks(br)
 	case length == "":
 		return io.ReadAll(io.LimitReader(br, maxReply))
 	}
@@ -185,11 +185,11 @@ func body(br *bufio.Reader, length string, chunked bool) ([]byte, error) {
 	return b, err
 }
 
-// errLong is a header that no daemon of ours sends.
+// errLong refuses a header that is longer than any daemon's.
 var errLong = errors.New("too long")
 
-// line reads a line without its end.
-func line(br *bufio.Reader) (string, error) {
+// readLine reads a readLine without its end.
+func readLine(br *bufio.Reader) (string, error) {
 	b, err := br.ReadSlice('\n')
 	if err != nil {
 		return "", err
@@ -197,11 +197,11 @@ func line(br *bufio.Reader) (string, error) {
 	return strings.TrimRight(string(b), "\r\n"), nil
 }
 
-// chunks reads a chunked body.
-func chunks(br *bufio.Reader) ([]byte, error) {
+// readChunks reads a chunked body.
+func readChunks(br *bufio.Reader) ([]byte, error) {
 	var body []byte
 	for {
-		text, err := line(br)
+		text, err := readLine(br)
 		if err != nil {
 			return body, err
 		}
@@ -218,7 +218,7 @@ func chunks(br *bufio.Reader) ([]byte, error) {
 		if _, err := io.ReadFull(br, body[at:]); err != nil {
 			return body, err
 		}
-		if end, err := line(br); err != nil || end != "" {
+		if end, err := readLine(br); err != nil || end != "" {
 			return body, fmt.Errorf("answer's chunk: %w", cmp.Or(err, errLong))
 		}
 	}

@@ -7,45 +7,45 @@ import (
 	"dispatchd/ipc"
 )
 
-// Plain reads of an accepted notify what is said of it in one line: id, state,
-// coalesced, position. It does so without encoding/json, whose reflection takes
-// an eighth of the tiny client's life. False: the answer is of another sort, and
-// is to be read whole.
+// Plain reads the members of an accepted notify that its line needs: id, state,
+// coalesced, position. It does without encoding/json, whose reflection takes an
+// eighth of the tiny client's processor time. False: the answer is another one,
+// for encoding/json to read.
 func Plain(body []byte) (n ipc.Notified, ok bool) {
-	s := scan{body}
-	if !s.take('{') {
+	s := scanner{body}
+	if !s.consume('{') {
 		return n, false
 	}
 	for {
-		name, ok := s.word()
-		if !ok || !s.take(':') {
+		name, ok := s.stringValue()
+		if !ok || !s.consume(':') {
 			return n, false
 		}
 		value, ok := s.value()
 		if !ok || !assign(&n, name, value) {
 			return n, false
 		}
-		if s.take('}') {
+		if s.consume('}') {
 			break
 		}
-		if !s.take(',') {
+		if !s.consume(',') {
 			return n, false
 		}
 	}
 	open := n.State == ipc.Queued || n.State == ipc.Running
-	return n, open && n.ID != "" && len(s.space()) == 0
+	return n, open && n.ID != "" && len(s.skipSpace()) == 0
 }
 
-// assign puts a member of the answer where it belongs.
+// assign sets the field of a member; it ignores members without a field here.
 func assign(n *ipc.Notified, name string, value []byte) bool {
-	text := scan{value}
+	text := scanner{value}
 	var ok bool
 	switch name {
 	case "id":
-		n.ID, ok = text.word()
+		n.ID, ok = text.stringValue()
 	case "state":
 		var state string
-		state, ok = text.word()
+		state, ok = text.stringValue()
 		n.State = ipc.State(state)
 	case "coalesced":
 		n.Coalesced, ok = string(value) == "true", true
@@ -59,27 +59,27 @@ func assign(n *ipc.Notified, name string, value []byte) bool {
 	return ok
 }
 
-// scan is what is left of a JSON text.
-type scan struct{ rest []byte }
+// scanner reads a JSON text from its beginning; rest is what is left.
+type scanner struct{ rest []byte }
 
-// space passes over white space and gives what follows.
-func (s *scan) space() []byte {
+// skipSpace skips white space and gives what follows.
+func (s *scanner) skipSpace() []byte {
 	s.rest = bytes.TrimLeft(s.rest, " \t\r\n")
 	return s.rest
 }
 
-// take passes over one character, if it is the next.
-func (s *scan) take(c byte) bool {
-	if b := s.space(); len(b) == 0 || b[0] != c {
+// consume skips one character, if it is the next after white space.
+func (s *scanner) consume(c byte) bool {
+	if b := s.skipSpace(); len(b) == 0 || b[0] != c {
 		return false
 	}
 	s.rest = s.rest[1:]
 	return true
 }
 
-// word takes a string without escapes.
-func (s *scan) word() (string, bool) {
-	if !s.take('"') {
+// stringValue reads a string without escapes.
+func (s *scanner) stringValue() (string, bool) {
+	if !s.consume('"') {
 		return "", false
 	}
 	i := bytes.IndexByte(s.rest, '"')
@@ -91,10 +91,10 @@ func (s *scan) word() (string, bool) {
 	return text, true
 }
 
-// value passes over any value and gives its text. What is in it is not looked
-// at: the daemon does not send what is not JSON.
-func (s *scan) value() ([]byte, bool) {
-	start := s.space()
+// value skips any value and gives its text. It does not check the inside: the
+// daemon sends JSON.
+func (s *scanner) value() ([]byte, bool) {
+	start := s.skipSpace()
 	depth := 0
 	for len(s.rest) > 0 {
 		switch c := s.rest[0]; {
@@ -123,8 +123,8 @@ func (s *scan) value() ([]byte, bool) {
 	return nil, false
 }
 
-// skipString passes over a string.
-func (s *scan) skipString() bool {
+// skipString skips a string.
+func (s *scanner) skipString() bool {
 	for i := 1; i < len(s.rest); i++ {
 		switch s.rest[i] {
 		case '\\':

@@ -14,7 +14,7 @@ import (
 )
 
 // readText reads an answer from a text.
-func readText(text string) (Reply, error) { return read(bufio.NewReader(strings.NewReader(text))) }
+func readText(text string) (Reply, error) { return readReply(bufio.NewReader(strings.NewReader(text))) }
 
 // What a broken or hostile daemon may say is read with care, or not at all.
 func TestReadWithCare(t *testing.T) {
@@ -65,7 +65,7 @@ func (e *endless) Read(b []byte) (int, error) {
 
 func TestReadIsBounded(t *testing.T) {
 	for _, head := range []string{"", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n\r\n"} {
-		got, err := read(bufio.NewReader(&endless{strings.NewReader(head)}))
+		got, err := readReply(bufio.NewReader(&endless{strings.NewReader(head)}))
 		if len(got.Body) > maxReply || (err == nil && head != "HTTP/1.1 200 OK\r\n\r\n") {
 			t.Errorf("%q: %d bytes, %v", head, len(got.Body), err)
 		}
@@ -82,7 +82,7 @@ func FuzzRead(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := read(bufio.NewReader(bytes.NewReader(raw)))
+		got, err := readReply(bufio.NewReader(bytes.NewReader(raw)))
 		if len(got.Body) > maxReply {
 			t.Fatalf("%d bytes", len(got.Body))
 		}
