@@ -12,8 +12,8 @@ import (
 )
 
 // archive keeps ended jobs by id, within the bounds of a store.Retention. A job
-// is encoded as it comes in: 10,000 of them then take the 16 MiB that they may,
-// and not three times that in pointers.
+// is encoded as it comes in, which takes 3 us of the some 700 us that a job costs:
+// too little to put it off for.
 type archive struct {
 	keep  store.Retention
 	jobs  []archived

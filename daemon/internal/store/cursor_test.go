@@ -20,7 +20,7 @@ func TestTicksAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, _, err := d.OpenJournal(jobs.NewBook(store.Retention{}).Replay())
+	j, _, err := d.OpenJournal(jobs.New(store.Retention{}).Replay())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestTicksAreKept(t *testing.T) {
 		if report.Damaged {
 			t.Errorf("%+v", report)
 		}
-		if diff := cmp.Diff(want, b.Whole().Cursors); diff != "" {
+		if diff := cmp.Diff(want, b.Snapshot().Cursors); diff != "" {
 			t.Error(diff)
 		}
 	}

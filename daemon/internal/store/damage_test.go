@@ -35,7 +35,7 @@ func makeSpecimen(t *testing.T, n int, closed bool) *specimen {
 	s := &specimen{closed: closed, want: map[ulid.ULID]ipc.State{}, lines: map[ulid.ULID][][2]int{}}
 	synctest.Test(t, func(t *testing.T) {
 		d := store.NewMemDisk()
-		j, _, err := store.OpenOn(d, store.Page, jobs.NewBook(store.Retention{}).Replay())
+		j, _, err := store.OpenOn(d, store.Page, jobs.New(store.Retention{}).Replay())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,13 +99,13 @@ func (s *specimen) index(t *testing.T) {
 // check replays a damaged text. Of what is in [from, to) nothing is expected;
 // what is outside must be there, and a difference must be reported.
 func (s *specimen) check(text []byte, hit func(from, to int) bool) (store.Report, error) {
-	b := jobs.NewBook(store.Retention{})
+	b := jobs.New(store.Retention{})
 	report := replayed(text, b)
 	return report, s.judge(text, b, report, hit)
 }
 
 // judge is the whole of check.
-func (s *specimen) judge(text []byte, b *jobs.Book, report store.Report, hit func(from, to int) bool) error {
+func (s *specimen) judge(text []byte, b *jobs.State, report store.Report, hit func(from, to int) bool) error {
 	loud := report.Damaged || report.Torn > 0
 	if report.Damaged != (len(report.Lost) > 0) {
 		return fmt.Errorf("damaged %v, said %v", report.Damaged, report.Lost)
@@ -116,7 +116,7 @@ func (s *specimen) judge(text []byte, b *jobs.Book, report store.Report, hit fun
 		suspects[id] = true
 	}
 	for id, want := range s.want {
-		job, known := b.Job(id)
+		job, known := find(b, id)
 		whole, touched, torn := true, false, false
 		for i, l := range s.lines[id] {
 			torn = torn || l[1] > tail
@@ -328,7 +328,7 @@ func TestTornInsideBatch(t *testing.T) {
 	for at := s.last; at < s.last+20; at++ {
 		text := bytes.Clone(s.text)
 		text[at] ^= 1
-		b := jobs.NewBook(store.Retention{})
+		b := jobs.New(store.Retention{})
 		if r := replayed(text, b); r.Damaged || r.Torn == 0 {
 			t.Fatalf("byte %d of the last batch: %+v", at-s.last, r)
 		}
@@ -359,7 +359,7 @@ func TestNewerVersion(t *testing.T) {
 		}
 		lines = append(lines, again)
 	}
-	b := jobs.NewBook(store.Retention{})
+	b := jobs.New(store.Retention{})
 	r := replayed(bytes.Join(lines, nil), b)
 	if !r.Damaged || !strings.Contains(strings.Join(r.Lost, "\n"), `"adopt"`) || b.OpenCount()+b.History() != 3 {
 		t.Errorf("report %+v, open %d, ended %d", r, b.OpenCount(), b.History())
@@ -391,7 +391,7 @@ func (b badPages) ReadAt(p []byte, at int64) (int, error) {
 func TestUnreadablePages(t *testing.T) {
 	both(t, 200, func(t *testing.T, s *specimen) {
 		for bad := range (int64(len(s.text)) + store.Page - 1) / store.Page {
-			b := jobs.NewBook(store.Retention{})
+			b := jobs.New(store.Retention{})
 			from := badPages{bytes.NewReader(s.text), func(p int64) bool { return p == bad }}
 			report := store.ReplayFrom(from, int64(len(s.text)), b.Replay())
 			if !report.Damaged && report.Torn == 0 {

@@ -46,7 +46,7 @@ func written(t *testing.T) (string, []ulid.ULID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, report, err := d.OpenJournal(jobs.NewBook(store.Retention{}).Replay())
+	j, report, err := d.OpenJournal(jobs.New(store.Retention{}).Replay())
 	if err != nil || !report.Fresh {
 		t.Fatal(report, err)
 	}
@@ -63,13 +63,13 @@ func written(t *testing.T) (string, []ulid.ULID) {
 }
 
 // reopen replays a directory's journal.
-func reopen(t *testing.T, dir string) (*jobs.Book, store.Report) {
+func reopen(t *testing.T, dir string) (*jobs.State, store.Report) {
 	t.Helper()
 	d, err := store.Open(dir, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := jobs.NewBook(store.Retention{})
+	b := jobs.New(store.Retention{})
 	j, report, err := d.OpenJournal(b.Replay())
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestReplay(t *testing.T) {
 		}
 		want := []ipc.State{ipc.Succeeded, ipc.Running, ipc.Queued}
 		for i, id := range ids {
-			if job, ok := b.Job(id); !ok || job.State != want[i] || string(job.Arguments) != `{"a":1}` {
+			if job, ok := find(b, id); !ok || job.State != want[i] || string(job.Arguments) != `{"a":1}` {
 				t.Errorf("job %d: %+v", i, job)
 			}
 		}
@@ -99,8 +99,17 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// find gives a job as its records say.
+func find(s *jobs.State, id ulid.ULID) (*store.Job, bool) {
+	j, known := s.Job(id)
+	if !known {
+		return nil, false
+	}
+	return j.State(), true
+}
+
 // replayed replays a journal's text.
-func replayed(text []byte, b *jobs.Book) store.Report {
+func replayed(text []byte, b *jobs.State) store.Report {
 	return store.ReplayFrom(bytes.NewReader(text), int64(len(text)), b.Replay())
 }
 
@@ -130,7 +139,7 @@ func TestVanished(t *testing.T) {
 }
 
 func TestRetention(t *testing.T) {
-	b := jobs.NewBook(store.Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
+	b := jobs.New(store.Retention{Count: 3, Age: time.Hour, Bytes: 1 << 20})
 	now := time.Now()
 	for i := range 5 {
 		id := ulid.Make()

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
@@ -39,11 +41,12 @@ type fact struct {
 	withdrawn bool
 }
 
-// owner does with book, queue and journal what the daemon's loop does.
+// owner does with state, queue, log and journal what the daemon's loop does.
 type owner struct {
 	w     *world
-	book  *jobs.Book
+	state *jobs.State
 	core  *queue.Core
+	log   *durable.Log
 	j     *store.Journal
 	epoch time.Time
 	bad   error // something that must not be
@@ -52,8 +55,45 @@ type owner struct {
 	posts []func()
 
 	broken bool // the journal
-	full   bool
 	roomy  bool // there was space when it started
+}
+
+// ear is the journal with somebody who hears its answers at once, on the
+// writer's goroutine: what was answered by then must outlive a power cut.
+type ear struct {
+	*store.Journal
+	o *owner
+}
+
+// Append is the journal's.
+func (e ear) Append(rec store.Record, d mode.Durability, urgent bool, done func(error)) {
+	e.Journal.Append(rec, d, urgent, func(err error) {
+		e.o.hear(func() { e.o.answered(rec, err) })
+		done(err)
+	})
+}
+
+// answered notes what the journal said of a record.
+func (o *owner) answered(rec store.Record, err error) {
+	f := o.w.jobs[rec.ID]
+	switch {
+	case f == nil: // of no job
+	case rec.Op == store.OpAccept && err != nil:
+		f.refused, f.doubt = true, errors.Is(err, store.ErrInDoubt)
+	case err != nil:
+	case rec.Op == store.OpAccept, rec.Op == store.OpJoin:
+		f.accepted = true // to join a job is to be told that there is one
+		if f.withdrawn {
+			o.bad = fmt.Errorf("%s of %s was confirmed after its job was withdrawn", rec.Op, rec.ID)
+		}
+	case rec.Op == store.OpStart:
+		f.starts++
+		if f.refused || (f.starts > 1 && f.level == mode.Disk) {
+			o.bad = fmt.Errorf("job %s: started %d times, refused %v", rec.ID, f.starts, f.refused)
+		}
+	case rec.Op == store.OpEnd:
+		f.told = rec.State
+	}
 }
 
 // level is the durability of a dispatcher.
@@ -76,30 +116,40 @@ func rulesOf(name string) queue.Rules {
 
 // newOwner opens a disk; nothing runs yet.
 func newOwner(w *world, d *store.MemDisk) (*owner, store.Report, error) {
-	o := &owner{w: w, book: jobs.NewBook(store.Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
-	j, report, err := store.OpenOn(d, 2*store.Page, o.book.Replay())
+	o := &owner{w: w, state: jobs.New(store.Retention{Count: 200}), core: queue.New(queue.Limits{}), epoch: time.Now()}
+	j, report, err := store.OpenOn(d, 2*store.Page, o.state.Replay())
 	if o.j = j; err != nil {
 		return nil, report, err
 	}
 	for _, name := range []string{"one", "many", "soft", "gone"} {
 		o.core.Define(o.now(), rulesOf(name))
 	}
-	o.j.SetOnFail(func(err error) { o.post(func() { o.failed(err) }) })
-	o.j.SetOnFull(func(err error) { o.post(func() { o.full = err != nil }) })
+	o.log = durable.New(ear{j, o}, durable.Owner{
+		Log: slog.New(slog.DiscardHandler), Post: o.post, Snapshot: o.state.Snapshot,
+		Broken: func(error) {
+			o.broken = true
+			o.core.Freeze(true)
+		},
+		Works: func() {
+			o.broken = false
+			o.core.Freeze(false)
+			o.perform(o.core.Tick(o.now()))
+		},
+	})
 	return o, report, nil
 }
 
 // begin brings the jobs back that the disk has.
 func (o *owner) begin() {
-	for _, name := range o.book.Paused() {
+	for _, name := range o.state.Paused() {
 		o.core.Pause(o.now(), name, true)
 	}
-	for _, job := range o.book.Open() {
-		if job.State == ipc.Running {
-			o.end(job, ipc.Interrupted)
+	for j := range o.state.Open() {
+		if j.State().State == ipc.Running {
+			o.end(j, ipc.Interrupted)
 			continue
 		}
-		o.decided(nil, o.core.Restore(o.now(), queue.Restored{Submission: submission(job), Attempt: int(job.Attempt)}))
+		o.decided(nil, o.core.Restore(o.now(), queue.Restored{Submission: submission(j.State()), Attempt: int(j.State().Attempt)}))
 	}
 	o.perform(o.core.Tick(o.now()))
 }
@@ -142,14 +192,28 @@ func (o *owner) hear(fn func()) {
 	}
 }
 
+// record applies a record and gives it to the journal.
+func (o *owner) record(rec store.Record, d mode.Durability, urgent bool, then func(error)) *jobs.Job {
+	j, err := o.state.Apply(rec)
+	if err != nil {
+		o.bad = err
+		return nil
+	}
+	if j != nil {
+		d = j.Level(d)
+	}
+	o.log.Write(rec, d, urgent, then, o.state.Gates(rec)...)
+	return j
+}
+
 // submit is a client's notify.
 func (o *owner) submit(name, args string) {
-	if o.broken || o.full {
+	if o.log.Err() != nil {
 		return
 	}
 	id := ulid.Make()
-	v, effects, wrong := o.core.Submit(o.now(), queue.Submission{ID: queue.ID(id), Dispatcher: name, Key: args})
-	if o.decided(nil, wrong); wrong != nil || v.Refused != "" {
+	v, effects, err := o.core.Submit(o.now(), queue.Submission{ID: queue.ID(id), Dispatcher: name, Key: args})
+	if o.decided(nil, err); v.Refused != "" {
 		return
 	}
 	at := time.Now()
@@ -159,24 +223,9 @@ func (o *owner) submit(name, args string) {
 		rec.Job = &store.Job{ID: id, Dispatcher: name, State: ipc.Queued, Arguments: []byte(args), CreatedAt: at.UnixNano(), Volatile: level(name) == mode.Memory}
 		o.hear(func() { o.w.jobs[id] = &fact{name: name, args: args, level: level(name)} })
 	}
-	if _, err := o.book.Apply(rec); err != nil {
-		o.bad = err
-		return
-	}
-	o.j.Append(rec, level(name), true, func(err error) {
-		o.hear(func() {
-			f := o.w.jobs[rec.ID]
-			switch {
-			case err == nil && f.withdrawn:
-				o.bad = fmt.Errorf("%s of %s was confirmed after its job was withdrawn", rec.Op, rec.ID)
-			case err == nil:
-				f.accepted = true // to join a job is to be told that there is one
-			case rec.Op == store.OpAccept:
-				f.refused, f.doubt = true, errors.Is(err, store.ErrInDoubt)
-			}
-		})
+	o.record(rec, level(name), true, func(err error) {
 		if err != nil && rec.Op == store.OpAccept {
-			o.post(func() { o.withdraw(rec.ID) })
+			o.withdraw(rec.ID)
 		}
 	})
 	o.perform(effects)
@@ -185,7 +234,7 @@ func (o *owner) submit(name, args string) {
 func (o *owner) withdraw(id ulid.ULID) {
 	o.hear(func() { o.w.jobs[id].withdrawn = true })
 	effects := o.core.Withdraw(o.now(), queue.ID(id))
-	o.book.Forget(id)
+	o.state.Withdraw(id)
 	o.perform(effects)
 }
 
@@ -203,11 +252,11 @@ func (o *owner) perform(effects []queue.Effect) {
 		case queue.Start:
 			o.start(ulid.ULID(e.ID), e.Attempt)
 		case queue.Drop:
-			if job, ok := o.book.Job(ulid.ULID(e.ID)); ok {
+			if job, ok := o.state.Job(ulid.ULID(e.ID)); ok {
 				o.end(job, ipc.Canceled)
 			}
 		case queue.Finish:
-			if job, ok := o.book.Job(ulid.ULID(e.ID)); ok {
+			if job, ok := o.state.Job(ulid.ULID(e.ID)); ok {
 				o.end(job, ipc.Succeeded)
 			}
 		}
@@ -216,67 +265,44 @@ func (o *owner) perform(effects []queue.Effect) {
 
 // start journals a start; the child exists once that is durable.
 func (o *owner) start(id ulid.ULID, attempt int) {
-	rec := store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: int32(attempt)}
-	job, err := o.book.Apply(rec)
-	if err != nil {
-		o.bad = err
-		return
-	}
-	o.j.Append(rec, level(job.Dispatcher), true, func(err error) {
-		if err != nil {
-			o.post(func() { o.unstart(id) })
-			return
-		}
-		o.hear(func() {
-			f := o.w.jobs[id]
-			f.starts++
-			if f.refused || (f.starts > 1 && f.level == mode.Disk) {
-				o.bad = fmt.Errorf("job %s: started %d times, refused %v", id, f.starts, f.refused)
+	j, _ := o.state.Job(id)
+	o.record(store.Record{Op: store.OpStart, ID: id, At: time.Now().UnixNano(), Attempt: int32(attempt)}, level(j.Dispatcher.Name), true, func(err error) {
+		switch {
+		case !o.open(id): // withdrawn
+		case err != nil:
+			if _, err := o.state.Revert(store.Record{Op: store.OpRequeue, ID: id}); err != nil {
+				o.bad = err
 			}
-		})
-		o.post(func() { o.started(id) })
+			o.decided(o.core.Busy(o.now(), queue.ID(id), queue.Reason{Kind: queue.NoJournal}))
+		default:
+			o.hear(func() { o.w.jobs[id].running = true })
+			o.decided(o.core.Started(o.now(), queue.ID(id)))
+		}
 	})
 }
 
 // open reports whether a job is known and has not ended.
 func (o *owner) open(id ulid.ULID) bool {
-	job, known := o.book.Job(id)
-	return known && !job.State.Final()
+	j, known := o.state.Job(id)
+	return known && !j.State().State.Final()
 }
 
-// started answers the queue: the child runs.
-func (o *owner) started(id ulid.ULID) {
-	if !o.open(id) {
-		return // withdrawn
+// end records a final state, and a client that waits, or asks later, is told:
+// not before the journal has said that it is durable.
+func (o *owner) end(j *jobs.Job, s ipc.State) {
+	waits := j.ID()[15]%2 == 0
+	before := j.State().State
+	o.record(store.Record{Op: store.OpEnd, ID: j.ID(), State: s, At: time.Now().UnixNano(), Run: &store.Outcome{EndedAt: time.Now().UnixNano()}}, level(j.Dispatcher.Name), waits, nil)
+	if j.Told().State != before {
+		o.bad = fmt.Errorf("job %s: told %s at once", j.ID(), s)
 	}
-	o.hear(func() { o.w.jobs[id].running = true })
-	o.decided(o.core.Started(o.now(), queue.ID(id)))
-}
-
-func (o *owner) unstart(id ulid.ULID) {
-	if !o.open(id) {
-		return
-	}
-	if _, err := o.book.Apply(store.Record{Op: store.OpRequeue, ID: id}); err != nil {
-		o.bad = err
-	}
-	o.decided(o.core.Busy(o.now(), queue.ID(id), queue.Reason{Kind: queue.NoJournal}))
-}
-
-// end records a final state, and a client that waits, or asks later, is told.
-func (o *owner) end(job *store.Job, s ipc.State) {
-	rec := store.Record{Op: store.OpEnd, ID: job.ID, State: s, At: time.Now().UnixNano(), Run: &store.Outcome{EndedAt: time.Now().UnixNano()}}
-	if _, err := o.book.Apply(rec); err != nil {
-		o.bad = err
-		return
-	}
-	waits := job.ID[len(job.ID)-1]%2 == 0
-	o.j.Append(rec, level(job.Dispatcher), waits, func(err error) {
-		if err == nil {
-			o.hear(func() { o.w.jobs[job.ID].told = s })
+	j.Gate().OnDurable(func() {
+		if j.Told().State != s {
+			o.bad = fmt.Errorf("job %s: told %s, and %s is durable", j.ID(), j.Told().State, s)
 		}
+		o.hear(func() { o.w.jobs[j.ID()].told = s }) // with a whole journal, if not before
 	})
-	o.book.Prune(time.Now())
+	o.state.Prune(time.Now())
 }
 
 // finish ends one of the running children.
@@ -303,41 +329,13 @@ func (o *owner) pause(name string, on bool) {
 	if on {
 		rec.Op = store.OpPause
 	}
-	if _, err := o.book.Apply(rec); err != nil {
-		o.bad = err
-	}
-	o.j.Append(rec, mode.Disk, true, func(error) {})
+	o.record(rec, mode.Disk, true, nil)
 	o.perform(o.core.Pause(o.now(), name, on))
 }
 
 // compact asks for a rewrite, as a journal that has grown does.
 func (o *owner) compact() {
 	if !o.broken {
-		o.j.Rewrite(o.book.Snapshot(), func(error) {})
+		o.j.Rewrite(o.state.Snapshot().WithoutVolatile(), func(error) {})
 	}
-}
-
-// failed heals the journal as the daemon does.
-func (o *owner) failed(err error) {
-	o.broken = true
-	o.core.Freeze(true)
-	o.heal()
-}
-
-func (o *owner) heal() {
-	time.AfterFunc(500*time.Millisecond, func() {
-		o.post(func() {
-			o.j.Rewrite(o.book.Snapshot(), func(err error) { o.post(func() { o.healed(err) }) })
-		})
-	})
-}
-
-func (o *owner) healed(err error) {
-	if err != nil {
-		o.heal()
-		return
-	}
-	o.broken, o.full = false, false
-	o.core.Freeze(false)
-	o.perform(o.core.Tick(o.now()))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -102,7 +103,7 @@ func (s *session) verify() error {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for id, f := range s.w.jobs {
-		job, known := s.o.book.Job(id)
+		job, known := find(s.o.state, id)
 		switch {
 		case known && string(job.Arguments) != f.args:
 			return fmt.Errorf("job %s: arguments %s, asked for were %s", id, job.Arguments, f.args)
@@ -119,8 +120,8 @@ func (s *session) verify() error {
 			return fmt.Errorf("job %s: %s, its client was told %s", id, job.State, f.told)
 		}
 	}
-	for _, job := range s.o.book.Open() {
-		id := job.ID
+	for j := range s.o.state.Open() {
+		id := j.ID()
 		switch f := s.w.jobs[id]; {
 		case f == nil:
 			return fmt.Errorf("job %s was never asked for", id)
@@ -163,8 +164,8 @@ func (s *session) step() error {
 			s.o.finish(s.pick(100))
 		}
 	case 7:
-		if open := s.o.book.Open(); len(open) > 0 {
-			s.o.decided(s.o.core.Cancel(s.o.now(), queue.ID(open[s.pick(len(open))].ID)))
+		if open := slices.Collect(s.o.state.Open()); len(open) > 0 {
+			s.o.decided(s.o.core.Cancel(s.o.now(), queue.ID(open[s.pick(len(open))].ID())))
 		}
 	case 8:
 		s.o.pause(names[s.pick(4)], s.pick(2) == 0)
@@ -205,7 +206,7 @@ func (s *session) fill(full bool) {
 
 // restart stops the daemon in order and starts the next.
 func (s *session) restart() error {
-	err := s.o.j.Close()
+	err := s.o.log.Close()
 	s.o.settle()
 	var next *store.MemDisk
 	s.locked(func() { next = s.next })
@@ -249,32 +250,35 @@ func (s *session) drain() error {
 		pass(100 * time.Millisecond)
 	}
 	s.o.settle()
-	if s.o.broken || s.o.full {
-		return fmt.Errorf("the journal did not heal within 2 s: broken %v, full %v", s.o.broken, s.o.full)
+	if err := s.o.log.Err(); err != nil {
+		return fmt.Errorf("the journal was not repaired within 2 s: %w", err)
 	}
 	for range 200 {
 		s.o.finish(0)
 		pass(time.Second)
 		s.o.perform(s.o.core.Tick(s.o.now())) // what was busy is tried again
 		s.o.settle()
-		if s.o.book.OpenCount() == 0 {
+		if s.o.state.OpenCount() == 0 {
 			break
 		}
 	}
-	if n := s.o.book.OpenCount(); n > 0 {
+	if n := s.o.state.OpenCount(); n > 0 {
 		return fmt.Errorf("%d jobs never end", n)
 	}
-	if err := s.o.j.Close(); err != nil {
+	if err := s.o.log.Close(); err != nil {
 		return err
 	}
-	last := s.o.book
+	if n := s.o.state.Undurable(); n > 0 {
+		return fmt.Errorf("%d ends are nowhere but in memory after a close in order", n)
+	}
+	last := s.o.state
 	if err := s.start(); err != nil {
 		return err
 	}
 	for _, j := range last.List(ipc.JobFilter{Limit: 1000}) {
-		again, ok := s.o.book.Job(j.ID)
-		if level(j.Dispatcher) != mode.Memory && (!ok || again.State != j.State) {
-			return fmt.Errorf("job %s: ended as %s, reopened as %+v", j.ID, j.State, again)
+		again, ok := s.o.state.Job(j.ID())
+		if level(j.Dispatcher.Name) != mode.Memory && (!ok || again.State().State != j.State().State) {
+			return fmt.Errorf("job %s: ended as %s, reopened as %+v", j.ID(), j.State().State, again)
 		}
 	}
 	return nil

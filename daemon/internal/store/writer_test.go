@@ -20,7 +20,7 @@ import (
 )
 
 // opened opens a journal on a disk in memory and starts its writer.
-func opened(t *testing.T, d *store.MemDisk, b *jobs.Book) (*store.Journal, store.Report) {
+func opened(t *testing.T, d *store.MemDisk, b *jobs.State) (*store.Journal, store.Report) {
 	t.Helper()
 	j, report, err := store.OpenOn(d, 2*store.Page, b.Replay())
 	if err != nil {
@@ -30,7 +30,7 @@ func opened(t *testing.T, d *store.MemDisk, b *jobs.Book) (*store.Journal, store
 }
 
 // must appends and wants it done.
-func must(t *testing.T, j *store.Journal, b *jobs.Book, r store.Record) {
+func must(t *testing.T, j *store.Journal, b *jobs.State, r store.Record) {
 	t.Helper()
 	if _, err := b.Apply(r); err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func accept(id ulid.ULID) store.Record {
 // in the space that was set aside. With space again, jobs are accepted again.
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		var full []error
 		j.SetOnFull(func(err error) { full = append(full, err) })
@@ -87,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := jobs.NewBook(store.Retention{})
+		again := jobs.New(store.Retention{})
 		if r := replayed(d.Names["journal"].Data, again); r.Damaged || again.History() != len(ids) || again.OpenCount() != 1 {
 			t.Errorf("%+v: %d ended of %d, %d open", r, again.History(), len(ids), again.OpenCount())
 		}
@@ -112,7 +112,7 @@ func (c *calls) asked(op string) error {
 // who waits is told that nobody knows, and a rewrite is the cure.
 func TestFailedSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		must(t, j, b, accept(ulid.Make()))
 		broken := 0
@@ -145,13 +145,13 @@ func TestFailedSync(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if r := replayed(d.Names["journal"].Data, jobs.NewBook(store.Retention{})); r.Damaged {
+		if r := replayed(d.Names["journal"].Data, jobs.New(store.Retention{})); r.Damaged {
 			t.Errorf("after the cure: %+v", r)
 		}
 	})
 }
 
-func rewrite1(j *store.Journal, b *jobs.Book) error {
+func rewrite1(j *store.Journal, b *jobs.State) error {
 	done := make(chan error, 1)
 	j.Rewrite(b.Snapshot(), func(err error) { done <- err })
 	return <-done
@@ -161,7 +161,7 @@ func rewrite1(j *store.Journal, b *jobs.Book) error {
 // with the power and the old one has lost its name: neither takes a record.
 func TestRewriteNotDurable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		must(t, j, b, accept(ulid.Make()))
 		d.Asked = func(op string) error {
@@ -192,7 +192,7 @@ func TestRewriteNotDurable(t *testing.T) {
 func TestRewriteFails(t *testing.T) {
 	for _, op := range []string{"create", "write", "allocate", "sync", "rename"} {
 		synctest.Test(t, func(t *testing.T) {
-			d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+			d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 			j, _ := opened(t, d, b)
 			must(t, j, b, accept(ulid.Make()))
 			d.Asked = func(called string) error {
@@ -212,7 +212,7 @@ func TestRewriteFails(t *testing.T) {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			again := jobs.NewBook(store.Retention{})
+			again := jobs.New(store.Retention{})
 			if r := replayed(d.Names["journal"].Data, again); r.Damaged || again.OpenCount() != 2 {
 				t.Errorf("%s: %+v, %d open", op, r, again.OpenCount())
 			}
@@ -225,7 +225,7 @@ func TestRewriteFails(t *testing.T) {
 func TestUnwritableStart(t *testing.T) {
 	for _, op := range []string{"keep", "create", "write", "allocate", "sync", "rename", "syncdir"} {
 		synctest.Test(t, func(t *testing.T) {
-			d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+			d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 			j, _ := opened(t, d, b)
 			must(t, j, b, accept(ulid.Make()))
 			must(t, j, b, accept(ulid.Make()))
@@ -240,7 +240,7 @@ func TestUnwritableStart(t *testing.T) {
 				}
 				return nil
 			}
-			b = jobs.NewBook(store.Retention{})
+			b = jobs.New(store.Retention{})
 			j, report := opened(t, d, b)
 			var told error
 			j.SetOnFail(func(err error) { told = err })
@@ -274,7 +274,7 @@ func TestUnwritableStart(t *testing.T) {
 // done is never called by Append itself: who appends may hold what done wants.
 func TestAppendNeverCallsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		j, _ := opened(t, store.NewMemDisk(), jobs.NewBook(store.Retention{}))
+		j, _ := opened(t, store.NewMemDisk(), jobs.New(store.Retention{}))
 		var mu sync.Mutex
 		for _, dur := range []mode.Durability{mode.Disk, mode.Relaxed, mode.Memory} {
 			told := make(chan error, 1)
@@ -312,7 +312,7 @@ func TestSyncedLater(t *testing.T) {
 	for dur, within := range map[mode.Durability]time.Duration{mode.Relaxed: store.RelaxedSync, mode.Disk: store.LazySync} {
 		synctest.Test(t, func(t *testing.T) {
 			d := store.NewMemDisk()
-			j, _ := opened(t, d, jobs.NewBook(store.Retention{}))
+			j, _ := opened(t, d, jobs.New(store.Retention{}))
 			synced := time.Time{}
 			d.Asked = func(op string) error {
 				if op == "sync" {
@@ -338,7 +338,7 @@ func TestSyncedLater(t *testing.T) {
 // or in the new file: nothing is lost between them.
 func TestAppendDuringRewrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 		j, _ := opened(t, d, b)
 		var ids []ulid.ULID
 		for range 50 {
@@ -357,7 +357,7 @@ func TestAppendDuringRewrite(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		again := jobs.NewBook(store.Retention{})
+		again := jobs.New(store.Retention{})
 		j, report := opened(t, d, again)
 		defer func() { _ = j.Close() }()
 		if report.Damaged {
@@ -375,21 +375,21 @@ func TestAppendDuringRewrite(t *testing.T) {
 // when somebody is in a hurry, by an urgent record behind it, by a rewrite, and
 // at the end.
 func TestToldWhenSynced(t *testing.T) {
-	nothing := func(*store.Journal, *jobs.Book) {}
+	nothing := func(*store.Journal, *jobs.State) {}
 	for name, way := range map[string]struct {
-		then   func(*store.Journal, *jobs.Book)
+		then   func(*store.Journal, *jobs.State)
 		within time.Duration
 	}{
 		"by itself":       {nothing, store.LazySync},
-		"hurry":           {func(j *store.Journal, _ *jobs.Book) { j.Hurry() }, 0},
-		"an urgent one":   {func(j *store.Journal, _ *jobs.Book) { j.Append(accept(ulid.Make()), mode.Disk, true, func(error) {}) }, 0},
-		"a rewrite":       {func(j *store.Journal, b *jobs.Book) { j.Rewrite(b.Snapshot(), func(error) {}) }, 0},
-		"a close":         {func(j *store.Journal, _ *jobs.Book) { _ = j.Close() }, 0},
+		"hurry":           {func(j *store.Journal, _ *jobs.State) { j.Hurry() }, 0},
+		"an urgent one":   {func(j *store.Journal, _ *jobs.State) { j.Append(accept(ulid.Make()), mode.Disk, true, func(error) {}) }, 0},
+		"a rewrite":       {func(j *store.Journal, b *jobs.State) { j.Rewrite(b.Snapshot(), func(error) {}) }, 0},
+		"a close":         {func(j *store.Journal, _ *jobs.State) { _ = j.Close() }, 0},
 		"hurry, too soon": {nil, 0}, // at once, when it is perhaps not even written
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+				d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 				j, _ := opened(t, d, b)
 				id := ulid.Make()
 				must(t, j, b, accept(id))
@@ -400,7 +400,7 @@ func TestToldWhenSynced(t *testing.T) {
 				start, took := time.Now(), time.Duration(-1)
 				j.Append(end, mode.Disk, false, func(err error) {
 					took = time.Since(start)
-					safe := jobs.NewBook(store.Retention{})
+					safe := jobs.New(store.Retention{})
 					replayed(d.Names["journal"].Safe, safe)
 					if err != nil || safe.History() != 1 {
 						t.Errorf("told with %v, and the disk has %d ends for certain", err, safe.History())
@@ -429,7 +429,7 @@ func TestToldWhenSynced(t *testing.T) {
 func TestLateSyncFails(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			d, b := store.NewMemDisk(), jobs.NewBook(store.Retention{})
+			d, b := store.NewMemDisk(), jobs.New(store.Retention{})
 			j, _ := opened(t, d, b)
 			id := ulid.Make()
 			must(t, j, b, accept(id))
@@ -463,7 +463,7 @@ func TestLateSyncFails(t *testing.T) {
 func TestLateSyncUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := store.NewMemDisk()
-		j, _ := opened(t, d, jobs.NewBook(store.Retention{}))
+		j, _ := opened(t, d, jobs.New(store.Retention{}))
 		d.Asked = func(op string) error {
 			if op == "write" {
 				time.Sleep(30 * time.Millisecond)
