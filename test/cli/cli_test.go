@@ -50,7 +50,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"daemon": daemonCommand, "imposter": imposterCommand,
-			"exits": exitsCommand, "start": startCommand, "sees": seesCommand, "interrupt": interruptCommand, "ends": endsCommand,
+			"exits": exitsCommand, "until": untilCommand, "start": startCommand, "sees": seesCommand, "interrupt": interruptCommand, "ends": endsCommand,
 			"id": idCommand, "json": jsonCommand,
 		},
 	})

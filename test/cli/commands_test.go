@@ -91,6 +91,18 @@ func exitsCommand(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// untilCommand is "until REGEXP PROGRAM [ARG...]": it runs the program again and
+// again until its standard output matches. It is for what nobody tells, such as
+// that the daemon has read a line of progress.
+func untilCommand(ts *testscript.TestScript, _ bool, args []string) {
+	for re := regexp.MustCompile("(?m)" + args[0]); ; {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if re.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+	}
+}
+
 // startCommand is "start NAME PROGRAM [ARG...]": a process beside the script.
 func startCommand(ts *testscript.TestScript, _ bool, args []string) {
 	w := worldOf(ts)
