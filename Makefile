@@ -15,7 +15,7 @@ test-crash:
 test-power:
 	go test -tags power -timeout 0 ./test/power
 test-packages:
-	go test -tags packages -timeout 0 ./test/packages
+	go test -tags packages -timeout 0 ./test/packages ./test/examples
 test-service:
 	go test -tags service -timeout 0 ./test/service/...
 test-pfsense:

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -180,8 +179,7 @@ func (e *embedded) notify(name, arguments string) string {
 // ended waits for the end of a job and reads its output.
 func (e *embedded) ended(id string) (ipc.Job, string) {
 	e.t.Helper()
-	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
-	defer cancel()
+	ctx := e.t.Context()
 	job, err := e.Await(ctx, id)
 	if err != nil {
 		e.t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 // Each method asks for what it says.
 func TestCalls(t *testing.T) {
 	since := time.Date(2026, 11, 25, 1, 2, 3, 4, time.FixedZone("", 3600))
-	ctx := ask(t)
+	ctx := t.Context()
 	type answered func(c *Client) (any, error)
 	for name, c := range map[string]struct {
 		call answered
@@ -84,7 +84,7 @@ func TestZeroValue(t *testing.T) {
 	t.Setenv(ipc.SocketEnv, d.path)
 	var c Client
 	defer c.Close()
-	if h, err := c.Health(ask(t)); err != nil || h.Status != "ok" {
+	if h, err := c.Health(t.Context()); err != nil || h.Status != "ok" {
 		t.Errorf("%+v, %v", h, err)
 	}
 }
@@ -93,7 +93,7 @@ func TestProblemsStayTyped(t *testing.T) {
 	want := ipc.Errorf(ipc.KindQueueFull, "full")
 	want.Title, want.RetryAfter, want.Dispatcher, want.Suggestion = "Service Unavailable", 7, "d", "wait"
 	_, c := newDaemon(t, says(503, want))
-	_, err := c.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d"})
+	_, err := c.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "d"})
 	if diff := cmp.Diff(want, wantKind(t, err, ipc.KindQueueFull, "full")); diff != "" {
 		t.Errorf("problem (-want +got):\n%s", diff)
 	}
@@ -126,13 +126,13 @@ func TestErrorsAreTyped(t *testing.T) {
 		"no answer":       {breaks, ipc.KindUnavailable, "broke before"},
 	} {
 		_, client := newDaemon(t, c.answer)
-		_, err := client.Cancel(ask(t), "01J")
+		_, err := client.Cancel(t.Context(), "01J")
 		if _ = wantKind(t, err, c.kind, c.says); t.Failed() {
 			t.Fatal(name)
 		}
 	}
 	client := &Client{Socket: filepath.Join(t.TempDir(), "none")}
-	_, err := client.Status(ask(t))
+	_, err := client.Status(t.Context())
 	if p := wantKind(t, err, ipc.KindUnavailable, client.Socket); !strings.Contains(p.Suggestion, "start dispatchd") {
 		t.Errorf("suggestion %q", p.Suggestion)
 	}
@@ -141,14 +141,14 @@ func TestErrorsAreTyped(t *testing.T) {
 		_ = theirs.Close()
 		return resets{ours}, nil
 	}}
-	_, err = reset.Status(ask(t))
+	_, err = reset.Status(t.Context())
 	_ = wantKind(t, err, ipc.KindUnavailable, "broke before")
 	denied := &Client{Socket: "/s", Dial: func(context.Context) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Net: "unix", Err: &os.SyscallError{Syscall: "connect", Err: fs.ErrPermission}}
 	}}
-	_, err = denied.Status(ask(t))
+	_, err = denied.Status(t.Context())
 	_ = wantKind(t, err, ipc.KindForbidden, "/s")
-	_, err = denied.Notify(ask(t), ipc.NotifyRequest{Dispatcher: "d", IdempotencyKey: "a\nb"})
+	_, err = denied.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "d", IdempotencyKey: "a\nb"})
 	_ = wantKind(t, err, ipc.KindBadRequest, "key")
 }
 
@@ -162,7 +162,7 @@ func (resets) Read([]byte) (int, error) {
 func TestContextEndsACall(t *testing.T) {
 	entered := make(chan struct{})
 	_, c := newDaemon(t, func(_ http.ResponseWriter, r *http.Request) { close(entered); <-r.Context().Done() })
-	ctx, cancel := context.WithCancel(ask(t))
+	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-entered; cancel() }()
 	if _, err := c.Job(ctx, "01J"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
@@ -179,7 +179,7 @@ func TestConnectionIsKept(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "unix", d.path)
 	}
 	for range 20 {
-		if _, err := c.Jobs(ask(t), ipc.JobFilter{}); err != nil {
+		if _, err := c.Jobs(t.Context(), ipc.JobFilter{}); err != nil {
 			_ = wantKind(t, err, ipc.KindJobUnknown, "x")
 		}
 	}

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -20,9 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// patience is how long a test waits for what must come.
-const patience = 20 * time.Second
 
 // seen is one request as the daemon got it.
 type seen struct{ Line, Key, Type, Body string }
@@ -113,13 +108,6 @@ func inTurn(answers ...http.HandlerFunc) http.HandlerFunc {
 		mu.Unlock()
 		answer(w, r)
 	}
-}
-
-// ask bounds a call of the test.
-func ask(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // wantKind checks an error's kind and what it says.

@@ -247,9 +247,7 @@ func TestInheritedFromTheDead(t *testing.T) {
 		t.Errorf("holder %+v, want process %s", got, want)
 	}
 	_ = w.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	f, err := Wait(ctx, dir, "a", false, Holder{PID: os.Getpid()})
+	f, err := Wait(t.Context(), dir, "a", false, Holder{PID: os.Getpid()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,7 +126,6 @@ func FuzzConnection(f *testing.F) {
 			_, _ = mine.Write(raw)
 			_, _ = io.WriteString(mine, "\r\n\r\n")
 		}()
-		_ = mine.SetReadDeadline(time.Now().Add(patience))
 		method, _, _ := strings.Cut(string(raw), " ")
 		br := bufio.NewReader(mine)
 		for first := true; ; first = false {

@@ -167,9 +167,7 @@ func TestHold(t *testing.T) {
 	last := h.back.add(ipc.Running).job.ID
 	answer = h.later("POST", "/v1/jobs/"+last+"/hold")
 	await(t, h.back.waits, "the last hold")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := h.server.Shutdown(ctx); err != nil {
+	if err := h.server.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if j := decode[ipc.Job](t, await(t, answer, "the answer of a stop"), 200); j.State != ipc.Running {
@@ -201,9 +199,7 @@ func TestShutdownEndsWaits(t *testing.T) {
 	if _, err := io.ReadFull(log.Body, first); err != nil || string(first) != "so far\n" {
 		t.Fatalf("%q, %v", first, err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := h.server.Shutdown(ctx); err != nil {
+	if err := h.server.Shutdown(t.Context()); err != nil {
 		t.Errorf("shutdown: %v", err)
 	}
 	if j := decode[ipc.Job](t, await(t, answer, "the answer"), 200); j.State != ipc.Running {

@@ -90,9 +90,7 @@ func newDaemon(t *testing.T) *daemon {
 	}}}}
 	t.Cleanup(func() {
 		d.client.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
+		if err := s.Shutdown(context.Background()); err != nil {
 			t.Error(err)
 		}
 		if err := <-served; err != nil {
