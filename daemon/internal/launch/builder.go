@@ -112,11 +112,14 @@ func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
 // user. The error is an *ipc.Error. A job is checked when it is accepted and
 // again when it starts: packages come and go while it waits.
 func (b *Builder) Check(ctx context.Context, s *dispatchers.Spec) error {
-	if err := s.CheckBridge(b.Settings.PHPBridge, os.Geteuid()); err != nil {
-		return err
-	}
-	if err := s.CheckIncludes(os.Geteuid()); err != nil {
-		return err
+	if s.PHPClass != "" || len(s.PackageIncludes) > 0 { // most have neither, and ask the kernel nothing
+		uid := os.Geteuid()
+		if err := s.CheckBridge(b.Settings.PHPBridge, uid); err != nil {
+			return err
+		}
+		if err := s.CheckIncludes(uid); err != nil {
+			return err
+		}
 	}
 	return b.checkPackages(ctx, s)
 }
