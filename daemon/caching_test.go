@@ -20,7 +20,7 @@ import (
 
 // box is a daemon with real children.
 type box struct {
-	*Daemon
+	*daemon
 	t *testing.T
 }
 
@@ -29,7 +29,7 @@ func boxed(t *testing.T, root string, files map[string]string) *box {
 	t.Helper()
 	d, first := built(t, root, files, Config{})
 	d.start(first)
-	return &box{Daemon: d, t: t}
+	return &box{daemon: d, t: t}
 }
 
 // close ends the daemon.

@@ -84,9 +84,9 @@ func Run(ctx context.Context, cfg Config) error {
 	return d.serve(ctx, socket, first)
 }
 
-// Daemon wires the rooms together and leads them through their life. Its API is
+// daemon wires the rooms together and leads them through their life. Its API is
 // backend's; what it decides on is the loop's (state).
-type Daemon struct {
+type daemon struct {
 	*backend
 	handed          *inherited // by the last image of the program, nil = none
 	socketActivated bool       // the socket is the service manager's
@@ -94,7 +94,7 @@ type Daemon struct {
 
 // newDaemon opens the journal, loads the definitions and makes the loop. Jobs are
 // restored when it runs.
-func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed *inherited) (*Daemon, func(*state), error) {
+func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed *inherited) (*daemon, func(*state), error) {
 	h := &host{
 		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, epoch: time.Now(), wallClock: cfg.wall,
 	}
@@ -104,7 +104,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if h.cfg.allow == nil {
 		h.cfg.allow = allow
 	}
-	d := &Daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}, handed: handed}
+	d := &daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}, handed: handed}
 	h.manager = newServiceManager(h)
 	if err := h.openEpoch(); err != nil {
 		return nil, nil, err
@@ -137,7 +137,7 @@ func newBuilder(cfg Config, settings dispatchers.Settings, bootID string) *launc
 }
 
 // start runs the loop, and returns when the jobs of the journal are restored.
-func (d *Daemon) start(first func(*state)) {
+func (d *daemon) start(first func(*state)) {
 	var cancel context.CancelFunc
 	d.following, cancel = context.WithCancel(context.Background())
 	go d.loop.Run(first)
@@ -149,7 +149,7 @@ func (d *Daemon) start(first func(*state)) {
 }
 
 // serve answers on the socket until ctx is done, then stops in reverse order.
-func (d *Daemon) serve(ctx context.Context, socket *net.UnixListener, first func(*state)) error {
+func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func(*state)) error {
 	l, err := d.listen(socket)
 	if err != nil {
 		go d.loop.Run(nil)
@@ -193,7 +193,7 @@ func (d *Daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 
 // listen opens the socket, or takes the one that the last image listened on, or
 // that the service manager opened: that one is the manager's to remove.
-func (d *Daemon) listen(socket *net.UnixListener) (*net.UnixListener, error) {
+func (d *daemon) listen(socket *net.UnixListener) (*net.UnixListener, error) {
 	switch {
 	case d.handed != nil:
 		d.socketActivated = d.handed.Activated
@@ -210,7 +210,7 @@ func (d *Daemon) listen(socket *net.UnixListener) (*net.UnixListener, error) {
 
 // answer serves the API on a copy of the socket, so that the socket itself
 // outlives the server. The channel gives the error that ends it.
-func (d *Daemon) answer(l *net.UnixListener) (*server.Server, <-chan error) {
+func (d *daemon) answer(l *net.UnixListener) (*server.Server, <-chan error) {
 	srv := server.New(d.backend, server.Options{Log: d.log, Version: d.cfg.Version, MaxConns: d.settings.MaxConnections})
 	failed := make(chan error, 1)
 	go func() {
@@ -227,7 +227,7 @@ func (d *Daemon) answer(l *net.UnixListener) (*server.Server, <-chan error) {
 
 // stop ends the daemon: no new starts, running children told to end, the journal
 // closed clean, open requests given a moment for their answers.
-func (d *Daemon) stop(srv *server.Server, l *net.UnixListener) error {
+func (d *daemon) stop(srv *server.Server, l *net.UnixListener) error {
 	d.log.Info("stopping")
 	d.manager.send("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
 	d.stopRuns()

@@ -74,7 +74,7 @@ func play(a act) *played {
 
 // stage is a daemon whose children are played.
 type stage struct {
-	*Daemon
+	*daemon
 	t      *testing.T
 	from   time.Time
 	starts []time.Duration // when, since the stage was set
@@ -86,7 +86,7 @@ type stage struct {
 }
 
 // built makes a daemon with these definitions.
-func built(t *testing.T, root string, files map[string]string, cfg Config) (*Daemon, func(*state)) {
+func built(t *testing.T, root string, files map[string]string, cfg Config) (*daemon, func(*state)) {
 	t.Helper()
 	p := ipc.RootPaths(root)
 	for name, text := range files {
@@ -120,7 +120,7 @@ func set(t *testing.T, root string, files map[string]string, acts func(name stri
 	s.ahead.Store(int64(time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC).Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))))
 	wall := func() time.Time { return time.Now().UTC().Add(time.Duration(s.ahead.Load())) }
 	d, first := built(t, root, files, Config{wall: wall, disk: func(j durable.Journal) { s.disk = j }})
-	s.Daemon = d
+	s.daemon = d
 	d.runner.Start = func(q run.Request) (run.Child, error) {
 		name := q.Launch.Dispatcher
 		attempt, _ := strconv.Atoi(variable(q, "DISPATCHD_ATTEMPT"))

@@ -125,7 +125,7 @@ func (s *state) resume(r *attempt) bool {
 
 // detachChildren ends our watch over the children without a shim, and gives what
 // the next image needs of them. Those that have ended meanwhile are waited for.
-func (d *Daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
+func (d *daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
 	var ended []*attempt
 	if err := d.do(ctx, func(s *state) {
 		for r := range s.attempts() {

@@ -188,7 +188,7 @@ func (s *state) interrupted(job *jobs.Job, why string) {
 
 // stopRuns tells every child that does not outlive us to end and waits for
 // them, at most as long as the longest kill_grace and a second.
-func (d *Daemon) stopRuns() {
+func (d *daemon) stopRuns() {
 	ctx := context.Background()
 	var grace time.Duration
 	err := d.do(ctx, func(s *state) {

@@ -158,7 +158,7 @@ func (s *state) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
 }
 
 // notifyAtStart asks for a run of what is to run whenever the daemon starts.
-func (d *Daemon) notifyAtStart() {
+func (d *daemon) notifyAtStart() {
 	for _, spec := range d.catalog.Load().Specs {
 		if spec.OnStart {
 			go d.notifyBySelf(spec, ipc.OriginStart)

@@ -69,7 +69,7 @@ func (b *backend) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 
 // upgrade makes way for the next image. It returns nil where the old one is to
 // go on, and an error only where it cannot.
-func (d *Daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixListener) error {
+func (d *daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixListener) error {
 	if err := d.quiesce(ctx); err != nil {
 		d.log.Error("upgrade: postponed", "error", err)
 		return d.resumeServing(srv)
@@ -103,7 +103,7 @@ func (d *Daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixLis
 }
 
 // shutdown gives open requests a moment, and cuts them then.
-func (d *Daemon) shutdown(ctx context.Context, srv *server.Server) {
+func (d *daemon) shutdown(ctx context.Context, srv *server.Server) {
 	ctx, cancel := context.WithTimeout(ctx, stopGrace)
 	defer cancel()
 	if err := srv.Shutdown(ctx); err != nil {
@@ -112,7 +112,7 @@ func (d *Daemon) shutdown(ctx context.Context, srv *server.Server) {
 }
 
 // quiesce stops new starts, and waits for those that are under way.
-func (d *Daemon) quiesce(ctx context.Context) error {
+func (d *daemon) quiesce(ctx context.Context) error {
 	if err := d.do(ctx, func(s *state) { s.handingOver = true; s.core.Freeze(true) }); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (s *state) launched() bool {
 }
 
 // notLaunched names a job whose start is under way.
-func (d *Daemon) notLaunched(ctx context.Context) string {
+func (d *daemon) notLaunched(ctx context.Context) string {
 	name := "a job"
 	_ = d.do(ctx, func(s *state) {
 		for r := range s.attempts() {
@@ -149,7 +149,7 @@ func (d *Daemon) notLaunched(ctx context.Context) string {
 }
 
 // resumeServing takes a quiesce back.
-func (d *Daemon) resumeServing(srv *server.Server) error {
+func (d *daemon) resumeServing(srv *server.Server) error {
 	d.post(func(s *state) {
 		s.handingOver = false
 		s.core.Freeze(s.journal.Err() != nil)
@@ -160,7 +160,7 @@ func (d *Daemon) resumeServing(srv *server.Server) error {
 }
 
 // saveAll writes the whole state: jobs of durability "memory" are nowhere else.
-func (d *Daemon) saveAll(ctx context.Context) {
+func (d *daemon) saveAll(ctx context.Context) {
 	saved := make(chan error, 1)
 	if d.do(ctx, func(s *state) { s.journal.SaveAll(func(err error) { saved <- err }) }) != nil {
 		return
@@ -171,7 +171,7 @@ func (d *Daemon) saveAll(ctx context.Context) {
 }
 
 // execNext executes the next image, and the present one again if that fails.
-func (d *Daemon) execNext(h *inherited, keep []*os.File) error {
+func (d *daemon) execNext(h *inherited, keep []*os.File) error {
 	bridge, err := d.dir.Bridge()
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
