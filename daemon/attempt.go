@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/run"
@@ -14,51 +13,31 @@ import (
 	"dispatchd/ipc"
 )
 
-// attempt is an active attempt of a job, as the loop knows it. The loop owns all of
-// it but what run.Attempt says is anybody's.
-type attempt struct {
-	*run.Attempt
-	job        *jobs.Job
-	answered   bool // the queue knows that it has started
-	neverBegan bool // an earlier daemon went down before it started anything
-	state      ipc.State
-	outcome    *store.Outcome // known once the child has ended
-}
-
-// id is the queue's id of the attempt's job.
-func (a *attempt) id() queue.ID { return queue.ID(a.ID) }
-
-// attemptOf is a job's active attempt, nil = it does not run.
-func attemptOf(j *jobs.Job) *attempt {
-	a, _ := j.Attempt.(*attempt)
-	return a
-}
-
 // events carries what run tells of attempts to the loop.
 type events struct{ *host }
 
 // Started is run.Events'.
 func (e events) Started(a *run.Attempt, c run.Child) {
-	e.post(func(s *state) { s.started(a, c) })
+	e.post(func(s *state) { performing(s).started(a, c) })
 }
 
 // Progressed is run.Events'.
 func (e events) Progressed(a *run.Attempt, u proc.Update) {
-	e.post(func(s *state) { s.progressed(a, u) })
+	e.post(func(s *state) { performing(s).progressed(a, u) })
 }
 
 // NotStarted is run.Events'.
 func (e events) NotStarted(a *run.Attempt, err error) {
-	e.post(func(s *state) { s.notStarted(a, err) })
+	e.post(func(s *state) { performing(s).notStarted(a, err) })
 }
 
 // Ended is run.Events'.
 func (e events) Ended(a *run.Attempt, res run.Result) {
-	e.post(func(s *state) { s.attemptEnded(a, res) })
+	e.post(func(s *state) { performing(s).attemptEnded(a, res) })
 }
 
 // active gives the attempt that run tells of, nil = its job was withdrawn meanwhile.
-func (s *state) active(a *run.Attempt) *attempt {
+func (s performer) active(a *run.Attempt) *attempt {
 	if j, ok := s.jobs.Job(a.ID); ok {
 		if r := attemptOf(j); r != nil && r.Attempt == a {
 			return r
@@ -69,7 +48,7 @@ func (s *state) active(a *run.Attempt) *attempt {
 
 // started notes that the child exists; a cancel or a stop may have come before it
 // did.
-func (s *state) started(a *run.Attempt, c run.Child) {
+func (s performer) started(a *run.Attempt, c run.Child) {
 	r := s.active(a)
 	if r == nil {
 		return
@@ -84,7 +63,7 @@ func (s *state) started(a *run.Attempt, c run.Child) {
 
 // answerStart answers an attempt's Start: it has its locks, its start is durable,
 // and it runs or is about to fail. What the queue decides then is performed.
-func (s *state) answerStart(r *attempt) {
+func (s performer) answerStart(r *attempt) {
 	if !r.answered {
 		r.answered = true
 		s.decide(s.core.Started(s.now(), r.id()))
@@ -92,7 +71,7 @@ func (s *state) answerStart(r *attempt) {
 }
 
 // progressed keeps what a running job says of itself.
-func (s *state) progressed(a *run.Attempt, u proc.Update) {
+func (s performer) progressed(a *run.Attempt, u proc.Update) {
 	if r := s.active(a); r != nil && r.Note(u) {
 		s.log.Warn("job runs longer than its timeout, and its kill_mode lets it",
 			"dispatcher", r.Spec.Name, "job", r.Job.ID, "timeout", r.Spec.Timeout)
@@ -102,7 +81,7 @@ func (s *state) progressed(a *run.Attempt, u proc.Update) {
 // notStarted puts an attempt back that has no child. The queue tries it again as
 // soon as the journal works, or, where the system was short of something, after a
 // second.
-func (s *state) notStarted(a *run.Attempt, cause error) {
+func (s performer) notStarted(a *run.Attempt, cause error) {
 	r := s.active(a)
 	if r == nil {
 		return
@@ -124,7 +103,7 @@ func (s *state) notStarted(a *run.Attempt, cause error) {
 
 // attemptEnded lets the queue decide what follows the end of an attempt. Its locks
 // are free.
-func (s *state) attemptEnded(a *run.Attempt, res run.Result) {
+func (s performer) attemptEnded(a *run.Attempt, res run.Result) {
 	r := s.active(a)
 	if r == nil {
 		return
@@ -150,7 +129,7 @@ func (s *state) attemptEnded(a *run.Attempt, res run.Result) {
 
 // leaveForRerun puts a job that the stop interrupted back into the queue of
 // the next daemon.
-func (s *state) leaveForRerun(r *attempt) {
+func (s performer) leaveForRerun(r *attempt) {
 	r.job.Attempt = nil
 	r.forgetFiles()
 	s.record(store.Record{
@@ -159,7 +138,7 @@ func (s *state) leaveForRerun(r *attempt) {
 }
 
 // cancelAttempt ends a running job because somebody canceled it.
-func (s *state) cancelAttempt(id queue.ID) {
+func (s performer) cancelAttempt(id queue.ID) {
 	if j, ok := s.job(id); ok {
 		if r := attemptOf(j); r != nil {
 			r.logStop(s.log, r.Cancel())

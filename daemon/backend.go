@@ -22,9 +22,6 @@ type backend struct {
 	upgrades chan struct{} // has one begun; a second request finds the first under way
 }
 
-// allow asks the rules of access.
-func (h *host) allow(q query) error { return h.cfg.allow(q) }
-
 // permitted does fn on the loop for a peer who may, in one step with the question.
 func (b *backend) permitted(ctx context.Context, q query, fn func(*state)) error {
 	var denied error
@@ -50,9 +47,9 @@ func (b *backend) find(ctx context.Context, verb server.Verb, by ipc.Peer, id st
 			close(found)
 			return
 		}
-		s.whenDecided(job, func() {
+		viewing(s).whenDecided(job, func() {
 			defer close(found)
-			v := s.view(job)
+			v := viewing(s).view(job)
 			if err = s.allow(query{verb, by, specOf(job), &v}); err != nil {
 				return
 			}
@@ -127,8 +124,8 @@ func (b *backend) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc
 			close(all)
 		}
 		for i, job := range list {
-			s.whenDecided(job, func() {
-				views[i] = s.view(job)
+			viewing(s).whenDecided(job, func() {
+				views[i] = viewing(s).view(job)
 				if left--; left == 0 {
 					close(all)
 				}
@@ -195,7 +192,7 @@ func (b *backend) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id 
 		}
 		s.log.Info("cancel", "job", job.ID().String(), "dispatcher", job.Dispatcher.Name, "uid", by.UID, "pid", by.PID)
 		if !job.State().State.Final() { // else it is over, and that cannot be written
-			s.decide(s.core.Cancel(s.now(), queue.ID(job.ID())))
+			performing(s).decide(s.core.Cancel(s.now(), queue.ID(job.ID())))
 		}
 	})
 	if err != nil || refuse != nil {
@@ -234,18 +231,4 @@ func (b *backend) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.N
 		return ipc.Notified{}, p
 	}
 	return b.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: view.Dispatcher, Arguments: view.Arguments, IdempotencyKey: key})
-}
-
-// isKind reports whether err is an ipc.Error of a kind.
-func isKind(err error, k ipc.Kind) bool {
-	p, ok := errors.AsType[*ipc.Error](err)
-	return ok && p.Kind == k
-}
-
-// orElse is the first error that is one.
-func orElse(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -70,7 +70,7 @@ type wish struct {
 func (r refresher) Refresh(ctx context.Context, by ipc.Peer, spec *dispatchers.Spec, newer func() bool) (string, error) {
 	reply := make(chan wish, 1)
 	err := r.loop.Send(ctx, func(s *state) {
-		s.refresh(by, spec, newer, func(job string, err error) { reply <- wish{job, err} })
+		admitting(s).refresh(by, spec, newer, func(job string, err error) { reply <- wish{job, err} })
 	})
 	if err != nil {
 		return "", stopped(err)
@@ -91,7 +91,7 @@ func (r refresher) Standing(ctx context.Context, names ...string) ([]caches.Stan
 	err := r.view(ctx, func(s *state) {
 		for i, name := range names {
 			if d := s.jobs.Dispatcher(name); d != nil {
-				list[i] = caches.Standing{Refreshing: s.refreshing(d), Failed: d.Refresh.Err(s.now())}
+				list[i] = caches.Standing{Refreshing: viewing(s).refreshing(d), Failed: d.Refresh.Err(s.now())}
 			}
 		}
 	})
@@ -101,7 +101,7 @@ func (r refresher) Standing(ctx context.Context, names ...string) ([]caches.Stan
 // refresh gives a reader the job that refreshes a cache: one that is under way, or
 // one that it submits. All who come until that job is durable share it, or its
 // refusal. reply is called once, with what is durable.
-func (s *state) refresh(by ipc.Peer, spec *dispatchers.Spec, newer func() bool, reply func(job string, err error)) {
+func (s admission) refresh(by ipc.Peer, spec *dispatchers.Spec, newer func() bool, reply func(job string, err error)) {
 	d := s.jobs.Dispatcher(spec.Name)
 	if len(d.Wishes) > 0 {
 		d.Wishes = append(d.Wishes, reply)
@@ -130,40 +130,6 @@ func (h *host) checkThenRefresh(by ipc.Peer, spec *dispatchers.Spec) {
 			d.Answer("", err)
 			return
 		}
-		s.submit(sub, func(a answer) { d.Answer(a.notified.ID, a.err) })
+		admitting(s).submit(sub, func(a answer) { d.Answer(a.notified.ID, a.err) })
 	})
-}
-
-// refreshing is the job that refreshes a cache now, or is about to; "" = none.
-func (s *state) refreshing(d *jobs.Dispatcher) string {
-	for job := range d.Running {
-		return job.ID().String()
-	}
-	if id, ok := s.core.Head(d.Name); ok {
-		return ulid.ULID(id).String()
-	}
-	return ""
-}
-
-// refreshed notes how a refresh of a cache ended.
-func (s *state) refreshed(job *jobs.Job, end ipc.State, out *store.Outcome) {
-	if end == ipc.Succeeded {
-		job.Dispatcher.Refresh.Succeeded()
-		return
-	}
-	job.Dispatcher.Refresh.Failed(s.now(), caches.Failure(job.ID().String(), end, out.Error, time.Unix(0, out.EndedAt)))
-}
-
-// restoreBackoff finds the caches whose last refresh failed before this daemon.
-func (s *state) restoreBackoff() {
-	for d := range s.jobs.Dispatchers() {
-		if d.Spec == nil || d.Spec.Cache == nil {
-			continue
-		}
-		for _, job := range s.jobs.List(ipc.JobFilter{Dispatcher: d.Name, Limit: 1}) {
-			if st := job.State(); st.State.Final() && st.State != ipc.Succeeded && st.Run != nil {
-				s.refreshed(job, st.State, st.Run)
-			}
-		}
-	}
 }

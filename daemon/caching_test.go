@@ -36,7 +36,7 @@ func boxed(t *testing.T, root string, files map[string]string) *box {
 func (b *box) close() {
 	b.stopRuns()
 	var broken error
-	b.loop.Stop(func(s *state) { broken = s.closeJournal() })
+	b.loop.Stop(func(s *state) { broken = closeJournal(s) })
 	if err := errors.Join(broken, b.dir.Close()); err != nil {
 		b.t.Error(err)
 	}

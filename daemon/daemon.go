@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/user"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -23,23 +21,6 @@ import (
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
-
-// Config says what a daemon is made of. Only Paths is required.
-type Config struct {
-	Paths     ipc.Paths
-	Functions *dispatchers.Set // Go-native dispatchers, nil = none
-	Log       *slog.Logger     // nil = slog.Default()
-	Version   string
-	Shim      []string         // argv of a program that calls RunShim at once; nil = jobs are children of the daemon and die with it
-	Upgrade   []string         // argv of this program, for an upgrade in place; nil = there is none
-	UpgradeOn <-chan os.Signal // has one done, nil = the API only
-	ReloadOn  <-chan os.Signal // has the definitions read anew, nil = the API only
-	Ready     func()           // called once when the socket answers, nil = nobody asks
-
-	wall  func() time.Time      // nil = time.Now; another in tests of clocks that are set
-	allow func(query) error     // nil = allow; another in tests of who asks it
-	disk  func(durable.Journal) // gets the journal in tests that hold it up
-}
 
 // stopGrace bounds how long a stop waits for open requests.
 const stopGrace = 2 * time.Second
@@ -105,14 +86,14 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 		h.cfg.allow = allow
 	}
 	d := &daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}, handed: handed}
-	h.manager = newServiceManager(h)
+	h.manager = newServiceManager(h.log, h.statusText)
 	if err := h.openEpoch(); err != nil {
 		return nil, nil, err
 	}
 	h.build = newBuilder(cfg, settings, h.bootID)
 	s := newState(h, handed)
-	h.loop = loop.New(s, loop.Driver[state]{Due: (*state).due, Next: (*state).next, After: (*state).after})
-	report, err := s.openJournal()
+	h.loop = loop.New(s, loop.Driver[state]{Due: due, Next: next, After: after})
+	report, err := openJournal(s)
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}
@@ -125,7 +106,62 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	h.runner = &run.Runner{
 		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: h.caches, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
 	}
-	return d, func(s *state) { s.recover(report.Suspects) }, nil
+	return d, func(s *state) { recovering(s).recover(report.Suspects) }, nil
+}
+
+// openJournal replays the journal into the state, and opens it for writing.
+func openJournal(s *state) (store.Report, error) {
+	journal, report, err := s.dir.OpenJournal(s.jobs.Replay())
+	if err != nil {
+		return report, err
+	}
+	if s.cfg.disk != nil {
+		s.cfg.disk(journal)
+	}
+	s.journal = durable.New(journal, durable.Owner{
+		Log:      s.log,
+		Post:     func(fn func()) { s.post(func(*state) { fn() }) },
+		Snapshot: s.jobs.Snapshot,
+		Broken:   func(error) { s.core.Freeze(true) },
+		Works:    performing(s).journalWorks,
+	})
+	return report, nil
+}
+
+// due does what is due by now, and reports whether there was anything.
+func due(s *state) bool {
+	if s.memory.rests(s.now()) {
+		go giveBack(s.log)
+	}
+	effects := s.core.Tick(s.now())
+	performing(s).perform(effects)
+	return scheduling(s).submitDue() || len(effects) > 0
+}
+
+// next is when the queue, a schedule or the memory has work.
+func next(s *state) (time.Duration, bool) {
+	next, ok := s.core.Next()
+	next = max(0, next-s.now())
+	if nap, some := s.planner.Next(s.clock()); some && (!ok || nap < next) {
+		next, ok = nap, true
+	}
+	if calm, some := s.memory.next(s.now()); some && (!ok || calm < next) {
+		next, ok = calm, true
+	}
+	return next, ok
+}
+
+// after notes that something happened.
+func after(s *state) {
+	s.memory.event(s.now())
+	s.manager.changed()
+}
+
+// statusText asks the loop what the daemon does, for its service manager; "" = the
+// loop has ended.
+func (h *host) statusText(ctx context.Context) (text string) {
+	_ = h.view(ctx, func(s *state) { text = viewing(s).statusText() })
+	return text
 }
 
 // newBuilder makes the builder of launches.
@@ -225,6 +261,22 @@ func (d *daemon) answer(l *net.UnixListener) (*server.Server, <-chan error) {
 	return srv, failed
 }
 
+// closeJournal is what a stop does last on the loop. A journal that cannot be
+// closed in order is read like one after a crash: that alone is no error, for
+// nothing is lost that anybody was told of. Ends that are nowhere but here are
+// one.
+func closeJournal(s *state) error {
+	err := s.journal.Close()
+	switch n := s.jobs.Undurable(); {
+	case err == nil:
+		return nil
+	case n > 0:
+		return fmt.Errorf("journal close: how %d jobs ended could not be written, the next start knows that only of those with a shim: %w", n, err)
+	}
+	s.log.Warn("journal: not closed in order; nothing is lost, and the next start reads it as after a crash", "error", err)
+	return nil
+}
+
 // stop ends the daemon: no new starts, running children told to end, the journal
 // closed clean, open requests given a moment for their answers.
 func (d *daemon) stop(srv *server.Server, l *net.UnixListener) error {
@@ -232,7 +284,7 @@ func (d *daemon) stop(srv *server.Server, l *net.UnixListener) error {
 	d.manager.send("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
 	d.stopRuns()
 	var err error
-	d.loop.Stop(func(s *state) { err = s.closeJournal() })
+	d.loop.Stop(func(s *state) { err = closeJournal(s) })
 	d.shutdown(context.Background(), srv)
 	_ = l.Close()
 	if !d.socketActivated {
@@ -242,69 +294,6 @@ func (d *daemon) stop(srv *server.Server, l *net.UnixListener) error {
 		d.log.Info("stopped")
 	}
 	return err
-}
-
-// makeRunDir makes the directories of socket and locks, ours and 0755, so that
-// nobody else can put a socket or a lock there.
-func makeRunDir(p ipc.Paths, group string) error {
-	for _, d := range []string{p.Run, p.Locks(), p.DispatcherLocks(), filepath.Join(p.Run, "jobs")} {
-		if err := os.MkdirAll(d, 0o755); err != nil {
-			return fmt.Errorf("run directory: %w", err)
-		}
-		if err := ownedDir(d); err != nil {
-			return err
-		}
-	}
-	// The directory itself stays its maker's: systemd gives one that is another's
-	// to itself at every reload, with all that is in it.
-	if err := os.Chown(p.Run, -1, os.Getegid()); err != nil {
-		return fmt.Errorf("run directory: %w", err)
-	}
-	for _, d := range []string{p.Locks(), p.DispatcherLocks()} {
-		if err := giveTo(d, group); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// giveTo makes a directory the socket group's, so that the lock files in it
-// are. The group may not write to it.
-func giveTo(dir, group string) error {
-	if group == "" {
-		return nil
-	}
-	g, err := user.LookupGroup(group)
-	if err != nil {
-		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
-	}
-	gid, err := launch.ParseID(g.Gid)
-	if err == nil {
-		err = os.Chown(dir, -1, int(gid))
-	}
-	if err != nil {
-		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
-	}
-	return nil
-}
-
-// ownedDir refuses a directory that somebody else owns or can write to.
-func ownedDir(path string) error {
-	fi, err := os.Lstat(path)
-	if err != nil {
-		return fmt.Errorf("run directory: %w", err)
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok || !fi.IsDir() {
-		return ipc.Errorf(ipc.KindConfiguration, "%s: not a directory; remove it and start again", path)
-	}
-	if int(st.Uid) != os.Geteuid() && st.Uid != 0 {
-		return ipc.Errorf(ipc.KindConfiguration, "%s: belongs to user %d, not to the daemon's user %d; chown it", path, st.Uid, os.Geteuid())
-	}
-	if fi.Mode().Perm()&0o022 != 0 {
-		return ipc.Errorf(ipc.KindConfiguration, "%s: others can write to it (mode %04o); run: chmod go-w %s", path, fi.Mode().Perm(), path)
-	}
-	return nil
 }
 
 // logReport tells loudly what the journal's replay found.

@@ -4,48 +4,54 @@
 //
 // # How it is built
 //
-// One goroutine, the loop (daemon/internal/loop), owns the queue (daemon/internal/queue), the book of
-// jobs (store.Book) and the table of active runs. Everybody else sends it
-// functions by do and post. The queue decides and returns effects; perform is
-// the only place where a decision becomes a deed, and its order is always:
-// locks on disk, journal, then the process.
+// One goroutine, the loop (daemon/internal/loop), owns the state: the queue
+// (daemon/internal/queue), the jobs and dispatchers (daemon/internal/jobs), what
+// may be told of them (daemon/internal/durable) and the schedules
+// (daemon/internal/schedules). A function gets the state as its argument when it
+// runs there, and there is no other way to it. The queue decides and returns
+// effects; performer is the only place where a decision becomes a deed, and its
+// order is always: locks on disk, journal, then the process.
 //
-//	ipc/server ──do──▶ loop ──▶ queue ──effects──▶ perform ──▶ store.Journal
+//	ipc/server ──do──▶ loop ──▶ queue ──effects──▶ performer ──▶ durable.Log ──▶ store.Journal
 //	                    ▲                             │
 //	                    └──────────post───────────────┴──▶ run (a goroutine an attempt)
 //
-// Schedules (scheduler.Agenda) belong to the loop too: its timer is the queue's
-// and theirs. A due time is submitted like a notify, and where the schedule
-// stands is in the same journal record as the job. A cache's data is put in its
-// place by the goroutine that follows the run, before anybody is told of the
-// run's end; readers need the loop only when they want a refresh.
+// A due time and a cache's refresh are submitted like a notify, and where a
+// schedule stands is in the same journal record as the job. A cache's data is put
+// in its place by the attempt's goroutine, before anybody is told of its end;
+// readers need the loop only when they want a refresh.
+//
+// What the loop does is layered, each layer a type over the one below: views say
+// what is, performer does, admission lets jobs in, timetable brings due times,
+// definitions come and go, recovery brings back what was before.
 //
 // # Its files, from top to bottom
 //
 // A file uses those below it. What runs back up is counted (test/rules).
 //
 //	foreground.go  dispatchd run: one run without a daemon
-//	shim.go        a job's supervisor
 //	daemon.go      the order of start and stop
 //	upgrade.go     the next image of the program, in place
-//	inherited.go   what it gets from the one before
-//	recover.go     the jobs of the journal at start
-//	backend.go     what the API asks of jobs
+//	recover.go     the jobs of the journal at start, and their end at a stop
+//	reload.go      definitions, read again
 //	operate.go     what the API asks of dispatchers and the daemon
 //	caching.go     caches and their refreshes
-//	reload.go      definitions, read again
 //	schedule.go    due times become jobs
 //	notify.go      a notify, from its check to its record
+//	backend.go     what the API asks of jobs
 //	perform.go     decisions become deeds
 //	attempt.go     what an attempt reports
-//	ending.go      ends that are not durable yet
 //	view.go        what is told of jobs, dispatchers and locks
-//	access.go      who may do what
-//	sdnotify.go    the service manager
-//	epoch.go       this boot, this run directory
 //	state.go       what the loop owns
-//	memory.go      memory given back
+//	epoch.go       this boot, this run directory
 //	host.go        what needs no loop
+//	sdnotify.go    the service manager
+//	inherited.go   what one image of the program gives the next
+//	rundir.go      the directories of socket, locks and attempts
+//	access.go      who may do what
+//	shim.go        a job's supervisor
+//	memory.go      memory given back
+//	config.go      what a daemon is made of
 //
 // # What it promises
 //

@@ -132,7 +132,7 @@ func TestStopOnAFullDisk(t *testing.T) {
 			start := time.Now()
 			s.stopRuns()
 			var err error
-			s.loop.Stop(func(s *state) { err = s.closeJournal() })
+			s.loop.Stop(func(s *state) { err = closeJournal(s) })
 			if took := time.Since(start); took > time.Second {
 				t.Errorf("it took %s", took)
 			}

@@ -157,7 +157,7 @@ func variable(q run.Request, name string) string {
 func (s *stage) strike() {
 	s.stopRuns()
 	var broken error
-	s.loop.Stop(func(s *state) { broken = s.closeJournal() })
+	s.loop.Stop(func(s *state) { broken = closeJournal(s) })
 	if broken != nil {
 		s.t.Error(broken)
 	}

@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 	"dispatchd/scheduler"
 )
@@ -93,4 +96,76 @@ func errStopping() *ipc.Error {
 	err.RetryAfter = 5
 	err.Suggestion = "ask again when it has started; use the same Idempotency-Key if you are not sure it was accepted"
 	return err
+}
+
+// allow asks the rules of access.
+func (h *host) allow(q query) error { return h.cfg.allow(q) }
+
+// lookup finds a dispatcher that takes jobs.
+func (h *host) lookup(name string) (*dispatchers.Spec, error) {
+	c := h.catalog.Load()
+	if spec := c.Specs[name]; spec != nil {
+		return spec, nil
+	}
+	if len(name) > 64 {
+		name = name[:64] + "…"
+	}
+	if faults, bad := c.Broken(name); bad {
+		p := ipc.Errorf(ipc.KindDispatcherDisabled, "dispatcher %s is disabled: %s", name, reason(faults))
+		p.Dispatcher, p.Suggestion = name, "mend the file, then run: dispatchctl reload"
+		if _, known := c.Disabled[name]; !known {
+			p.Detail = fmt.Sprintf("no dispatcher is known as %q, but not all could be read: %s", name, reason(faults))
+			p.Suggestion = "mend the directory, then run: dispatchctl reload"
+		}
+		return nil, p
+	}
+	p := ipc.Errorf(ipc.KindDispatcherUnknown, "no dispatcher is named %q", name)
+	p.Dispatcher = name
+	if near := c.Nearest(name); near != "" {
+		p.Suggestion = "did you mean " + near + "?"
+	}
+	return nil, p
+}
+
+// unavailable says that nothing can be promised now.
+func (h *host) unavailable(cause error) *ipc.Error {
+	p := ipc.Errorf(ipc.KindJournalUnavailable, "journal in %s: %v", h.cfg.Paths.State, cause)
+	p.RetryAfter = 5
+	p.Suggestion = "free space on that disk; jobs are accepted again by themselves"
+	if errors.Is(cause, store.ErrInDoubt) {
+		p.Detail += "; nobody knows whether the job was written"
+		p.Suggestion = "ask again with the same Idempotency-Key; jobs are accepted again by themselves"
+	}
+	return p
+}
+
+// durability is the level that holds for a dispatcher's jobs.
+func (h *host) durability(spec *dispatchers.Spec) mode.Durability {
+	if spec != nil && spec.Durability != "" {
+		return spec.Durability
+	}
+	return h.settings.Durability
+}
+
+// reason puts a bad definition's faults into one line.
+func reason(faults []dispatchers.Fault) string {
+	var lines []string
+	for _, f := range faults {
+		lines = append(lines, f.Error())
+	}
+	return strings.Join(lines, "; ")
+}
+
+// isKind reports whether err is an ipc.Error of a kind.
+func isKind(err error, k ipc.Kind) bool {
+	p, ok := errors.AsType[*ipc.Error](err)
+	return ok && p.Kind == k
+}
+
+// orElse is the first error that is one.
+func orElse(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
 }

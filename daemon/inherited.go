@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/daemon/internal/run"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
@@ -100,57 +98,6 @@ func duplicate(l *net.UnixListener) (net.Listener, error) {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	return copied, nil
-}
-
-// resume takes over a run whose child the last image handed us.
-func (s *state) resume(r *attempt) bool {
-	if s.inherited == nil {
-		return false
-	}
-	i := slices.IndexFunc(s.inherited.Runs, func(h handedRun) bool { return h.Job == r.Job.ID && h.Attempt == r.Job.Attempt })
-	if i < 0 {
-		return false
-	}
-	h := s.inherited.Runs[i]
-	var locks run.Locks
-	for _, l := range h.Locks {
-		locks.Add(os.NewFile(uintptr(l.FD), "lock"), l.Shared)
-	}
-	if err := s.runner.Resume(s.following, r.Attempt, h.Child, &locks, events{s.host}); err != nil {
-		s.log.Error("a handed child cannot be watched", "job", h.Job, "error", err)
-		return false
-	}
-	return true
-}
-
-// detachChildren ends our watch over the children without a shim, and gives what
-// the next image needs of them. Those that have ended meanwhile are waited for.
-func (d *daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
-	var ended []*attempt
-	if err := d.do(ctx, func(s *state) {
-		for r := range s.attempts() {
-			child, files, locks, ok := r.Detach()
-			if !ok {
-				if r.Child() != nil && !r.Child().Supervised() {
-					ended = append(ended, r)
-				}
-				continue
-			}
-			h := handedRun{Job: r.Job.ID, Attempt: r.Job.Attempt, Child: child}
-			for f, shared := range locks.All() {
-				h.Locks = append(h.Locks, handedLock{int(f.Fd()), shared})
-				keep = append(keep, f)
-			}
-			runs, keep = append(runs, h), append(keep, files...)
-		}
-	}); err != nil {
-		return nil, nil, err
-	}
-	// The end of those that are not handed must reach the journal.
-	err = d.until(ctx, func(*state) bool {
-		return !slices.ContainsFunc(ended, func(r *attempt) bool { return attemptOf(r.job) == r })
-	})
-	return runs, keep, err
 }
 
 // environment is ours, for the next image.

@@ -5,10 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -60,7 +58,7 @@ func (b *backend) Notify(ctx context.Context, by ipc.Peer, req ipc.NotifyRequest
 	}
 	sub.by = ipc.Notifier{Peer: by, At: time.Now().UTC()}
 	reply := make(chan answer, 1)
-	if err := b.loop.Send(ctx, func(s *state) { s.submit(sub, func(a answer) { reply <- a }) }); err != nil {
+	if err := b.loop.Send(ctx, func(s *state) { admitting(s).submit(sub, func(a answer) { reply <- a }) }); err != nil {
 		return ipc.Notified{}, stopped(err)
 	}
 	// From here on the job may be accepted: a client that goes away does not
@@ -100,8 +98,14 @@ func (h *host) check(ctx context.Context, spec *dispatchers.Spec, req ipc.Notify
 	return sub, h.build.Check(ctx, spec)
 }
 
+// admission lets jobs in: the same door for clients, schedules and caches.
+type admission struct{ performer }
+
+// admitting gives the admission of the state.
+func admitting(s *state) admission { return admission{performing(s)} }
+
 // submit is the loop's part of a notify: same key, decision, record, journal.
-func (s *state) submit(sub submission, reply func(answer)) {
+func (s admission) submit(sub submission, reply func(answer)) {
 	if s.stopping {
 		reply(answer{err: errStopping()})
 		return
@@ -133,7 +137,7 @@ func (s *state) submit(sub submission, reply func(answer)) {
 }
 
 // recordOf is the journal's record of an accepted or joined notify.
-func (s *state) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store.Record {
+func (s admission) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store.Record {
 	at := sub.by.At.UnixNano()
 	rec := store.Record{At: at, Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.cursor}
 	if v.Joined {
@@ -152,7 +156,7 @@ func (s *state) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store.Re
 // accept journals a notify, and answers when that is durable. The view is taken
 // before the queue's effects are performed, so that the answer says "queued". A
 // job whose acceptance does not get to the disk is withdrawn: its client is told.
-func (s *state) accept(sub submission, rec store.Record, v queue.Verdict, reply func(answer)) {
+func (s admission) accept(sub submission, rec store.Record, v queue.Verdict, reply func(answer)) {
 	a := answer{notified: ipc.Notified{Coalesced: v.Joined, Position: v.Position}}
 	job, ok := s.record(rec, s.durability(sub.spec), true, func(err error) {
 		if err == nil {
@@ -173,14 +177,14 @@ func (s *state) accept(sub submission, rec store.Record, v queue.Verdict, reply 
 
 // withdraw takes a job back that was never there for anybody. What runs of it
 // holds its locks to its end.
-func (s *state) withdraw(id ulid.ULID) {
+func (s admission) withdraw(id ulid.ULID) {
 	effects := s.core.Withdraw(s.now(), queue.ID(id))
 	s.jobs.Withdraw(id)
 	s.perform(effects)
 }
 
 // repeated answers a notify whose idempotency key is known already.
-func (s *state) repeated(sub submission, reply func(answer)) bool {
+func (s admission) repeated(sub submission, reply func(answer)) bool {
 	key, ok := s.jobs.Key(store.Key{UID: sub.by.UID, Dispatcher: sub.spec.Name, Key: sub.key})
 	if !ok {
 		return false
@@ -210,38 +214,12 @@ func (s *state) repeated(sub submission, reply func(answer)) bool {
 	return true
 }
 
-// lookup finds a dispatcher that takes jobs.
-func (h *host) lookup(name string) (*dispatchers.Spec, error) {
-	c := h.catalog.Load()
-	if spec := c.Specs[name]; spec != nil {
-		return spec, nil
-	}
-	if len(name) > 64 {
-		name = name[:64] + "…"
-	}
-	if faults, bad := c.Broken(name); bad {
-		p := ipc.Errorf(ipc.KindDispatcherDisabled, "dispatcher %s is disabled: %s", name, reason(faults))
-		p.Dispatcher, p.Suggestion = name, "mend the file, then run: dispatchctl reload"
-		if _, known := c.Disabled[name]; !known {
-			p.Detail = fmt.Sprintf("no dispatcher is known as %q, but not all could be read: %s", name, reason(faults))
-			p.Suggestion = "mend the directory, then run: dispatchctl reload"
-		}
-		return nil, p
-	}
-	p := ipc.Errorf(ipc.KindDispatcherUnknown, "no dispatcher is named %q", name)
-	p.Dispatcher = name
-	if near := c.Nearest(name); near != "" {
-		p.Suggestion = "did you mean " + near + "?"
-	}
-	return nil, p
-}
-
 // drainRetry is after how many seconds a client may ask a draining daemon again:
 // nobody can tell when it is over.
 const drainRetry = 10
 
 // refusal words the queue's no.
-func (s *state) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
+func (s admission) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 	var p *ipc.Error
 	switch v.Refused {
 	case queue.RefusedDraining:
@@ -263,37 +241,8 @@ func (s *state) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 	return p
 }
 
-// unavailable says that nothing can be promised now.
-func (h *host) unavailable(cause error) *ipc.Error {
-	p := ipc.Errorf(ipc.KindJournalUnavailable, "journal in %s: %v", h.cfg.Paths.State, cause)
-	p.RetryAfter = 5
-	p.Suggestion = "free space on that disk; jobs are accepted again by themselves"
-	if errors.Is(cause, store.ErrInDoubt) {
-		p.Detail += "; nobody knows whether the job was written"
-		p.Suggestion = "ask again with the same Idempotency-Key; jobs are accepted again by themselves"
-	}
-	return p
-}
-
-// durability is the level that holds for a dispatcher's jobs.
-func (h *host) durability(spec *dispatchers.Spec) mode.Durability {
-	if spec != nil && spec.Durability != "" {
-		return spec.Durability
-	}
-	return h.settings.Durability
-}
-
 // refused picks the counter of refused notifies.
 func refused(c *ipc.Counters) *int64 { return &c.Refused }
-
-// reason puts a bad definition's faults into one line.
-func reason(faults []dispatchers.Fault) string {
-	var lines []string
-	for _, f := range faults {
-		lines = append(lines, f.Error())
-	}
-	return strings.Join(lines, "; ")
-}
 
 // coreLocks turns a definition's locks into the queue's.
 func coreLocks(locks []dispatchers.Lock) []queue.Lock {

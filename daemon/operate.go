@@ -17,7 +17,7 @@ func (b *backend) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatche
 	list := []ipc.Dispatcher{}
 	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
 		for _, name := range s.catalog.Load().Names() {
-			d := s.dispatcher(name)
+			d := viewing(s).dispatcher(name)
 			d.Definition = nil
 			list = append(list, d)
 		}
@@ -32,7 +32,7 @@ func (b *backend) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc
 	if err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
 		return d, err
 	}
-	if denied := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func(s *state) { d = s.dispatcher(name) }); denied != nil || spec == nil {
+	if denied := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func(s *state) { d = viewing(s).dispatcher(name) }); denied != nil || spec == nil {
 		return d, denied
 	}
 	d.Problems = b.build.Problems(ctx, spec)
@@ -57,8 +57,8 @@ func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bo
 			durable <- ipc.Errorf(ipc.KindInternal, "the %s of %s cannot be recorded; see the daemon's log", rec.Op, name)
 			return
 		}
-		s.perform(s.core.Pause(s.now(), name, paused))
-		d = s.dispatcher(name)
+		performing(s).perform(s.core.Pause(s.now(), name, paused))
+		d = viewing(s).dispatcher(name)
 	})
 	if err != nil {
 		return d, err
@@ -75,7 +75,7 @@ func (b *backend) Locks(ctx context.Context, by ipc.Peer) ([]ipc.Lock, error) {
 	list := []ipc.Lock{}
 	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
 		for _, l := range s.core.Locks(s.now()) {
-			list = append(list, s.lockView(l))
+			list = append(list, viewing(s).lockView(l))
 		}
 	})
 	return list, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/caches"
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
@@ -17,15 +18,21 @@ import (
 	"dispatchd/ipc/lockfile"
 )
 
+// performer makes deeds of decisions: it is the only place where that happens.
+type performer struct{ views }
+
+// performing gives the performer of the state.
+func performing(s *state) performer { return performer{viewing(s)} }
+
 // decide performs what the queue decided about an event.
-func (s *state) decide(effects []queue.Effect, err error) {
+func (s performer) decide(effects []queue.Effect, err error) {
 	s.inTurn(err)
 	s.perform(effects)
 }
 
 // inTurn logs an event that did not fit the state of its job: the queue left
 // all as it was, and the fault is the daemon's.
-func (s *state) inTurn(err error) {
+func (s performer) inTurn(err error) {
 	if err != nil {
 		s.log.Error("an event came out of turn", "error", err)
 	}
@@ -33,7 +40,7 @@ func (s *state) inTurn(err error) {
 
 // perform makes deeds of the queue's decisions, in their order. The queue hears
 // of starts that could not be when all are done.
-func (s *state) perform(effects []queue.Effect) {
+func (s performer) perform(effects []queue.Effect) {
 	var answers []func()
 	for _, effect := range effects {
 		switch ef := effect.(type) {
@@ -62,7 +69,7 @@ func (s *state) perform(effects []queue.Effect) {
 // start takes the job's locks on disk, journals the attempt, and has it
 // launched; the launch waits until that record is durable. False: the job cannot
 // start now, for want of what it says.
-func (s *state) start(id queue.ID, number int) (missing queue.Reason, ok bool) {
+func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool) {
 	job, known := s.job(id)
 	if !known || specOf(job) == nil { // cannot be while a job is open; paused by restore
 		s.log.Error("a job without a definition is to start", "job", ulid.ULID(id).String())
@@ -87,7 +94,7 @@ func (s *state) start(id queue.ID, number int) (missing queue.Reason, ok bool) {
 }
 
 // newAttempt makes the active attempt of a job, with the locks that it holds.
-func (s *state) newAttempt(job *jobs.Job, number int, spec *dispatchers.Spec, since time.Time, locks *run.Locks) *attempt {
+func (s performer) newAttempt(job *jobs.Job, number int, spec *dispatchers.Spec, since time.Time, locks *run.Locks) *attempt {
 	a := run.New(job.State(), number, spec, s.attemptFiles(job.ID(), number), locks)
 	a.Since = since
 	r := &attempt{Attempt: a, job: job}
@@ -96,7 +103,7 @@ func (s *state) newAttempt(job *jobs.Job, number int, spec *dispatchers.Spec, si
 }
 
 // missingLock is the reason of a start that could not take a lock.
-func (s *state) missingLock(job *jobs.Job, err error) queue.Reason {
+func (s performer) missingLock(job *jobs.Job, err error) queue.Reason {
 	s.log.Debug("a lock cannot be taken", "job", job.ID().String(), "error", err)
 	if proc.IsTransient(err) {
 		s.startBlockedBy = err.Error()
@@ -110,7 +117,7 @@ func (s *state) missingLock(job *jobs.Job, err error) queue.Reason {
 }
 
 // endQueued ends a job that never ran, or waited for a retry.
-func (s *state) endQueued(id queue.ID, end ipc.State, kind ipc.Kind, why string) {
+func (s performer) endQueued(id queue.ID, end ipc.State, kind ipc.Kind, why string) {
 	if job, ok := s.job(id); ok {
 		s.end(job, end, outcomeNow(job, &ipc.JobError{Kind: kind, Message: why}))
 	}
@@ -128,7 +135,7 @@ func outcomeNow(job *jobs.Job, why *ipc.JobError) *store.Outcome {
 }
 
 // requeue records the end of an attempt that will be followed by another.
-func (s *state) requeue(ef queue.Requeue) {
+func (s performer) requeue(ef queue.Requeue) {
 	job, ok := s.job(ef.ID)
 	if !ok || attemptOf(job) == nil {
 		return
@@ -153,7 +160,7 @@ func (s *state) requeue(ef queue.Requeue) {
 }
 
 // finish records the end of a job whose run has ended for good.
-func (s *state) finish(id queue.ID) {
+func (s performer) finish(id queue.ID) {
 	job, ok := s.job(id)
 	if !ok || attemptOf(job) == nil {
 		return
@@ -166,7 +173,7 @@ func (s *state) finish(id queue.ID) {
 
 // end records a job's final state. Whoever waits for it is woken once that is
 // durable; if the journal is broken, with the whole journal that replaces it.
-func (s *state) end(job *jobs.Job, end ipc.State, out *store.Outcome) {
+func (s performer) end(job *jobs.Job, end ipc.State, out *store.Outcome) {
 	spec := specOf(job)
 	rec := store.Record{Op: store.OpEnd, ID: job.ID(), At: out.EndedAt, State: end, Run: out}
 	if _, ok := s.record(rec, s.durability(spec), job.Awaited(), nil); !ok {
@@ -180,7 +187,7 @@ func (s *state) end(job *jobs.Job, end ipc.State, out *store.Outcome) {
 }
 
 // logEnd logs the end of a job.
-func (s *state) logEnd(job *jobs.Job, end ipc.State) {
+func (s performer) logEnd(job *jobs.Job, end ipc.State) {
 	level := s.log.Info
 	if end != ipc.Succeeded {
 		level = s.log.Warn
@@ -190,7 +197,7 @@ func (s *state) logEnd(job *jobs.Job, end ipc.State) {
 
 // prune keeps history and logs within their bounds after a job that left an
 // output. Nothing is done unless a bound is passed.
-func (s *state) prune(out ipc.Output) {
+func (s performer) prune(out ipc.Output) {
 	if gone := s.jobs.Prune(time.Now()); len(gone) > 0 {
 		go s.dir.RemoveLogs(gone)
 	}
@@ -209,4 +216,21 @@ func (s *state) prune(out ipc.Output) {
 func (h *host) enforceLogs(running map[ulid.ULID]bool) {
 	left := h.dir.EnforceLogs(h.settings.LogBytes, func(id ulid.ULID) bool { return running[id] })
 	h.post(func(s *state) { s.outputs.Counted(left) })
+}
+
+// refreshed notes how a refresh of a cache ended.
+func (s performer) refreshed(job *jobs.Job, end ipc.State, out *store.Outcome) {
+	if end == ipc.Succeeded {
+		job.Dispatcher.Refresh.Succeeded()
+		return
+	}
+	job.Dispatcher.Refresh.Failed(s.now(), caches.Failure(job.ID().String(), end, out.Error, time.Unix(0, out.EndedAt)))
+}
+
+// journalWorks resumes starts.
+func (s performer) journalWorks() {
+	if !s.stopping && !s.handingOver {
+		s.core.Freeze(false)
+	}
+	s.perform(s.core.Tick(s.now()))
 }

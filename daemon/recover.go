@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -12,15 +14,22 @@ import (
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
 	"dispatchd/ipc"
 )
 
+// recovery brings back what was before this daemon.
+type recovery struct{ definitions }
+
+// recovering gives the recovery of the state.
+func recovering(s *state) recovery { return recovery{defining(s)} }
+
 // recover is the first thing on the loop: definitions, and the jobs of the
 // journal.
-func (s *state) recover(suspects []ulid.ULID) {
+func (s recovery) recover(suspects []ulid.ULID) {
 	s.load()
 	s.restoreBackoff()
 	s.restore(suspects)
@@ -32,7 +41,7 @@ func (s *state) recover(suspects []ulid.ULID) {
 
 // restore brings the jobs of the journal back into the queue. Nothing starts
 // before everything is known.
-func (s *state) restore(suspects []ulid.ULID) {
+func (s recovery) restore(suspects []ulid.ULID) {
 	doubtful := s.resolveSuspects(suspects)
 	var queued, adopted, interrupted int
 	for d := range s.jobs.Dispatchers() {
@@ -62,11 +71,25 @@ func (s *state) restore(suspects []ulid.ULID) {
 	}
 }
 
+// restoreBackoff finds the caches whose last refresh failed before this daemon.
+func (s recovery) restoreBackoff() {
+	for d := range s.jobs.Dispatchers() {
+		if d.Spec == nil || d.Spec.Cache == nil {
+			continue
+		}
+		for _, job := range s.jobs.List(ipc.JobFilter{Dispatcher: d.Name, Limit: 1}) {
+			if st := job.State(); st.State.Final() && st.State != ipc.Succeeded && st.Run != nil {
+				s.refreshed(job, st.State, st.Run)
+			}
+		}
+	}
+}
+
 // resolveSuspects finds out what became of queued jobs whose start may be among
 // what a damaged journal lost. Where there are files of the attempt, the start is
 // noted anew, and the run is taken over as any other. It gives those that left no
 // trace: they may have run and ended, and are not run twice.
-func (s *state) resolveSuspects(suspects []ulid.ULID) map[ulid.ULID]bool {
+func (s recovery) resolveSuspects(suspects []ulid.ULID) map[ulid.ULID]bool {
 	doubtful := map[ulid.ULID]bool{}
 	for _, id := range suspects {
 		job, ok := s.jobs.Job(id)
@@ -87,7 +110,7 @@ func (s *state) resolveSuspects(suspects []ulid.ULID) map[ulid.ULID]bool {
 
 // adopt takes over a run of the last daemon that has, or had, a shim, or that
 // was never started. False: it was a direct child, or its files are gone.
-func (s *state) adopt(job *jobs.Job) bool {
+func (s recovery) adopt(job *jobs.Job) bool {
 	last := job.State().Run
 	if last == nil || last.Epoch != s.epochID {
 		return false
@@ -111,8 +134,29 @@ func (s *state) adopt(job *jobs.Job) bool {
 	return true
 }
 
+// resume takes over a run whose child the last image handed us.
+func (s recovery) resume(r *attempt) bool {
+	if s.inherited == nil {
+		return false
+	}
+	i := slices.IndexFunc(s.inherited.Runs, func(h handedRun) bool { return h.Job == r.Job.ID && h.Attempt == r.Job.Attempt })
+	if i < 0 {
+		return false
+	}
+	h := s.inherited.Runs[i]
+	var locks run.Locks
+	for _, l := range h.Locks {
+		locks.Add(os.NewFile(uintptr(l.FD), "lock"), l.Shared)
+	}
+	if err := s.runner.Resume(s.following, r.Attempt, h.Child, &locks, events{s.host}); err != nil {
+		s.log.Error("a handed child cannot be watched", "job", h.Job, "error", err)
+		return false
+	}
+	return true
+}
+
 // restoreRunning tells the queue of a run that goes on.
-func (s *state) restoreRunning(r *attempt) {
+func (s recovery) restoreRunning(r *attempt) {
 	r.answered = true
 	s.inTurn(s.core.Restore(s.now(), queue.Restored{
 		Submission: queue.Submission{ID: r.id(), Dispatcher: r.job.Dispatcher.Name, Locks: locksOf(r.Spec, r.job)},
@@ -133,7 +177,7 @@ func locksOf(spec *dispatchers.Spec, job *jobs.Job) []queue.Lock {
 
 // requeueRestored puts a job back into its line. One whose dispatcher is gone
 // for good ends here: nobody could ever run it.
-func (s *state) requeueRestored(job *jobs.Job, started bool) {
+func (s recovery) requeueRestored(job *jobs.Job, started bool) {
 	spec := job.Dispatcher.Spec
 	if spec == nil {
 		if _, bad := s.catalog.Load().Broken(job.Dispatcher.Name); !bad {
@@ -164,7 +208,7 @@ func (s *state) requeueRestored(job *jobs.Job, started bool) {
 // interrupted deals with a job that ran when the last daemon went down. Its
 // child is no child of ours any more: what is left of it is killed, so that no
 // second run can overlap it.
-func (s *state) interrupted(job *jobs.Job, why string) {
+func (s recovery) interrupted(job *jobs.Job, why string) {
 	files := s.attemptFiles(job.ID(), int(job.State().Attempt))
 	s.log.Warn("a job of the last daemon was interrupted", "dispatcher", job.Dispatcher.Name, "job", job.ID().String())
 	files.KillRemaining(job.ID().String())
@@ -188,10 +232,10 @@ func (s *state) interrupted(job *jobs.Job, why string) {
 
 // stopRuns tells every child that does not outlive us to end and waits for
 // them, at most as long as the longest kill_grace and a second.
-func (d *daemon) stopRuns() {
+func (h *host) stopRuns() {
 	ctx := context.Background()
 	var grace time.Duration
-	err := d.do(ctx, func(s *state) {
+	err := h.do(ctx, func(s *state) {
 		s.stopping = true
 		s.core.Freeze(true)
 		for r := range s.attempts() {
@@ -204,11 +248,11 @@ func (d *daemon) stopRuns() {
 	if err != nil {
 		return
 	}
-	d.manager.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (grace + 2*stopGrace).Microseconds()))
+	h.manager.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (grace + 2*stopGrace).Microseconds()))
 	ctx, cancel := context.WithTimeout(ctx, grace+time.Second)
 	defer cancel()
-	if err := d.until(ctx, (*state).noChildren); errors.Is(err, context.DeadlineExceeded) {
-		d.log.Error("stop: some jobs did not end in time")
+	if err := h.until(ctx, (*state).noChildren); errors.Is(err, context.DeadlineExceeded) {
+		h.log.Error("stop: some jobs did not end in time")
 	}
 }
 

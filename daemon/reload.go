@@ -17,6 +17,12 @@ import (
 	"dispatchd/ipc/server"
 )
 
+// definitions puts definitions in force.
+type definitions struct{ timetable }
+
+// defining gives the definitions of the state.
+func defining(s *state) definitions { return definitions{scheduling(s)} }
+
 // read loads all definitions from disk.
 func (h *host) read() *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{
@@ -26,7 +32,7 @@ func (h *host) read() *dispatchers.Catalog {
 }
 
 // load reads the definitions at the start.
-func (s *state) load() {
+func (s definitions) load() {
 	c := s.read()
 	s.catalog.Store(c)
 	s.jobs.Define(c)
@@ -68,7 +74,7 @@ func (b *backend) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload
 		next.KeepGood(old)
 		report = compare(old, next)
 		if !dry {
-			s.putInForce(next, report)
+			defining(s).putInForce(next, report)
 		}
 	})
 	if err != nil {
@@ -120,7 +126,7 @@ func compare(old, next *dispatchers.Catalog) ipc.Reload {
 
 // putInForce makes a new catalog the one that counts. It tells the queue what
 // changed, and resolves the locks of queued jobs by their new definition.
-func (s *state) putInForce(next *dispatchers.Catalog, report ipc.Reload) {
+func (s definitions) putInForce(next *dispatchers.Catalog, report ipc.Reload) {
 	s.catalog.Store(next)
 	s.jobs.Define(next)
 	for _, name := range slices.Concat(report.Added, report.Changed) {
@@ -140,7 +146,7 @@ func (s *state) putInForce(next *dispatchers.Catalog, report ipc.Reload) {
 }
 
 // relock resolves the locks of queued jobs by the definition that is in force.
-func (s *state) relock(changed []string) {
+func (s definitions) relock(changed []string) {
 	for job := range s.jobs.Open() {
 		if job.State().State != ipc.Queued || !slices.Contains(changed, job.Dispatcher.Name) {
 			continue
@@ -153,7 +159,7 @@ func (s *state) relock(changed []string) {
 
 // placeholder defines a held dispatcher for restored jobs of a disabled one:
 // they wait until the file is mended, or expire.
-func (s *state) placeholder(name string) *dispatchers.Spec {
+func (s definitions) placeholder(name string) *dispatchers.Spec {
 	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
 	s.core.Define(s.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
 	s.core.Pause(s.now(), name, true)

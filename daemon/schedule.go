@@ -20,15 +20,21 @@ import (
 // stands is in the same record of the journal as the job that it led to, so no
 // crash loses one or doubles it.
 
+// timetable has due times become jobs.
+type timetable struct{ admission }
+
+// scheduling gives the timetable of the state.
+func scheduling(s *state) timetable { return timetable{admitting(s)} }
+
 // plan puts the schedules of the catalog in force.
-func (s *state) plan(c *dispatchers.Catalog) {
+func (s timetable) plan(c *dispatchers.Catalog) {
 	for _, fault := range s.planner.Plan(s.clock(), s.scheduled(c)) {
 		s.log.Error("schedule", "error", fault)
 	}
 }
 
 // scheduled gives the dispatchers of a catalog that have a schedule, by name.
-func (s *state) scheduled(c *dispatchers.Catalog) iter.Seq[schedules.Entry] {
+func (s timetable) scheduled(c *dispatchers.Catalog) iter.Seq[schedules.Entry] {
 	return func(yield func(schedules.Entry) bool) {
 		for _, name := range c.Names() {
 			if spec := c.Specs[name]; spec != nil && len(spec.Schedule) > 0 && !yield(s.entry(spec)) {
@@ -39,7 +45,7 @@ func (s *state) scheduled(c *dispatchers.Catalog) iter.Seq[schedules.Entry] {
 }
 
 // entry is a dispatcher as the planner needs it.
-func (s *state) entry(spec *dispatchers.Spec) schedules.Entry {
+func (s timetable) entry(spec *dispatchers.Spec) schedules.Entry {
 	e := schedules.Entry{Name: spec.Name, Spec: spec}
 	if d := s.jobs.Dispatcher(spec.Name); d != nil {
 		e.Cursor, e.Paused = d.Cursor, d.Paused
@@ -49,7 +55,7 @@ func (s *state) entry(spec *dispatchers.Spec) schedules.Entry {
 
 // deferred gives the due times that could not be journaled when they were, and
 // are dealt with now.
-func (s *state) deferred() []scheduler.Occurrence {
+func (s timetable) deferred() []scheduler.Occurrence {
 	var list []scheduler.Occurrence
 	for d := range s.jobs.Dispatchers() {
 		if d.Deferred != nil {
@@ -62,7 +68,7 @@ func (s *state) deferred() []scheduler.Occurrence {
 
 // submitDue submits what is due, and what could not be journaled when it was. It
 // reports whether there was anything.
-func (s *state) submitDue() bool {
+func (s timetable) submitDue() bool {
 	var deferred []scheduler.Occurrence
 	if s.owing && s.journal.Err() == nil {
 		s.owing, deferred = false, s.deferred()
@@ -84,12 +90,12 @@ func (s *state) submitDue() bool {
 // checkThenAdmit does what of a due run needs no loop: packages are looked for.
 func (h *host) checkThenAdmit(spec *dispatchers.Spec, d schedules.Due) {
 	sub, unfit := h.check(context.Background(), spec, ipc.NotifyRequest{Dispatcher: spec.Name})
-	h.post(func(s *state) { s.admit(sub, d, unfit) })
+	h.post(func(s *state) { scheduling(s).admit(sub, d, unfit) })
 }
 
 // admit performs what is decided of each occurrence before the next one is
 // decided on: a job that is submitted moves the cursor.
-func (s *state) admit(sub submission, d schedules.Due, unfit error) {
+func (s timetable) admit(sub submission, d schedules.Due, unfit error) {
 	for _, o := range d.Occurrences {
 		_, running := s.core.DispatcherCounts(d.Dispatcher)
 		decision := schedules.Admit(sub.spec, o, schedules.Standing{
@@ -113,7 +119,7 @@ func (s *state) admit(sub submission, d schedules.Due, unfit error) {
 }
 
 // submitOccurrence submits a job for an occurrence.
-func (s *state) submitOccurrence(sub submission, o scheduler.Occurrence) {
+func (s timetable) submitOccurrence(sub submission, o scheduler.Occurrence) {
 	before := s.entry(sub.spec).Cursor
 	sub.by = ipc.Notifier{Peer: self(), At: s.wallClock().UTC()}
 	if s.durability(sub.spec) == mode.Memory { // its job is written nowhere
@@ -121,7 +127,7 @@ func (s *state) submitOccurrence(sub submission, o scheduler.Occurrence) {
 	}
 	s.submit(sub, func(a answer) {
 		if a.err != nil {
-			s.post(func(s *state) { s.notAccepted(sub, o, before, a.err) })
+			s.post(func(s *state) { scheduling(s).notAccepted(sub, o, before, a.err) })
 		}
 	})
 }
@@ -129,7 +135,7 @@ func (s *state) submitOccurrence(sub submission, o scheduler.Occurrence) {
 // notAccepted deals with an occurrence whose job was not accepted. One that the
 // journal could not take is admitted again when it can: nothing says that it was
 // dealt with.
-func (s *state) notAccepted(sub submission, o scheduler.Occurrence, before *store.Cursor, err error) {
+func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *store.Cursor, err error) {
 	p, typed := errors.AsType[*ipc.Error](err)
 	switch {
 	case typed && p.Kind == ipc.KindJournalUnavailable:
@@ -148,20 +154,20 @@ func (s *state) notAccepted(sub submission, o scheduler.Occurrence, before *stor
 }
 
 // logRefused logs an occurrence that led to no job.
-func (s *state) logRefused(spec *dispatchers.Spec, at store.Cursor, err error) {
+func (s timetable) logRefused(spec *dispatchers.Spec, at store.Cursor, err error) {
 	s.log.Warn("a due run was refused", "dispatcher", spec.Name, "due", time.Unix(0, at.Due), "error", err)
 }
 
 // moveCursor records where a schedule stands when no job's record does.
-func (s *state) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
+func (s timetable) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
 	s.record(store.Record{Op: store.OpCursor, Dispatcher: spec.Name, At: to.At, Cursor: &to}, mode.Relaxed, false, nil)
 }
 
 // notifyAtStart asks for a run of what is to run whenever the daemon starts.
-func (d *daemon) notifyAtStart() {
-	for _, spec := range d.catalog.Load().Specs {
+func (b *backend) notifyAtStart() {
+	for _, spec := range b.catalog.Load().Specs {
 		if spec.OnStart {
-			go d.notifyBySelf(spec, ipc.OriginStart)
+			go b.notifyBySelf(spec, ipc.OriginStart)
 		}
 	}
 }
@@ -188,7 +194,7 @@ func (b *backend) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery
 	}
 	list := []ipc.Schedule{}
 	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: only}, func(s *state) {
-		for e := range s.scheduled(s.catalog.Load()) {
+		for e := range scheduling(s).scheduled(s.catalog.Load()) {
 			if q.Dispatcher == "" || q.Dispatcher == e.Name {
 				list = append(list, s.planner.View(e, q.Next))
 			}

@@ -2,16 +2,12 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
-
-	"dispatchd/ipc"
 )
 
 // statusPause is the least time between two status texts.
@@ -27,14 +23,11 @@ type serviceManager struct {
 }
 
 // newServiceManager gives nil where no service manager listens.
-func newServiceManager(h *host) *serviceManager {
+func newServiceManager(log *slog.Logger, statusText func(context.Context) string) *serviceManager {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return nil
 	}
-	return &serviceManager{log: h.log, statusChanged: make(chan struct{}, 1), statusText: func(ctx context.Context) (text string) {
-		_ = h.view(ctx, func(s *state) { text = s.statusText() })
-		return text
-	}}
+	return &serviceManager{log: log, statusChanged: make(chan struct{}, 1), statusText: statusText}
 }
 
 // send sends assignments. That nobody hears them is no reason to stop.
@@ -117,46 +110,4 @@ func (m *serviceManager) changed() {
 	case m.statusChanged <- struct{}{}:
 	default: // it is known already
 	}
-}
-
-// statusText says in a line what the daemon does.
-func (s *state) statusText() string {
-	var parts []string
-	switch {
-	case s.journal.Err() != nil:
-		parts = append(parts, "NOTHING IS ACCEPTED, the journal cannot be written")
-	case s.draining:
-		parts = append(parts, "draining")
-	}
-	queued, running := s.core.Counts()
-	switch {
-	case running > 0:
-		parts = append(parts, "running "+s.runningNames())
-	case queued == 0:
-		parts = append(parts, "idle")
-	}
-	if queued > 0 {
-		parts = append(parts, fmt.Sprintf("%d queued", queued))
-	}
-	c := s.catalog.Load()
-	parts = append(parts, ipc.Counted(len(c.Specs), "dispatcher"))
-	if n := len(c.Disabled) + len(c.Unlisted); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d faulty: run dispatchctl doctor", n))
-	}
-	return strings.Join(parts, "; ")
-}
-
-// runningNames names some dispatchers that run.
-func (s *state) runningNames() string {
-	const most = 3
-	var names []string
-	for r := range s.attempts() {
-		names = append(names, r.Spec.Name)
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
-	}
-	return strings.Join(names, ", ")
 }

@@ -54,7 +54,7 @@ func TestWatchdogOfAHungLoop(t *testing.T) {
 // text is the status text.
 func text(s *stage) (text string) {
 	s.t.Helper()
-	if err := s.view(s.t.Context(), func(s *state) { text = s.statusText() }); err != nil {
+	if err := s.view(s.t.Context(), func(s *state) { text = viewing(s).statusText() }); err != nil {
 		s.t.Fatal(err)
 	}
 	return text

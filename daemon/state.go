@@ -10,6 +10,7 @@ import (
 	"dispatchd/daemon/internal/durable"
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/schedules"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -36,6 +37,26 @@ type state struct {
 	memory         memory
 }
 
+// attempt is an active attempt of a job, as the loop knows it. The loop owns all of
+// it but what run.Attempt says is anybody's.
+type attempt struct {
+	*run.Attempt
+	job        *jobs.Job
+	answered   bool // the queue knows that it has started
+	neverBegan bool // an earlier daemon went down before it started anything
+	state      ipc.State
+	outcome    *store.Outcome // known once the child has ended
+}
+
+// id is the queue's id of the attempt's job.
+func (a *attempt) id() queue.ID { return queue.ID(a.ID) }
+
+// attemptOf is a job's active attempt, nil = it does not run.
+func attemptOf(j *jobs.Job) *attempt {
+	a, _ := j.Attempt.(*attempt)
+	return a
+}
+
 // newState makes an empty state.
 func newState(h *host, handed *inherited) *state {
 	return &state{
@@ -56,33 +77,6 @@ func hostname() string {
 	return name
 }
 
-// openJournal replays the journal into the state, and opens it for writing.
-func (s *state) openJournal() (store.Report, error) {
-	journal, report, err := s.dir.OpenJournal(s.jobs.Replay())
-	if err != nil {
-		return report, err
-	}
-	if s.cfg.disk != nil {
-		s.cfg.disk(journal)
-	}
-	s.journal = durable.New(journal, durable.Owner{
-		Log:      s.log,
-		Post:     func(fn func()) { s.post(func(*state) { fn() }) },
-		Snapshot: s.jobs.Snapshot,
-		Broken:   func(error) { s.core.Freeze(true) },
-		Works:    s.journalWorks,
-	})
-	return report, nil
-}
-
-// journalWorks resumes starts.
-func (s *state) journalWorks() {
-	if !s.stopping && !s.handingOver {
-		s.core.Freeze(false)
-	}
-	s.perform(s.core.Tick(s.now()))
-}
-
 // record applies a record to the state and gives it to the journal. Whoever waits
 // at the gates of what it is about hears of it once it is durable; then (nil =
 // nobody) gets the journal's answer after them. A record that does not fit is a
@@ -98,35 +92,6 @@ func (s *state) record(rec store.Record, d mode.Durability, urgent bool, then fu
 	}
 	s.journal.Write(rec, d, urgent, then, s.jobs.Gates(rec)...)
 	return job, true
-}
-
-// due does what is due by now, and reports whether there was anything.
-func (s *state) due() bool {
-	if s.memory.rests(s.now()) {
-		go giveBack(s.log)
-	}
-	effects := s.core.Tick(s.now())
-	s.perform(effects)
-	return s.submitDue() || len(effects) > 0
-}
-
-// next is when the queue, a schedule or the memory has work.
-func (s *state) next() (time.Duration, bool) {
-	next, ok := s.core.Next()
-	next = max(0, next-s.now())
-	if nap, some := s.planner.Next(s.clock()); some && (!ok || nap < next) {
-		next, ok = nap, true
-	}
-	if calm, some := s.memory.next(s.now()); some && (!ok || calm < next) {
-		next, ok = calm, true
-	}
-	return next, ok
-}
-
-// after notes that something happened.
-func (s *state) after() {
-	s.memory.event(s.now())
-	s.manager.changed()
 }
 
 // idle reports that no job is queued or running.

@@ -153,7 +153,7 @@ func (d *daemon) resumeServing(srv *server.Server) error {
 	d.post(func(s *state) {
 		s.handingOver = false
 		s.core.Freeze(s.journal.Err() != nil)
-		s.perform(s.core.Tick(s.now()))
+		performing(s).perform(s.core.Tick(s.now()))
 	})
 	d.shutdown(context.Background(), srv) // serve opens another
 	return nil
@@ -168,6 +168,36 @@ func (d *daemon) saveAll(ctx context.Context) {
 	if err := <-saved; err != nil {
 		d.log.Error("journal: snapshot before the upgrade", "error", err)
 	}
+}
+
+// detachChildren ends our watch over the children without a shim, and gives what
+// the next image needs of them. Those that have ended meanwhile are waited for.
+func (d *daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
+	var ended []*attempt
+	if err := d.do(ctx, func(s *state) {
+		for r := range s.attempts() {
+			child, files, locks, ok := r.Detach()
+			if !ok {
+				if r.Child() != nil && !r.Child().Supervised() {
+					ended = append(ended, r)
+				}
+				continue
+			}
+			h := handedRun{Job: r.Job.ID, Attempt: r.Job.Attempt, Child: child}
+			for f, shared := range locks.All() {
+				h.Locks = append(h.Locks, handedLock{int(f.Fd()), shared})
+				keep = append(keep, f)
+			}
+			runs, keep = append(runs, h), append(keep, files...)
+		}
+	}); err != nil {
+		return nil, nil, err
+	}
+	// The end of those that are not handed must reach the journal.
+	err = d.until(ctx, func(*state) bool {
+		return !slices.ContainsFunc(ended, func(r *attempt) bool { return attemptOf(r.job) == r })
+	})
+	return runs, keep, err
 }
 
 // execNext executes the next image, and the present one again if that fails.

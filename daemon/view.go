@@ -1,6 +1,10 @@
 package daemon
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/jobs"
@@ -8,8 +12,14 @@ import (
 	"dispatchd/ipc"
 )
 
+// views words what the loop knows for people and programs. It changes nothing.
+type views struct{ *state }
+
+// viewing gives the views of the state.
+func viewing(s *state) views { return views{s} }
+
 // view is a job as everybody may know it, with what only the loop knows.
-func (s *state) view(job *jobs.Job) ipc.Job {
+func (s views) view(job *jobs.Job) ipc.Job {
 	v := job.Told().View()
 	switch v.State {
 	case ipc.Queued:
@@ -28,7 +38,7 @@ func (s *state) view(job *jobs.Job) ipc.Job {
 }
 
 // viewQueued adds what a queued job waits for.
-func (s *state) viewQueued(job *jobs.Job, v *ipc.Job) {
+func (s views) viewQueued(job *jobs.Job, v *ipc.Job) {
 	v.WaitingFor = s.waiting(queue.ID(job.ID()))
 	if job.State().State.Final() { // it is over, and that cannot be written
 		v.WaitingFor = &ipc.WaitingFor{Reason: ipc.WaitLock}
@@ -40,7 +50,7 @@ func (s *state) viewQueued(job *jobs.Job, v *ipc.Job) {
 }
 
 // waiting says why a queued job does not run yet.
-func (s *state) waiting(id queue.ID) *ipc.WaitingFor {
+func (s views) waiting(id queue.ID) *ipc.WaitingFor {
 	w, ok := s.core.Waiting(s.now(), id)
 	if !ok {
 		return nil
@@ -58,7 +68,7 @@ func (s *state) waiting(id queue.ID) *ipc.WaitingFor {
 }
 
 // missing words what a start was missing that is no lock. The wire has it as one.
-func (s *state) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
+func (s views) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 	switch kind {
 	case queue.NoJournal:
 		v.Lock, v.Detail = "journal", "the journal cannot be written"
@@ -68,7 +78,7 @@ func (s *state) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 }
 
 // dispatcher is the view of one dispatcher.
-func (s *state) dispatcher(name string) ipc.Dispatcher {
+func (s views) dispatcher(name string) ipc.Dispatcher {
 	v := ipc.Dispatcher{Name: name, State: ipc.DispatcherReady}
 	v.Queued, v.Running = s.core.DispatcherCounts(name)
 	d := s.jobs.Dispatcher(name)
@@ -94,7 +104,7 @@ func (s *state) dispatcher(name string) ipc.Dispatcher {
 }
 
 // lockView is the view of one lock.
-func (s *state) lockView(l queue.LockState) ipc.Lock {
+func (s views) lockView(l queue.LockState) ipc.Lock {
 	v := ipc.Lock{Name: l.Name, Holders: []ipc.LockHolder{}, Waiters: []string{}}
 	for _, h := range l.Holders {
 		holder := ipc.LockHolder{PID: h.PID, Shared: h.Shared, Since: s.epoch.Add(h.Since).UTC()}
@@ -107,4 +117,67 @@ func (s *state) lockView(l queue.LockState) ipc.Lock {
 		v.Waiters = append(v.Waiters, ulid.ULID(id).String())
 	}
 	return v
+}
+
+// whenDecided calls fn when it is known what may be told of a job: at once,
+// unless its end is on its way to the disk. The disk is told to hurry then.
+func (s views) whenDecided(job *jobs.Job, fn func()) {
+	if job.Undecided() {
+		s.journal.Settled(job.Gate(), func(error) { fn() })
+		return
+	}
+	fn()
+}
+
+// refreshing is the job that refreshes a cache now, or is about to; "" = none.
+func (s views) refreshing(d *jobs.Dispatcher) string {
+	for job := range d.Running {
+		return job.ID().String()
+	}
+	if id, ok := s.core.Head(d.Name); ok {
+		return ulid.ULID(id).String()
+	}
+	return ""
+}
+
+// statusText says in a line what the daemon does.
+func (s views) statusText() string {
+	var parts []string
+	switch {
+	case s.journal.Err() != nil:
+		parts = append(parts, "NOTHING IS ACCEPTED, the journal cannot be written")
+	case s.draining:
+		parts = append(parts, "draining")
+	}
+	queued, running := s.core.Counts()
+	switch {
+	case running > 0:
+		parts = append(parts, "running "+s.runningNames())
+	case queued == 0:
+		parts = append(parts, "idle")
+	}
+	if queued > 0 {
+		parts = append(parts, fmt.Sprintf("%d queued", queued))
+	}
+	c := s.catalog.Load()
+	parts = append(parts, ipc.Counted(len(c.Specs), "dispatcher"))
+	if n := len(c.Disabled) + len(c.Unlisted); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d faulty: run dispatchctl doctor", n))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// runningNames names some dispatchers that run.
+func (s views) runningNames() string {
+	const most = 3
+	var names []string
+	for r := range s.attempts() {
+		names = append(names, r.Spec.Name)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }

@@ -1,0 +1,28 @@
+package daemon
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"dispatchd/daemon/internal/durable"
+	"dispatchd/dispatchers"
+	"dispatchd/ipc"
+)
+
+// Config says what a daemon is made of. Only Paths is required.
+type Config struct {
+	Paths     ipc.Paths
+	Functions *dispatchers.Set // Go-native dispatchers, nil = none
+	Log       *slog.Logger     // nil = slog.Default()
+	Version   string
+	Shim      []string         // argv of a program that calls RunShim at once; nil = jobs are children of the daemon and die with it
+	Upgrade   []string         // argv of this program, for an upgrade in place; nil = there is none
+	UpgradeOn <-chan os.Signal // has one done, nil = the API only
+	ReloadOn  <-chan os.Signal // has the definitions read anew, nil = the API only
+	Ready     func()           // called once when the socket answers, nil = nobody asks
+
+	wall  func() time.Time      // nil = time.Now; another in tests of clocks that are set
+	allow func(query) error     // nil = allow; another in tests of who asks it
+	disk  func(durable.Journal) // gets the journal in tests that hold it up
+}
