@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/run"
@@ -109,6 +110,9 @@ func (s performer) attemptEnded(a *run.Attempt, res run.Result) {
 		return
 	}
 	s.answerStart(r)
+	d := r.job.Dispatcher
+	keepSpare(d, res.Spare)
+	defer keepSpare(d, nil) // what has started since has used it
 	if res.NeverBegan() && !r.Canceled() {
 		r.neverBegan = true
 		s.decide(s.core.Rerun(s.now(), r.id(), false))
@@ -125,6 +129,15 @@ func (s performer) attemptEnded(a *run.Attempt, res run.Result) {
 	default:
 		s.decide(s.core.Ended(s.now(), r.id(), res.Retryable(r.Spec, cause)))
 	}
+}
+
+// keepSpare keeps a supervisor for the next run of a dispatcher, instead of the one
+// that was kept before, which ends. nil keeps none.
+func keepSpare(d *jobs.Dispatcher, s run.Spare) {
+	if d.Spare != nil {
+		d.Spare.Discard()
+	}
+	d.Spare = s
 }
 
 // leaveForRerun puts a job that the stop interrupted back into the queue of

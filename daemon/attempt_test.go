@@ -108,3 +108,59 @@ func TestLaunchOfOldDefinition(t *testing.T) {
 		}
 	})
 }
+
+// kept is a supervisor that can serve one more job.
+type kept struct {
+	of        string
+	discarded *[]string
+}
+
+func (k kept) Discard() { *k.discarded = append(*k.discarded, k.of) }
+
+// leaving is a child whose supervisor stays.
+type leaving struct {
+	run.Child
+	kept
+}
+
+func (l leaving) Spare() run.Spare { return l.kept }
+
+// A supervisor that stays serves the next job of its dispatcher if that starts at
+// once, and nobody else's. Where none does, it ends.
+func TestSpareSupervisor(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		s := set(t, root, map[string]string{"op": "script = 'x'\n", "other": "script = 'x'\n"}, func(string, int) act { return act{lasts: time.Second} })
+		defer s.strike()
+		var mu sync.Mutex
+		var served, discarded []string
+		play := s.runner.Start
+		s.runner.Start = func(q run.Request) (run.Child, error) {
+			child, err := play(q)
+			mu.Lock()
+			defer mu.Unlock()
+			from := "new"
+			if k, ok := q.Spare.(kept); ok {
+				from = k.of
+			}
+			served = append(served, q.Launch.Dispatcher+" by "+from)
+			return leaving{child, kept{q.Launch.Dispatcher, &discarded}}, err
+		}
+		for range 3 {
+			s.notify("op")
+		}
+		s.notify("other")
+		s.pass(5 * time.Second)
+		s.notify("op")
+		s.pass(5 * time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(served)
+		if want := []string{"op by new", "op by new", "op by op", "op by op", "other by new"}; !slices.Equal(served, want) {
+			t.Errorf("served %q, want %q", served, want)
+		}
+		slices.Sort(discarded)
+		if want := []string{"op", "op", "other"}; !slices.Equal(discarded, want) {
+			t.Errorf("ended %q, want %q", discarded, want)
+		}
+	})
+}

@@ -89,6 +89,7 @@ func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool
 		return queue.Reason{Kind: queue.NoJournal}, false
 	}
 	a := s.newAttempt(job, number, spec, now, locks)
+	a.Spare, job.Dispatcher.Spare = job.Dispatcher.Spare, nil
 	go s.runner.Run(s.following, a.Attempt, recorded, events{s.host})
 	return queue.Reason{}, true
 }

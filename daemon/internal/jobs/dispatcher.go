@@ -31,8 +31,18 @@ type Dispatcher struct {
 	Last     LastJob
 	Running  map[*Job]struct{}
 
+	// Spare is the supervisor of the run that has just ended. It serves the next
+	// one if that starts at once, so that a row of short jobs pays for one; nil =
+	// there is none.
+	Spare Spare
+
 	gate durable.Gate // of the records that are about no job
 	open int          // jobs that have not ended
+}
+
+// Spare is a supervisor that can serve one more job.
+type Spare interface {
+	Discard() // ends it
 }
 
 // LastJob is the job of a dispatcher whose end was told last.
