@@ -54,14 +54,9 @@ func (l *lab) memory() string {
 }
 
 // openInstalled is openBox with the directories as a system has them: what is
-// of this boot alone in memory, the rest on the disk. Below one root on ext4 each
-// file that a job has for a moment costs the daemon 100 µs instead of 10 (issue
-// 11), which would hide what the daemon itself does. Only a daemon that is not
+// of this boot alone in memory, the rest on the disk. Only a daemon that is not
 // root's can be told so, so root's gets another user.
 func (l *lab) openInstalled(ctx context.Context, settings string, files map[string]string) (*box, error) {
-	if l.oneRoot {
-		return l.openBox(ctx, settings, files)
-	}
 	root, err := os.MkdirTemp(l.dir, "box-")
 	if err != nil {
 		return nil, err

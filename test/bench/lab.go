@@ -17,7 +17,6 @@ type lab struct {
 	rounds, scale int
 	rest          time.Duration
 	dir           string   // of this run, removed at its end
-	oneRoot       bool     // nothing is in memory that an installed daemon has there
 	bin           string   // programs that somebody else built, "" = build them
 	c             string   // why there are no C programs, "" = there are
 	scratch       []string // directories elsewhere, removed too
@@ -33,6 +32,7 @@ func (l *lab) open(ctx context.Context) error {
 		return err
 	}
 	l.dir = dir
+	apart(dir)
 	if err := l.furnish(ctx); err != nil {
 		l.close()
 		return err

@@ -83,7 +83,6 @@ func parse(args []string, stderr io.Writer) (order, error) {
 	set.IntVar(&o.scale, "scale", 100, "percent of the usual counts: less is quicker and rougher")
 	set.DurationVar(&o.rest, "rest", 30*time.Second, "how long an idle daemon is watched")
 	set.StringVar(&o.dir, "dir", os.TempDir(), "where the daemons' roots are: the disk that is measured")
-	set.BoolVar(&o.oneRoot, "one-root", false, "keep on that disk what an installed daemon has in memory too: /run")
 	set.StringVar(&o.bin, "bin", "", "measure the programs in this directory instead of building this source's")
 	set.BoolVar(&o.list, "list", false, "say what there is, and measure nothing")
 	set.BoolVar(&o.strict, "strict", false, "exit with 1 where a target is missed")

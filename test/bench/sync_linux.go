@@ -22,3 +22,21 @@ func forget(f *os.File) error {
 	}
 	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
+
+// apart asks ext4 to place each directory below this one where there is room,
+// and not beside it (chattr +T). For some minutes ext4 walks past each inode
+// that was removed, to find a free one: a new file took 630 µs where others
+// removed many, and 16 apart from them. Other file systems refuse, and need no
+// such thing.
+func apart(dir string) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }()
+	const topdir = 0x20000 // FS_TOPDIR_FL
+	flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	if err == nil {
+		_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(flags)|topdir)
+	}
+}
