@@ -70,8 +70,7 @@ func read(t *testing.T) (document, any) {
 	return d, plain
 }
 
-// Every reference leads somewhere. (test/openapi holds the document against the
-// whole standard.)
+// Every reference leads somewhere.
 func TestReferences(t *testing.T) {
 	_, plain := read(t)
 	n := 0

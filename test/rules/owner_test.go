@@ -100,7 +100,8 @@ func (c *checker) hasState(e ast.Expr) bool {
 // isState reports whether a variable is the loop's state or points to it.
 func isState(v *types.Var) bool { return v != nil && isStateType(v.Type()) }
 
-// isStateType reports whether a type is the state's or a pointer to it.
+// isStateType reports whether a type is the state's, a pointer to it, or a struct
+// that embeds one of these: what is laid over the state is the loop's like it.
 func isStateType(t types.Type) bool {
 	if t == nil {
 		return false
@@ -109,7 +110,22 @@ func isStateType(t types.Type) bool {
 		t = p.Elem()
 	}
 	named, ok := types.Unalias(t).(*types.Named)
-	return ok && named.Obj().Pkg() != nil && named.Obj().Pkg().Path() == module+statePackage && named.Obj().Name() == stateType
+	if !ok || named.Obj().Pkg() == nil || named.Obj().Pkg().Path() != module+statePackage {
+		return false
+	}
+	if named.Obj().Name() == stateType {
+		return true
+	}
+	s, ok := named.Underlying().(*types.Struct)
+	if !ok {
+		return false
+	}
+	for f := range s.Fields() {
+		if f.Embedded() && isStateType(f.Type()) {
+			return true
+		}
+	}
+	return false
 }
 
 // keyed are the maps that a struct of daemon or below may have by text, by a
