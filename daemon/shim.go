@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 
+	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/shim"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -12,7 +13,10 @@ import (
 // which a job outlives its daemon. A program that embeds the daemon calls it
 // when it is started by what it gave as Config.Shim, before anything else, and
 // exits with its result.
-func RunShim() int { return shim.Main() }
+func RunShim() int {
+	proc.SetName(shim.Name) // who looks for the daemon by its name must not meet its jobs
+	return shim.Main()
+}
 
 // notOfAJob refuses to be a daemon in a process that was started for one job. A
 // program that forgets to call RunShim or Set.Main would be a daemon there, which

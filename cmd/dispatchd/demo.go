@@ -90,7 +90,7 @@ func demo(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
-	argv, err := shim()
+	argv, err := supervisor()
 	if err != nil {
 		return err
 	}

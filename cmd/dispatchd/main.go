@@ -29,15 +29,6 @@ func main() {
 	os.Exit(Main(os.Args[1:]))
 }
 
-// shimVerb makes this program a job's supervisor. The daemon uses it, users do not.
-const shimVerb = "shim"
-
-// shim gives the command line that starts this program as a supervisor.
-func shim() ([]string, error) {
-	self, err := os.Executable()
-	return []string{self, shimVerb}, err
-}
-
 // version is this program's version.
 func version() string { return console.Version() }
 
@@ -161,14 +152,18 @@ func withoutReady(args []string) []string {
 // serve runs the daemon. At SIGHUP it reads its definitions anew, at SIGUSR2 it
 // executes the program that is installed now.
 func serve(ctx context.Context, cfg daemon.Config) error {
-	argv, err := shim()
+	argv, err := supervisor()
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	oneProcessor()
 	signals(syscall.SIGPIPE) // caught, it kills no process: the reader of the log may end before the daemon
 	cfg.ReloadOn, cfg.UpgradeOn = signals(syscall.SIGHUP), signals(syscall.SIGUSR2)
-	cfg.Shim, cfg.Upgrade = argv, append([]string{argv[0]}, withoutReady(os.Args[1:])...)
+	cfg.Shim, cfg.Upgrade = argv, append([]string{self}, withoutReady(os.Args[1:])...)
 	return daemon.Run(ctx, cfg)
 }
 

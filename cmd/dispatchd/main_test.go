@@ -107,12 +107,3 @@ func TestPaths(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
-
-// The supervisor is this program with its own verb.
-func TestShim(t *testing.T) {
-	argv, err := shim()
-	self, _ := os.Executable()
-	if err != nil || !slices.Equal(argv, []string{self, "shim"}) {
-		t.Errorf("%q, %v", argv, err)
-	}
-}

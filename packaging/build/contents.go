@@ -31,13 +31,13 @@ type entry struct {
 
 // places are where a system wants things.
 type places struct {
-	sbin, bin, etc, lib, share, doc, examples, man, bash, zsh, fish string
+	sbin, bin, libexec, etc, lib, share, doc, examples, man, bash, zsh, fish string
 }
 
 // placesOf gives them for a package format.
 func placesOf(format string) places {
 	p := places{
-		sbin: "/usr/sbin", bin: "/usr/bin", etc: "/etc/dispatchd", lib: "/usr/lib/dispatchd", share: "/usr/share/dispatchd",
+		sbin: "/usr/sbin", bin: "/usr/bin", libexec: "/usr/libexec/dispatchd", etc: "/etc/dispatchd", lib: "/usr/lib/dispatchd", share: "/usr/share/dispatchd",
 		doc: "/usr/share/doc/dispatchd", examples: "/usr/share/doc/dispatchd/examples", man: "/usr/share/man",
 		bash: "/usr/share/bash-completion/completions", zsh: "/usr/share/zsh/site-functions", fish: "/usr/share/fish/vendor_completions.d",
 	}
@@ -46,7 +46,7 @@ func placesOf(format string) places {
 		p.zsh = "/usr/share/zsh/vendor-completions"
 	case "freebsd":
 		p = places{
-			sbin: "/usr/local/sbin", bin: "/usr/local/bin", etc: "/usr/local/etc/dispatchd", lib: "/usr/local/share/dispatchd", share: "/usr/local/share/dispatchd",
+			sbin: "/usr/local/sbin", bin: "/usr/local/bin", libexec: "/usr/local/libexec/dispatchd", etc: "/usr/local/etc/dispatchd", lib: "/usr/local/share/dispatchd", share: "/usr/local/share/dispatchd",
 			doc: "/usr/local/share/doc/dispatchd", examples: "/usr/local/share/examples/dispatchd", man: "/usr/local/share/man",
 			bash: "/usr/local/share/bash-completion/completions", zsh: "/usr/local/share/zsh/site-functions", fish: "/usr/local/share/fish/vendor_completions.d",
 		}
@@ -63,6 +63,7 @@ func (b *builder) contents(t target, programs string) ([]entry, error) {
 	l.add(filepath.Join(programs, "dispatchd"), p.sbin+"/dispatchd", 0o755)
 	l.add(filepath.Join(programs, "dispatchctl"), p.bin+"/dispatchctl", 0o755)
 	l.add(filepath.Join(programs, "dispatch-notify"), p.bin+"/dispatch-notify", 0o755)
+	l.add(filepath.Join(programs, "dispatchd-shim"), p.libexec+"/dispatchd-shim", 0o755)
 	l.add(b.made["completion.bash"], p.bash+"/dispatchctl", 0o644)
 	l.add(b.made["completion.zsh"], p.zsh+"/_dispatchctl", 0o644)
 	l.add(b.made["completion.fish"], p.fish+"/dispatchctl.fish", 0o644)

@@ -54,7 +54,7 @@ func (b *builder) make(list []target) error {
 	return nil
 }
 
-// programs builds the three programs for a machine, once, and gives their
+// programs builds the programs for a machine, once, and gives their
 // directory. They are static, know their version, and leave HTTP/2 out: the API
 // is HTTP/1.1, and the idle daemon is smaller.
 func (b *builder) programs(m machine) (string, error) {

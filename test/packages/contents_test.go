@@ -10,19 +10,19 @@ import (
 )
 
 // system are the places of a kind of system.
-type system struct{ sbin, bin, etc, lib, doc, examples, share, zsh string }
+type system struct{ sbin, bin, libexec, etc, lib, doc, examples, share, zsh string }
 
 // linux and freebsd are where packages put things there.
 func linux(zsh string) system {
 	return system{
-		sbin: "/usr/sbin", bin: "/usr/bin", etc: "/etc/dispatchd", lib: "/usr/lib/dispatchd", doc: "/usr/share/doc/dispatchd",
+		sbin: "/usr/sbin", bin: "/usr/bin", libexec: "/usr/libexec/dispatchd", etc: "/etc/dispatchd", lib: "/usr/lib/dispatchd", doc: "/usr/share/doc/dispatchd",
 		examples: "/usr/share/doc/dispatchd/examples", share: "/usr/share", zsh: zsh,
 	}
 }
 
 func freebsd() system {
 	return system{
-		sbin: "/usr/local/sbin", bin: "/usr/local/bin", etc: "/usr/local/etc/dispatchd", lib: "/usr/local/share/dispatchd",
+		sbin: "/usr/local/sbin", bin: "/usr/local/bin", libexec: "/usr/local/libexec/dispatchd", etc: "/usr/local/etc/dispatchd", lib: "/usr/local/share/dispatchd",
 		doc: "/usr/local/share/doc/dispatchd", examples: "/usr/local/share/examples/dispatchd", share: "/usr/local/share", zsh: "site-functions",
 	}
 }
@@ -31,6 +31,7 @@ func freebsd() system {
 func (s system) common() map[string]os.FileMode {
 	list := map[string]os.FileMode{
 		s.sbin + "/dispatchd": 0o755, s.bin + "/dispatchctl": 0o755, s.bin + "/dispatch-notify": 0o755,
+		s.libexec + "/dispatchd-shim":   0o755,
 		s.etc + "/dispatchers.d/README": 0o644, s.lib + "/dispatchers.d/": 0o755,
 		s.doc + "/third-party-notices.gz": 0o644,
 		s.lib + "/php/bridge.php":         0o644, s.lib + "/php/describe.php": 0o644, s.lib + "/php/import.php": 0o644,

@@ -158,7 +158,7 @@ func install(a *admin) {
 	a.says("stat -c '%a %U %G' /etc/dispatchd/dispatchers.d", "755 root root")
 	a.says("dispatchd check", "dispatchd check: no faults; no dispatchers good")
 	a.says("systemd-analyze verify --man=yes dispatchd.service", "")
-	a.says("man -w dispatchd dispatchctl dispatch-notify dispatchd.toml dispatcher.toml | wc -l", "5")
+	a.says("man -w dispatchd dispatchd-shim dispatchctl dispatch-notify dispatchd.toml dispatcher.toml | wc -l", "6")
 	a.says(`bash -c '. /usr/share/bash-completion/completions/dispatchctl && complete -p dispatchctl | grep -c dispatchctl'`, "1")
 	a.shell("install -m 0644 /usr/share/doc/dispatchd/examples/dispatchers.d/*.toml /etc/dispatchd/dispatchers.d/")
 	a.says("dispatchctl reload 2>/dev/null", "added: certificates, package-updates")

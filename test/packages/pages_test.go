@@ -23,7 +23,7 @@ import (
 
 // pages are all man pages.
 func pages() []string {
-	return []string{"dispatch-notify.1", "dispatchctl.1", "dispatchd.8", "dispatchd.toml.5", "dispatcher.toml.5"}
+	return []string{"dispatch-notify.1", "dispatchctl.1", "dispatchd-shim.8", "dispatchd.8", "dispatchd.toml.5", "dispatcher.toml.5"}
 }
 
 // TestPagesRender: no reader of man pages has anything to complain about.

@@ -60,6 +60,7 @@ func permits() []permit {
 		{"cmd/dispatchd", "os", "Exit", "main"},
 		{"cmd/dispatchctl", "os", "Exit", "main"},
 		{"cmd/dispatch-notify", "os", "Exit", "main"},
+		{"cmd/dispatchd-shim", "os", "Exit", "main"},
 	}
 }
 

@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"os"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // layers says which of our packages each of our packages may import. It is
@@ -38,6 +40,9 @@ func layers() map[string][]string {
 			"dispatchers", "dispatchers/mode", "ipc", "ipc/lockfile", "ipc/server", "scheduler",
 		},
 
+		"daemon/shim": {"daemon/internal/shim"},
+
+		"cmd/dispatchd-shim":  {"daemon/shim"},
 		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},
 		"cmd/dispatchctl":     {"dispatchers/mode", "ipc", "ipc/client", "ipc/console", "ipc/lockfile", "scheduler"},
 		"cmd/dispatch-notify": {"ipc", "ipc/notify"},
@@ -180,11 +185,15 @@ func refusedOutside(f *file, name string) string {
 	return "it is not in outside(): a dependency needs a reason"
 }
 
-// checkTinyClient follows the imports of dispatch-notify: the standard library
-// only, and never net/http, or its start costs more than its work.
-func checkTinyClient(tree []*file) []string {
-	var found []string
-	seen, todo := map[string]bool{}, []string{"cmd/dispatch-notify"}
+// link is an import that a program reaches, and the file that has it.
+type link struct {
+	by   *file
+	name string
+}
+
+// links follows the imports of a program through our own packages.
+func links(tree []*file, program string) (all []link) {
+	seen, todo := map[string]bool{}, []string{program}
 	for len(todo) > 0 {
 		dir := todo[0]
 		todo = todo[1:]
@@ -197,14 +206,59 @@ func checkTinyClient(tree []*file) []string {
 				continue
 			}
 			for _, name := range f.imports() {
-				first, _, _ := strings.Cut(name, "/")
+				all = append(all, link{f, name})
 				if own, ok := strings.CutPrefix(name, module); ok {
 					todo = append(todo, own)
-				} else if name == "net/http" || strings.Contains(first, ".") {
-					found = append(found, f.at(f.Name, "dispatch-notify reaches %s", name))
 				}
 			}
 		}
 	}
+	return all
+}
+
+// foreign reports whether a package is neither ours nor the standard library's.
+func foreign(name string) bool {
+	first, _, _ := strings.Cut(name, "/")
+	return strings.Contains(first, ".") && !strings.HasPrefix(name, module)
+}
+
+// checkTinyClient follows the imports of dispatch-notify: the standard library
+// only, and never net/http, or its start costs more than its work.
+func checkTinyClient(tree []*file) []string {
+	var found []string
+	for _, l := range links(tree, "cmd/dispatch-notify") {
+		if l.name == "net/http" || foreign(l.name) {
+			found = append(found, l.by.at(l.by.Name, "dispatch-notify reaches %s", l.name))
+		}
+	}
 	return found
+}
+
+// checkSupervisor follows the imports of dispatchd-shim, which starts once for
+// each job: nothing of the network, of programs that it runs or of users, and no
+// package from outside but system calls.
+func checkSupervisor(tree []*file) []string {
+	var found []string
+	banned := strings.Fields("log/slog net net/http os/exec os/user regexp")
+	for _, l := range links(tree, "cmd/dispatchd-shim") {
+		if slices.Contains(banned, l.name) || foreign(l.name) && l.name != "golang.org/x/sys/unix" {
+			found = append(found, l.by.at(l.by.Name, "dispatchd-shim reaches %s", l.name))
+		}
+	}
+	return found
+}
+
+// TestSupervisorLinks holds what dispatchd-shim reaches against a list: a package
+// more costs every job, and whoever adds it shows what.
+func TestSupervisorLinks(t *testing.T) {
+	var names []string
+	for _, l := range links(load(t, "../.."), "cmd/dispatchd-shim") {
+		names = append(names, l.name)
+	}
+	slices.Sort(names)
+	got := strings.Join(slices.Compact(names), "\n") + "\n"
+	want, err := os.ReadFile("testdata/dispatchd-shim.txt")
+	if err != nil || got != string(want) {
+		t.Errorf("%v: testdata/dispatchd-shim.txt is not what the program links:\n%s", err, got)
+	}
 }

@@ -13,6 +13,7 @@ func rules() []rule {
 		{"layers", "our packages import each other one way only", each(checkLayers)},
 		{"imports", "a package from outside has a reason and a place", each(checkImports)},
 		{"tiny client", "dispatch-notify reaches the standard library only, without net/http", checkTinyClient},
+		{"supervisor", "dispatchd-shim, which starts for each job, links little", checkSupervisor},
 		{"calls", "processes, files, sockets and the process itself are few packages' business", each(checkCalls(permits()))},
 		{"state", "what is below the state directory is the store's", each(checkState)},
 		{"pure", "the queue reads no clock and runs nothing", each(checkPure)},

@@ -44,6 +44,7 @@ func newMachine(t *testing.T, init ...string) *machine {
 	bin := box.Programs(t)
 	m := &machine{testbed.Start(t, init...), t}
 	m.Put(t, filepath.Join(bin, "dispatchd"), "/usr/sbin/dispatchd")
+	m.Put(t, filepath.Join(bin, "dispatchd-shim"), "/usr/libexec/dispatchd/dispatchd-shim")
 	m.Put(t, filepath.Join(bin, "dispatchctl"), "/usr/bin/dispatchctl")
 	m.Put(t, filepath.Join(bin, "dispatch-notify"), "/usr/bin/dispatch-notify")
 	if _, code := m.Try(t, "getent", "group", "dispatchd"); code != 0 {

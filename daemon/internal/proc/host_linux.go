@@ -32,11 +32,6 @@ func (host) mayChangeUser() bool {
 	return caps[0].Effective&both == both
 }
 
-// setName sets the name of the calling thread. /proc/PID/comm, which killall and
-// pgrep -x read, is the name of the first one.
-func (host) setName(name string) {
-	text, err := unix.BytePtrFromString(name)
-	if err == nil {
-		_ = prctlName(text)
-	}
-}
+// setName sets the name of the first thread, which killall and pgrep -x look at.
+// PR_SET_NAME of prctl(2) sets that of the calling one.
+func (host) setName(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }

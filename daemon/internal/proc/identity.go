@@ -16,8 +16,11 @@ type Identity struct {
 }
 
 // IdentityOf is the identity of a running process.
-func IdentityOf(pid int) Identity {
-	return Identity{PID: pid, Start: host{}.startTime(pid), Boot: BootID()}
+func IdentityOf(pid int) Identity { return IdentityIn(BootID(), pid) }
+
+// IdentityIn is IdentityOf for a caller that knows the boot.
+func IdentityIn(boot string, pid int) Identity {
+	return Identity{PID: pid, Start: host{}.startTime(pid), Boot: boot}
 }
 
 // Alive reports whether that very process runs. In doubt it does not.

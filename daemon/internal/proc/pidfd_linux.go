@@ -45,8 +45,3 @@ func deadChild() (int, bool) {
 	at := max(12, 2*unsafe.Sizeof(uintptr(0)))
 	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), at))), true
 }
-
-// prctlName is PR_SET_NAME.
-func prctlName(name *byte) error {
-	return unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
-}

@@ -108,7 +108,7 @@ func (p *Prepared) Fork() (*Child, error) {
 	}
 	c := newChild(p.launch, pid, p.launch.Timeout)
 	c.tree, c.progress, c.notify, c.exit.Started = tree, p.progress, p.notify, begun
-	c.identity = Identity{PID: pid, Start: host{}.startTime(pid), Boot: p.launch.Boot}
+	c.identity = IdentityIn(p.launch.Boot, pid)
 	closeAll(p.files)
 	if tree != nil {
 		tree.adopt(pid)

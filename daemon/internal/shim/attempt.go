@@ -44,6 +44,7 @@ type attempt struct {
 	last     proc.Update
 	late     bool
 	ended    bool
+	settled  bool // it has lasted a while
 
 	output output.File
 	look   time.Time // when its bound is looked at next
@@ -84,7 +85,10 @@ func (a *attempt) create() (err error) {
 	if a.status, err = reserveOutcome(f); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
-	self := proc.IdentityOf(os.Getpid())
+	if a.launch.Boot == "" {
+		a.launch.Boot = proc.BootID()
+	}
+	self := proc.IdentityIn(a.launch.Boot, os.Getpid())
 	if a.run, err = f.Create(proc.StartRecord{Supervisor: &self, NeverKill: a.launch.KillMode.Never()}); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
@@ -135,8 +139,13 @@ func (a *attempt) advance(now time.Time) (next time.Time, done bool) {
 	return next, false
 }
 
-// bound holds the output against its bound.
+// bound holds the output against its bound. A job that has lasted so long may last
+// for longer, so the first time the pages that only the start touched are given back.
 func (a *attempt) bound(now time.Time) {
+	if !a.settled {
+		a.settled = true
+		_ = proc.ReturnProgram() // they can stay
+	}
 	a.wait = min(2*a.wait, trimIdle)
 	// What cannot be given back now is tried again.
 	if grew, _ := a.output.Enforce(); grew || a.launch.DataFile != "" {

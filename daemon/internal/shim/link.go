@@ -53,38 +53,40 @@ func newLink(fd int, c *Client) *link {
 
 // greet agrees on the version, and asks to be told what the job says.
 func (l *link) greet() error {
-	return errors.Join(l.send(Request{Verb: Hello, Min: Version, Max: Version}), l.send(Request{Verb: Attach}))
+	return l.sendAll(nil, Request{Verb: Hello, Min: Version, Max: Version}, Request{Verb: Attach})
 }
 
-// send is channel's. A request is shorter than any socket's buffer, so it is taken
-// whole or, by a supervisor that is stopped, not at all.
-func (l *link) send(r Request) error {
+// send is channel's.
+func (l *link) send(r Request) error { return l.sendAll(nil, r) }
+
+// sendAll sends requests, and descriptors with the first. They are shorter than any
+// socket's buffer, so they are taken whole or, by a supervisor that is stopped, not
+// at all.
+func (l *link) sendAll(oob []byte, list ...Request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, err := l.sendWith(r, nil)
-	return err
-}
-
-// sendWith sends a request and descriptors, and gives its id. The caller holds mu.
-func (l *link) sendWith(r Request, oob []byte) (id uint32, err error) {
 	if l.closed {
-		return 0, os.ErrProcessDone
+		return os.ErrProcessDone
 	}
-	l.lastID++
-	r.ID = l.lastID
-	text, err := json.Marshal(r)
-	if err != nil {
-		return 0, err
+	var text []byte
+	for _, r := range list {
+		l.lastID++
+		r.ID = l.lastID
+		line, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		text = append(append(text, line...), '\n')
 	}
 	for {
-		n, err := unix.SendmsgN(l.fd, append(text, '\n'), oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		n, err := unix.SendmsgN(l.fd, text, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.EAGAIN), err == nil && n <= len(text):
-			return 0, errDeaf
+		case errors.Is(err, unix.EAGAIN), err == nil && n < len(text):
+			return errDeaf
 		}
-		return r.ID, os.NewSyscallError("sendmsg", err)
+		return os.NewSyscallError("sendmsg", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 // TestMain lets the test binary be the supervisor, and the jobs below it.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "shim" {
+		proc.SetName(Name)
 		os.Exit(Main())
 	}
 	if helper := os.Getenv("SHIM_HELPER"); helper != "" {

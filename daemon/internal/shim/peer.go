@@ -96,18 +96,16 @@ func (p *peer) takeFDs() []int {
 	return fds
 }
 
-// reply answers a request. What the socket does not take is kept: a peer gets every
-// answer that it asked for.
-func (p *peer) reply(r Reply) {
-	p.out = appendReply(p.out, r)
-	p.flush()
-}
+// reply answers a request, with the next flush. What the socket does not take is
+// kept: a peer gets every answer that it asked for.
+func (p *peer) reply(r Reply) { p.out = appendReply(p.out, r) }
 
 // tell sends a word of the job, unasked. It is dropped while the peer has not read
 // what came before, and the newest follows then.
 func (p *peer) tell(s *Status) {
 	if p.stale = len(p.out) > 0; !p.stale {
 		p.reply(Reply{Status: s})
+		p.flush()
 	}
 }
 

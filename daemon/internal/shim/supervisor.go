@@ -26,15 +26,20 @@ const idleWait = 30 * time.Second
 // Main is the whole life of a supervisor, and gives its exit code. SIGTERM ends the
 // job, as people do it by hand; SIGHUP, SIGINT and SIGQUIT are not for it.
 func Main() int {
-	runtime.LockOSThread() // Pdeathsig means the thread that forks
-	proc.SetName(Name)
+	if os.Getenv(Env) == "" {
+		fmt.Fprintln(os.Stderr, Name+": the daemon starts this program for a job; see dispatchd-shim(8)")
+		return 2
+	}
 	proc.CloseInherited()
-	s := &supervisor{}
-	if err := s.catchSignals(); err != nil {
+	signals, err := catchSignals()
+	// Pdeathsig means the thread that forks. Whichever it is now, it lives as long as
+	// this function.
+	runtime.LockOSThread()
+	s := &supervisor{signals: signals}
+	if err != nil {
 		return s.refuse(err)
 	}
-	a, err := newAttempt(launchFD, listenerFD)
-	s.attempt = a
+	s.attempt, err = newAttempt(launchFD, listenerFD)
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -85,6 +90,7 @@ func (s *supervisor) end(e proc.Exit) error {
 	for _, p := range s.peers {
 		if p.attached {
 			p.reply(Reply{Status: s.attempt.describe(time.Now())})
+			p.flush()
 		}
 	}
 	return nil
@@ -217,7 +223,7 @@ func millis(next time.Time) int {
 
 // signaled deals with the signals that came.
 func (s *supervisor) signaled(now time.Time) {
-	for _, sig := range s.readSignals() {
+	for _, sig := range readSignals(s.signals) {
 		switch {
 		case sig == syscall.SIGTERM && s.attempt.ended:
 			s.idle = now
@@ -295,6 +301,7 @@ func (s *supervisor) refuse(err error) int {
 		s.accept()
 		for _, p := range s.peers {
 			p.reply(Reply{Error: err.Error(), Status: &Status{Phase: Refused}})
+			p.flush()
 		}
 	}
 	return 1

@@ -26,6 +26,7 @@ func (s *supervisor) serve(p *peer) {
 			_ = unix.Close(fd)
 		}
 	})
+	p.flush()
 }
 
 // answer does what a request wants.
