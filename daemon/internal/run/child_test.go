@@ -205,7 +205,11 @@ func (s *site) account(home string, groups ...uint32) string {
 // In the foreground the child prints to our outputs and can be stopped; the files
 // of its launch are gone afterwards.
 func TestForeground(t *testing.T) {
-	s := newSite(t, Foreground)
+	var asked proc.Launch
+	s := newSite(t, func(q Request) (Child, error) {
+		asked = q.Launch
+		return Foreground(q)
+	})
 	s.Logs = nil
 	gate, _ := s.gate()
 	d := spec("read -r _ < " + gate)
@@ -228,6 +232,10 @@ func TestForeground(t *testing.T) {
 		t.Error(got)
 	}
 	<-over
+	// Its tree is named by its files: two in the foreground have two cgroups.
+	if asked.Files != a.Files || asked.Files == "" || asked.OutputFile != "" {
+		t.Errorf("asked for %+v", asked)
+	}
 	c.Leave()
 	if left := s.files(); left != ".args" {
 		t.Errorf("left %q", left)
