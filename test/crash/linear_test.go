@@ -242,15 +242,15 @@ func (h *history) judge() error {
 // races are check-then-act faults: what the loop decides at once is decided
 // before it and done later.
 func races() []plant {
-	const door = "\treply := make(chan answer, 1)\n\tselect {\n"
+	const door = "\treply := make(chan answer, 1)\n\tif err := b.loop.Send(ctx, func(s *state) { admitting(s).submit(sub,"
 	return []plant{
 		{name: "the limit is looked at before the loop", patches: []patch{
 			{"daemon/internal/queue/submit.go", "d.rules.MaxQueue > 0 && d.outstanding() >= d.rules.MaxQueue", "d.rules.MaxQueue < 0"},
 			{"daemon/notify.go", door, `	var full *ipc.Error
-	_ = e.do(ctx, func() {
-		_, _, known := e.book.Key(s.storeKey())
-		if q, r := e.core.DispatcherCounts(spec.Name); !known && q+r >= spec.MaxQueue {
-			full = e.refusal(spec, queue.Verdict{Refused: queue.RefusedFull})
+	_ = b.do(ctx, func(s *state) {
+		_, known := s.jobs.Key(store.Key{UID: sub.by.UID, Dispatcher: sub.spec.Name, Key: sub.key})
+		if q, r := s.core.DispatcherCounts(spec.Name); !known && q+r >= spec.MaxQueue {
+			full = admitting(s).refusal(spec, queue.Verdict{Refused: queue.RefusedFull})
 		}
 	})
 	if full != nil {
@@ -259,8 +259,14 @@ func races() []plant {
 ` + door},
 		}},
 		{name: "the key is looked up before the loop", patches: []patch{
-			{"daemon/notify.go", "\tif s.key != \"\" && e.repeated(s, reply) {\n\t\treturn\n\t}\n", ""},
-			{"daemon/notify.go", door, "\treply := make(chan answer, 1)\n\tknown := false\n\t_ = e.do(ctx, func() { known = s.key != \"\" && e.repeated(s, func(a answer) { reply <- a }) })\n\tif known {\n\t\ta := <-reply\n\t\treturn a.notified, a.err\n\t}\n\tselect {\n"},
+			{"daemon/notify.go", "\tif sub.key != \"\" && s.repeated(sub, reply) {\n\t\treturn\n\t}\n", ""},
+			{"daemon/notify.go", door, `	known, early := false, make(chan answer, 1)
+	_ = b.do(ctx, func(s *state) { known = sub.key != "" && admitting(s).repeated(sub, func(a answer) { early <- a }) })
+	if known {
+		a := <-early
+		return a.notified, a.err
+	}
+` + door},
 		}},
 	}
 }

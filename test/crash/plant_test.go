@@ -33,28 +33,29 @@ func slow() []patch {
 	return []patch{slowJournal(), {"daemon/internal/store/health.go", "h.size > compactMin && h.size > 4*h.base", "h.size > h.base+1000"}}
 }
 
+// noLocks starts supervisors without the job's locks: they are free as soon as the
+// daemon has closed its own copies.
+func noLocks() patch {
+	return patch{"daemon/internal/run/starter.go", "q.Locks.files(), q.Update)", "nil, q.Update)"}
+}
+
 // plants are the faults. SIGKILL loses nothing that was written, synced or not:
 // "answer before sync" is planted as "answer before write".
 func plants() []plant {
 	return []plant{
 		{"answer before the record is written", []string{"lost", "key"}, false, []patch{
 			slowJournal(),
-			{
-				"daemon/notify.go",
-				"\te.journal.Append(rec, e.durability(s.spec), true, func(err error) {\n\t\tif err != nil {\n\t\t\treply(answer{err: e.unavailable(err)})\n\t\t} else {\n\t\t\treply(a)\n\t\t}\n",
-				"\treply(a)\n\te.journal.Append(rec, e.durability(s.spec), true, func(err error) {\n",
-			},
+			{"daemon/notify.go", "\t\tif err == nil {\n\t\t\treply(a)\n\t\t\treturn\n\t\t}\n\t\treply(answer{err: s.unavailable(err)})\n", "\t\tif err == nil {\n\t\t\treturn\n\t\t}\n"},
+			{"daemon/notify.go", "\ta.notified.Job = s.view(job)\n", "\ta.notified.Job = s.view(job)\n\treply(a)\n"},
 		}},
-		{"a lock is released as soon as the job has started", []string{"lock"}, true, []patch{
-			{"daemon/launch.go", "\t\tlocks = append(locks, l.file)\n", "\t\t_ = l\n"},
-		}},
+		{"a lock is released as soon as the job has started", []string{"lock"}, true, []patch{noLocks()}},
 		{"a start forgets every fifth queued job", []string{"open"}, false, []patch{
 			{"daemon/recover.go", "\t\t\tqueued++\n", "\t\t\tif queued++; queued%5 == 0 {\n\t\t\t\tcontinue\n\t\t\t}\n"},
 		}},
 		{"the queue forgets who holds a lock", []string{"lock"}, true, []patch{
-			{"daemon/launch.go", "\t\tlocks = append(locks, l.file)\n", "\t\t_ = l\n"},
-			{"daemon/launch.go", "\te.post(func() { e.spawned(r, p) })\n", "\te.post(func() { e.spawned(r, p); r.release() })\n"},
-			{"daemon/internal/queue/locks.go", "\t\tk.held[l.Name] = k.held[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
+			noLocks(),
+			{"daemon/internal/run/runner.go", "\tev.Started(a, c)\n", "\tev.Started(a, c)\n\ta.locks.Release()\n"},
+			{"daemon/internal/queue/locks.go", "\t\tk.granted[l.Name] = k.granted[l.Name].with(j, l.Shared)\n", "\t\t_ = l\n"},
 		}},
 		{"a snapshot leaves a queued job out", []string{"lost"}, false, []patch{
 			{"daemon/internal/jobs/snapshot.go", "Open: slices.Collect(s.openStates()), Ended", "Open: slices.DeleteFunc(slices.Collect(s.openStates()), func(j *store.Job) bool { return j.Seq%8 == 7 }), Ended"},
@@ -63,26 +64,27 @@ func plants() []plant {
 			{"daemon/internal/jobs/snapshot.go", "\t\tsnap.Keys[k] = store.Keyed{", "\t\t_, _ = k, store.Keyed{"},
 		}},
 		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
-			{"daemon/recover.go", "\tmarks.KillRemaining(job.ID.String())\n", "\t_ = marks\n"},
+			{"daemon/recover.go", "\tfiles.KillRemaining(job.ID().String())\n", "\t_ = files\n"},
 		}},
 		{"what must not run twice runs again", []string{"twice"}, false, []patch{
 			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != mode.Rerun {", "if spec == nil {"},
 		}},
 		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
-			{"daemon/perform.go", "done := func(err error) { r.recorded <- err }\n", "done := func(error) {}\n\tr.recorded <- nil\n"},
+			{"daemon/perform.go", "\trecorded := make(chan error, 1)\n", "\trecorded := make(chan error, 1)\n\trecorded <- nil\n"},
+			{"daemon/perform.go", "func(err error) { recorded <- err }", "func(error) {}"},
 		}},
-		{"a run's marks go before its end is written", []string{"attempts", "twice"}, false, []patch{
+		{"a run's files go before its end is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
-			{"daemon/recover.go", "\tproc.SweepTrees()\n", "\tproc.SweepTrees()\n\tremoveAll(e.staleMarks())\n"},
+			{"daemon/recover.go", "\tproc.SweepTrees()\n", "\tproc.SweepTrees()\n\tremoveAll(s.staleAttemptFiles())\n"},
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{
-			{"daemon/perform.go", "&ending{before: before, state: state}\n\te.journal.Append(rec, e.durability(e.specOf(job.Dispatcher)), len(e.waiters[id]) > 0, func(err error) {\n", "&ending{before: before, state: state}\n\te.certain(id)\n\ttime.AfterFunc(50*time.Millisecond, func() { e.journal.Append(rec, \"disk\", true, func(err error) {\n"},
-			{"daemon/perform.go", "\t\te.post(func() { e.written(id, err) })\n\t})\n", "\t\te.post(func() { e.written(id, err) })\n\t}) })\n"},
+			slowJournal(),
+			{"daemon/internal/jobs/apply.go", "\t\tj.told = before\n", "\t\t_ = before\n"},
 		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{
 			{"daemon/recover.go", "\t\"context\"\n", "\t\"context\"\n\t\"slices\"\n"},
-			{"daemon/recover.go", "range e.book.Open() {", "range slices.Backward(e.book.Open()) {"},
+			{"daemon/recover.go", "for job := range s.jobs.Open() {", "for _, job := range slices.Backward(slices.Collect(s.jobs.Open())) {"},
 		}},
 	}
 }
