@@ -43,8 +43,8 @@ func night(m *machine) {
 func hung(t *testing.T) string {
 	t.Helper()
 	return box.Variant(t, []box.Patch{
-		{"daemon/loop.go", "\t\"context\"\n", "\t\"context\"\n\t\"os\"\n"},
-		{"daemon/loop.go", "\t\t\tcall()\n", "\t\t\tif os.Remove(\"/run/hang\") == nil {\n\t\t\t\tselect {}\n\t\t\t}\n\t\t\tcall()\n"},
+		{"daemon/internal/loop/loop.go", "\t\"context\"\n", "\t\"context\"\n\t\"os\"\n"},
+		{"daemon/internal/loop/loop.go", "\t\tfn(l.state)\n\tcase <-l.wakeup:\n", "\t\tif os.Remove(\"/run/hang\") == nil {\n\t\t\tselect {}\n\t\t}\n\t\tfn(l.state)\n\tcase <-l.wakeup:\n"},
 	})
 }
 
