@@ -1,13 +1,15 @@
 export CGO_ENABLED = 0
 
-# What runs for minutes, or wants tools of its own, has a build tag: go test ./...
-# leaves it out. A lane runs alone by its target; -timeout 0, because a test ends
-# by an event and never by a clock.
-.PHONY: build test lint demo ci packages test-soak test-crash test-power test-packages test-service test-pfsense
+.PHONY: build test lint demo ci packages fuzz test-all \
+	test-soak test-crash test-power test-packages test-service test-pfsense test-emulated test-race
 build:
 	go build -tags=nethttpomithttp2 -o bin/ ./cmd/... # the API is HTTP/1.1: without HTTP/2 they are smaller
 test:
 	go test ./...
+
+# The lanes: what runs for minutes, or wants tools of its own. A build tag keeps
+# each out of go test ./..., and -timeout 0 leaves its end to its events. A lane
+# skips by name what this machine lacks; -v shows the reason.
 test-soak:
 	go test -tags soak -timeout 0 ./daemon/... ./scheduler
 test-crash:
@@ -20,13 +22,27 @@ test-service:
 	go test -tags service -timeout 0 ./test/service/...
 test-pfsense:
 	go test -tags pfsense -timeout 0 ./packaging/pfsense
+test-emulated: # the arm (v6) and arm64 programs under qemu-user
+	for arch in arm arm64; do \
+	  DISPATCHD_TEST_ARCH=$$arch go test -timeout 0 -run TestScripts ./test/cli && \
+	  DISPATCHD_TEST_ARCH=$$arch go test -tags crash -timeout 0 -run TestSweep ./test/crash -kills 30 -pace 20 || exit 1; \
+	done
+test-race:
+	CGO_ENABLED=1 go test -race -timeout 0 ./...
+fuzz: # by count: where a time is over, go1.26 may call it a failure (golang/go#75804)
+	git grep -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r path target; do \
+	  go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime 10000x -fuzzminimizetime 100x "./$$(dirname "$$path")" || exit 1; \
+	done
+test-all: test test-soak test-crash test-power test-packages test-service test-pfsense test-emulated test-race fuzz
+
 lint:
 	go vet ./... && GOOS=freebsd go vet ./...
+	go vet -tags soak,crash,power,packages,service,pfsense ./...
 	go run mvdan.cc/gofumpt@v0.12.0 -l .
 	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 demo:
 	go run ./cmd/dispatchd demo
-ci:
+ci: # all of it; asks before it installs anything
 	.ci/run
 packages:
 	go -C packaging/build run .

@@ -68,7 +68,7 @@ func Programs(t testing.TB) string {
 // started by its path, so an emulator that is named by hand is not enough.
 func needEmulator(t testing.TB, arch string) {
 	t.Helper()
-	program := filepath.Join(built.dir, "dispatch-notify")
+	program := filepath.Join(built.dir, "dispatchd")
 	if err := exec.Command(program, "--version").Run(); errors.Is(err, syscall.ENOEXEC) {
 		t.Skipf("no emulator runs programs for %s: install qemu-user-static, and mount binfmt_misc", arch)
 	} else if err != nil {

@@ -21,6 +21,7 @@ type options struct {
 	points    int    // of strace
 	histories int    // for the linearizability checker
 	boxes     int    // at a time
+	pace      int    // how many times longer a life is
 	seed      uint64 // 0 = another one each time
 	keep      bool
 }
@@ -32,6 +33,7 @@ func TestMain(m *testing.M) {
 	flag.IntVar(&opt.points, "points", 0, "kills at the Nth file call (0 = 150, with -short 10)")
 	flag.IntVar(&opt.histories, "histories", 0, "histories that must be linearizable (0 = 500, with -short 50)")
 	flag.IntVar(&opt.boxes, "boxes", 2, "daemons at a time")
+	flag.IntVar(&opt.pace, "pace", 1, "how many times longer the daemon lives: an emulated one does all more slowly")
 	flag.Uint64Var(&opt.seed, "seed", 0, "of all random choices (0 = a new one)")
 	flag.BoolVar(&opt.keep, "keep", false, "keep the directories of rounds that found something")
 	flag.Parse()

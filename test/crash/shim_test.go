@@ -58,12 +58,11 @@ func (r *round) killShims() {
 
 // isShim reports whether a process is a supervisor of this box: the small
 // program, or the daemon's with the verb shim. The last argument is the job's id.
-// Under an emulator the program is not the process's own, and its path is the
-// first argument that the emulator was given.
+// binfmt_misc starts an emulator as "EMULATOR PATH ARGV0 ARGUMENT...".
 func (r *round) isShim(pid int, argv []string) bool {
 	program := exe(pid)
-	if dir, _ := filepath.Split(program); dir != r.Dir+"/" && len(argv) > 1 {
-		program, argv = argv[1], argv[1:]
+	if filepath.Dir(program) != r.Dir && len(argv) > 3 {
+		program, argv = argv[1], argv[2:]
 	}
 	return program == r.Path("dispatchd-shim") || program == r.Program && len(argv) > 1 && argv[1] == "shim"
 }
