@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
 		return err
 	}
-	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log, Bridge: handed.lock()})
+	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log, LockFile: handed.lock()})
 	if err != nil {
 		return err
 	}

@@ -202,11 +202,11 @@ func (d *daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*
 
 // execNext executes the next image, and the present one again if that fails.
 func (d *daemon) execNext(h *inherited, keep []*os.File) error {
-	bridge, err := d.dir.Bridge()
+	lock, err := d.dir.LockFile()
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	h.Bridge = int(bridge.Fd())
+	h.Bridge = int(lock.Fd())
 	f, err := os.CreateTemp(d.cfg.Paths.Run, "handover-")
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
@@ -215,7 +215,7 @@ func (d *daemon) execNext(h *inherited, keep []*os.File) error {
 	if err := json.NewEncoder(f).Encode(h); err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	keep = append(keep, bridge, f)
+	keep = append(keep, lock, f)
 	env := environment(int(f.Fd()))
 	err = proc.Exec(d.cfg.Upgrade, env, keep)
 	d.log.Error("upgrade: the new program cannot be executed; the old one starts again", "program", d.cfg.Upgrade[0], "error", err)

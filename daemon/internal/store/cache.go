@@ -201,7 +201,7 @@ func (c *Caches) Open(name, format string) (*Cached, error) {
 		err = errors.New("is no file")
 	}
 	if err == nil && !known.of(fi) {
-		known, err = c.look(path, f, fi)
+		known, err = c.readTag(path, f, fi)
 	}
 	if err != nil {
 		_ = f.Close()
@@ -215,8 +215,8 @@ func (t tag) cached(data io.ReadCloser) *Cached {
 	return &Cached{ReadCloser: data, Size: t.file.Size(), At: t.file.ModTime(), ETag: t.etag}
 }
 
-// look takes the hash of a file's content, and leaves the file at its beginning.
-func (c *Caches) look(path string, f *os.File, fi os.FileInfo) (tag, error) {
+// readTag takes the hash of a file's content, and leaves the file at its beginning.
+func (c *Caches) readTag(path string, f *os.File, fi os.FileInfo) (tag, error) {
 	t := tag{file: fi}
 	h := sha256.New()
 	var keep bytes.Buffer

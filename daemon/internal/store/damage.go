@@ -17,50 +17,50 @@ const (
 	readAtMost = 1_000 // bad lines that are looked into
 )
 
-// hole is a place in the journal with lines that are not readable or missing.
-type hole struct {
+// gap is a place in the journal with lines that are not readable or missing.
+type gap struct {
 	at    int64
 	lines int  // bad ones
 	zeros bool // and nothing at all in between
-	said  []clue
+	hints []hint
 }
 
 // guess is how many records were in it, where nothing says how many. Of zeros
-// nobody knows: they count as one that no clue explains.
-func (h *hole) guess() int {
-	if h.zeros {
-		return h.lines + 1
+// nobody knows: they count as one that no hint explains.
+func (g *gap) guess() int {
+	if g.zeros {
+		return g.lines + 1
 	}
-	return h.lines
+	return g.lines
 }
 
-// clue is what a bad line still tells.
-type clue struct {
+// hint is what a bad line still tells.
+type hint struct {
 	id       string // of the job, "" = not readable
 	accept   bool   // it held a whole job
 	harmless bool   // it could not have hidden that a job has run
 	pause    bool   // of a dispatcher, or its end
 }
 
-// clueID finds a line's job: what stands where its id does, with a bad bit in
-// it or not, else the first that looks like an id. It is compiled for each hole,
+// hintID finds a line's job: what stands where its id does, with a bad bit in
+// it or not, else the first that looks like an id. It is compiled for each gap,
 // and not at each start of the program: 0.1 ms and 11 kB, of all that our own
 // packages did before main the most.
-const clueID = `.id.:.(.{26}).|([0-9A-HJKMNP-TV-Z]{26})`
+const hintID = `.id.:.(.{26}).|([0-9A-HJKMNP-TV-Z]{26})`
 
-// text looks for clues in a bad line. Where a newline is damaged, it is several.
-func (h *hole) text(line []byte) {
-	pattern := regexp.MustCompile(clueID)
+// text looks for hints in a bad line. Where a newline is damaged, it is several.
+func (g *gap) text(line []byte) {
+	pattern := regexp.MustCompile(hintID)
 	parts := bytes.Split(line, []byte(` {"b":`))
 	if len(parts) > 1 {
 		parts = parts[1:] // the first is a checksum
 	}
 	for _, part := range parts {
-		if len(h.said) >= readAtMost {
+		if len(g.hints) >= readAtMost {
 			return
 		}
 		has := func(s string) bool { return bytes.Contains(part, []byte(s)) }
-		c := clue{accept: has(`"op":"accept"`) || has(`"job":`)}
+		c := hint{accept: has(`"op":"accept"`) || has(`"job":`)}
 		if m := pattern.FindSubmatch(part); m != nil {
 			c.id = string(m[1]) + string(m[2])
 		}
@@ -69,47 +69,47 @@ func (h *hole) text(line []byte) {
 		for _, op := range []Op{OpJoin, OpCursor, OpKey, opHead, opBase, opClose} {
 			c.harmless = c.harmless || has(`"op":"`+string(op)+`"`)
 		}
-		h.said = append(h.said, c)
+		g.hints = append(g.hints, c)
 	}
 }
 
 // losses adds up what is wrong with a journal.
 type losses struct {
-	first    int64 // where the first hole is
+	first    int64 // where the first gap is
 	lines    int   // bad ones
 	missing  int   // records, by their numbers
 	mixed    bool  // lines are there twice, or not in their order
-	headless bool
+	noHeader bool
 	short    bool
 	newer    bool
 	unknown  []string // operations of a newer version
 	gone     []string // jobs whose acceptance is lost
-	clues    []clue
-	holes    int
-	before   uint64 // jobs accepted until the last hole
+	hints    []hint
+	gaps     int
+	before   uint64 // jobs accepted until the last gap
 }
 
-// add takes a hole that is damage. Only jobs that were accepted before it can
+// add takes a gap that is damage. Only jobs that were accepted before it can
 // have started in it.
-func (l *losses) add(h *hole, accepted uint64) {
-	if l.holes == 0 {
+func (l *losses) add(h *gap, accepted uint64) {
+	if l.gaps == 0 {
 		l.first = h.at
 	}
-	l.holes++
+	l.gaps++
 	l.lines += h.lines
-	l.clues = append(l.clues, h.said...)
+	l.hints = append(l.hints, h.hints...)
 	l.before = accepted
 }
 
-// lose notes a job that later records speak of and nobody knows.
-func (l *losses) lose(id ulid.ULID) {
+// markLost notes a job that later records speak of and nobody knows.
+func (l *losses) markLost(id ulid.ULID) {
 	if s := id.String(); !slices.Contains(l.gone, s) && len(l.gone) < readAtMost {
 		l.gone = append(l.gone, s)
 	}
 }
 
-// strange notes a record that is whole and that this version does not know.
-func (l *losses) strange(err error) {
+// unknownRecord notes a record that is whole and that this version does not know.
+func (l *losses) unknownRecord(err error) {
 	if s := err.Error(); !slices.Contains(l.unknown, s) && len(l.unknown) < nameAtMost {
 		l.unknown = append(l.unknown, s)
 	}
@@ -124,7 +124,7 @@ func (l *losses) judge(s State, r *Report, good int64) {
 	if l.short {
 		say("its end is missing, from byte %d on", good)
 	}
-	if l.headless {
+	if l.noHeader {
 		say("its first line is not readable")
 	}
 	if l.mixed {
@@ -158,7 +158,7 @@ func (l *losses) judge(s State, r *Report, good int64) {
 func (l *losses) suspect(s State, r *Report) (pause bool) {
 	some := map[ulid.ULID]bool{}
 	explained := 0
-	for _, c := range l.clues {
+	for _, c := range l.hints {
 		pause = pause || c.pause
 		switch {
 		case c.harmless:
@@ -166,7 +166,7 @@ func (l *losses) suspect(s State, r *Report) (pause bool) {
 		case c.accept && l.acceptLost(s, c):
 			explained++
 		default:
-			found := resembling(s, c.id)
+			found := similarIDs(s, c.id)
 			for _, id := range found {
 				some[id] = true
 			}
@@ -183,20 +183,20 @@ func (l *losses) suspect(s State, r *Report) (pause bool) {
 }
 
 // acceptLost notes the job of an unreadable acceptance.
-func (l *losses) acceptLost(s State, c clue) bool {
+func (l *losses) acceptLost(s State, c hint) bool {
 	id, err := ulid.ParseStrict(c.id)
 	if err != nil {
 		return false
 	}
 	if !s.Known(id) {
-		l.lose(id)
+		l.markLost(id)
 	}
 	return true
 }
 
-// resembling finds the known job whose id is text, or the open ones whose id
+// similarIDs finds the known job whose id is text, or the open ones whose id
 // it may have been before a bit was flipped in it.
-func resembling(s State, text string) []ulid.ULID {
+func similarIDs(s State, text string) []ulid.ULID {
 	if len(text) != ulid.EncodedSize {
 		return nil
 	}

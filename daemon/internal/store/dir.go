@@ -19,9 +19,9 @@ import (
 // Options of a state directory.
 type Options struct {
 	Log *slog.Logger
-	// Bridge is the file that the last image of the program got of Dir.Bridge,
+	// LockFile is the file that the last image of the program got of Dir.LockFile,
 	// nil = none.
-	Bridge *os.File
+	LockFile *os.File
 }
 
 // Dir is an open state directory, ours alone.
@@ -47,14 +47,14 @@ func Open(path string, o Options) (*Dir, error) {
 	if err := makeDir(filepath.Join(path, "logs"), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	bridge := o.Bridge
-	if bridge == nil {
+	startLock := o.LockFile
+	if startLock == nil {
 		var err error
-		if bridge, err = takeBridge(path); err != nil {
+		if startLock, err = inheritLock(path); err != nil {
 			return nil, err
 		}
 	}
-	defer func() { _ = bridge.Close() }()
+	defer func() { _ = startLock.Close() }()
 	lock, got, err := tryLock(filepath.Join(path, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("state directory lock: %w", err)
@@ -77,10 +77,10 @@ func inUse(path string) error {
 	return p
 }
 
-// takeBridge takes the lock under which the directory's lock is taken. It is
+// inheritLock takes the lock under which the directory's lock is taken. It is
 // free but for the moment of a start, and for the moment in which one image of
 // the program has let go of the directory's lock and the next does not have it.
-func takeBridge(path string) (*os.File, error) {
+func inheritLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(path, "lock.start"), os.O_CREATE|os.O_RDWR, 0o600)
 	if errors.Is(err, syscall.EROFS) {
 		f, err = os.Open(filepath.Join(path, "lock.start"))
@@ -95,9 +95,9 @@ func takeBridge(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Bridge keeps other daemons out while this process becomes another image,
+// LockFile keeps other daemons out while this process becomes another image,
 // which closes the directory's lock. It is inherited and given to Open there.
-func (d *Dir) Bridge() (*os.File, error) { return takeBridge(d.path) }
+func (d *Dir) LockFile() (*os.File, error) { return inheritLock(d.path) }
 
 // Close gives the lock back.
 func (d *Dir) Close() error { return d.lock.Close() }

@@ -16,8 +16,8 @@ type disk interface {
 	create(name string) (file, error) // always a new file, never one that was there
 	rename(from, to string) error
 	remove(name string) error
-	keep(name string) (string, error) // a further name for a damaged file
-	sync() error                      // makes what was created and renamed durable
+	keepDamaged(name string) (string, error) // a further name for a damaged file
+	sync() error                             // makes what was created and renamed durable
 }
 
 // source is a file that is read.
@@ -65,10 +65,10 @@ func (d osDisk) remove(name string) error {
 	return nil
 }
 
-// keep gives a file a second name. A link needs no space, so it works on a
+// keepDamaged gives a file a second name. A link needs no space, so it works on a
 // full disk too; where there are no links the file is copied. A file that was
 // kept before keeps the name it got then.
-func (d osDisk) keep(name string) (string, error) {
+func (d osDisk) keepDamaged(name string) (string, error) {
 	from := d.at(name)
 	fi, err := os.Stat(from)
 	if err != nil {
@@ -102,7 +102,7 @@ func (d osDisk) copy(name, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, &pages{r: from, size: size})
+	_, err = io.Copy(f, &pagedReader{r: from, size: size})
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(to))
 	}

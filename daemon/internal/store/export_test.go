@@ -25,7 +25,7 @@ func OpenOn(d *MemDisk, ahead int64, s State) (*Journal, Report, error) {
 func ReplayFrom(from io.ReaderAt, size int64, s State) Report {
 	var report Report
 	r := replay{state: s, report: &report}
-	r.run(from, size)
+	r.readAll(from, size)
 	return report
 }
 

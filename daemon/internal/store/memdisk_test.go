@@ -105,7 +105,7 @@ func (d *MemDisk) remove(name string) error {
 	return d.do("remove", func() { d.set(name, nil) })
 }
 
-func (d *MemDisk) keep(name string) (string, error) {
+func (d *MemDisk) keepDamaged(name string) (string, error) {
 	kept := name + ".damaged-" + strconv.Itoa(len(d.Names))
 	return kept, d.do("keep", func() { d.set(kept, d.Names[name]) })
 }

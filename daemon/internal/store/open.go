@@ -50,7 +50,7 @@ func (w *writer) replay(s State) (Report, int64, error) {
 		return report, 0, err
 	}
 	r := replay{state: s, report: &report}
-	r.run(f, size)
+	r.readAll(f, size)
 	return report, size, nil
 }
 
@@ -59,7 +59,7 @@ func (w *writer) keepDamaged() (string, error) {
 	if !w.damaged {
 		return "", nil
 	}
-	name, err := w.disk.keep("journal")
+	name, err := w.disk.keepDamaged("journal")
 	if err != nil {
 		return "", fmt.Errorf("keep the damaged journal: %w", err)
 	}

@@ -24,19 +24,19 @@ type Report struct {
 
 // replay folds a journal into a state.
 //
-// Lines that are not readable or not there are a hole. What they were is known
+// Lines that are not readable or not there are a gap. What they were is known
 // only by what follows: a good line of a later batch was written after the
-// hole had been synced, so the hole is damage. If none follows, the hole is in
+// gap had been synced, so the gap is damage. If none follows, the gap is in
 // the last batch, which a crash may leave in any state: a torn tail, which is
-// cut with everything behind it. Until then good lines are held back.
+// cut with everything behind it. Until then good lines are parked.
 type replay struct {
 	state  State
 	report *Report
 	jobs   uint64   // accepted so far
 	next   uint64   // number of the next line, 0 = none was read
 	base   uint64   // number of the snapshot's last line, 0 = not known
-	hole   *hole    // not judged yet
-	held   []Record // good lines behind it
+	gap    *gap     // not judged yet
+	parked []Record // good lines behind it
 	good   int64    // where the good part ends
 	last   Op       // of the last good line
 	padded int64    // zeros at the end
@@ -44,8 +44,8 @@ type replay struct {
 	losses losses
 }
 
-// run reads all pieces and judges what was found.
-func (r *replay) run(from io.ReaderAt, size int64) {
+// readAll reads all segments and judges what was found.
+func (r *replay) readAll(from io.ReaderAt, size int64) {
 	r.read(from, size, r.line)
 	r.finish(size)
 	if r.mixed {
@@ -55,10 +55,10 @@ func (r *replay) run(from io.ReaderAt, size int64) {
 	r.losses.judge(r.state, r.report, r.good)
 }
 
-// read cuts the file into pieces, and gives the good lines to take.
-func (r *replay) read(from io.ReaderAt, size int64, take func(Record, piece)) {
+// read cuts the file into segments, and gives the good lines to take.
+func (r *replay) read(from io.ReaderAt, size int64, take func(Record, segment)) {
 	r.padded = 0
-	s := &scanner{r: &pages{r: from, size: size}}
+	s := &scanner{r: &pagedReader{r: from, size: size}}
 	for {
 		p, more := s.next()
 		if !more {
@@ -84,28 +84,28 @@ func (r *replay) read(from io.ReaderAt, size int64, take func(Record, piece)) {
 	}
 }
 
-// open begins a hole, or goes on with the one that is open.
-func (r *replay) open(at int64) *hole {
-	if r.hole == nil {
-		r.hole = &hole{at: at}
+// open begins a gap, or goes on with the one that is open.
+func (r *replay) open(at int64) *gap {
+	if r.gap == nil {
+		r.gap = &gap{at: at}
 	}
-	return r.hole
+	return r.gap
 }
 
 // line takes a good line.
-func (r *replay) line(rec Record, p piece) {
+func (r *replay) line(rec Record, p segment) {
 	r.report.Records++
 	if rec.number() < r.next {
 		r.mixed = true
 		return
 	}
-	if r.hole == nil && r.next > 0 && rec.number() > r.next {
+	if r.gap == nil && r.next > 0 && rec.number() > r.next {
 		r.open(p.at)
 	}
-	if r.hole != nil {
+	if r.gap != nil {
 		later := rec.Batch > r.next || (rec.Batch == r.next && rec.Index == 0)
 		if !later {
-			r.held = append(r.held, rec)
+			r.parked = append(r.parked, rec)
 			return
 		}
 		r.damage()
@@ -114,16 +114,16 @@ func (r *replay) line(rec Record, p piece) {
 	r.good = p.end
 }
 
-// damage judges the hole: what was in it had been synced. The number of the
+// damage judges the gap: what was in it had been synced. The number of the
 // line behind it says how many records that were, unless it is the first.
 func (r *replay) damage() {
 	if r.next == 0 {
-		r.losses.missing += r.hole.guess()
+		r.losses.missing += r.gap.guess()
 	}
-	r.losses.add(r.hole, r.jobs)
-	held := r.held
-	r.hole, r.held = nil, nil
-	for _, rec := range held {
+	r.losses.add(r.gap, r.jobs)
+	parked := r.parked
+	r.gap, r.parked = nil, nil
+	for _, rec := range parked {
 		r.apply(rec)
 	}
 }
@@ -132,7 +132,7 @@ func (r *replay) damage() {
 func (r *replay) apply(rec Record) {
 	switch {
 	case r.next == 0 && rec.Op != opHead:
-		r.losses.headless = true
+		r.losses.noHeader = true
 	case r.next > 0 && rec.number() < r.next:
 		r.mixed = true
 		return
@@ -154,9 +154,9 @@ func (r *replay) apply(rec Record) {
 		r.jobs++
 	case err == nil:
 	case errors.Is(err, ErrOrphan):
-		r.losses.lose(rec.ID)
+		r.losses.markLost(rec.ID)
 	default:
-		r.losses.strange(err)
+		r.losses.unknownRecord(err)
 	}
 }
 
@@ -167,7 +167,7 @@ func (r *replay) sort(from io.ReaderAt, size int64) {
 	r.report.Torn = 0
 	*r = replay{state: r.state, report: r.report, good: r.good}
 	var all []Record
-	r.read(from, size, func(rec Record, _ piece) { all = append(all, rec) })
+	r.read(from, size, func(rec Record, _ segment) { all = append(all, rec) })
 	slices.SortStableFunc(all, func(a, b Record) int { return cmp.Compare(a.number(), b.number()) })
 	if head := slices.IndexFunc(all, func(rec Record) bool { return rec.Op == opHead }); head > 0 {
 		all = all[head:] // what is older is not of this journal
@@ -179,7 +179,7 @@ func (r *replay) sort(from io.ReaderAt, size int64) {
 	}
 	r.losses.mixed = true
 	r.losses.add(r.open(0), r.jobs)
-	r.hole = nil
+	r.gap = nil
 }
 
 // finish judges the end of the file. A journal that is in use ends in zeros
@@ -187,7 +187,7 @@ func (r *replay) sort(from io.ReaderAt, size int64) {
 // was closed in order ends with that line. Any other end was cut off. Once
 // there is damage, a torn tail is no more believed in.
 func (r *replay) finish(size int64) {
-	closed := r.last == opClose && r.hole == nil
+	closed := r.last == opClose && r.gap == nil
 	padded := r.padded > 0 && size%page == 0
 	switch {
 	case size == 0:
@@ -195,10 +195,10 @@ func (r *replay) finish(size int64) {
 		r.losses.short = true
 		r.open(size)
 		r.damage()
-	case r.hole != nil && r.losses.holes > 0:
-		r.losses.missing += r.hole.guess()
+	case r.gap != nil && r.losses.gaps > 0:
+		r.losses.missing += r.gap.guess()
 		r.damage()
-	case r.hole != nil:
-		r.report.Torn = size - r.padded - r.hole.at
+	case r.gap != nil:
+		r.report.Torn = size - r.padded - r.gap.at
 	}
 }

@@ -13,15 +13,15 @@ const (
 	readTries = 3 // of a page, before it is given up
 )
 
-// pages reads a file to its end. A page that the disk does not give back
+// pagedReader reads a file to its end. A page that the disk does not give back
 // counts as damage of what was in it, not of the whole file.
-type pages struct {
+type pagedReader struct {
 	r        io.ReaderAt
 	size, at int64
 }
 
 // Read is io.Reader's.
-func (p *pages) Read(b []byte) (int, error) {
+func (p *pagedReader) Read(b []byte) (int, error) {
 	b = b[:min(int64(len(b)), max(0, p.size-p.at))]
 	if len(b) == 0 {
 		return 0, io.EOF
@@ -45,14 +45,14 @@ func (p *pages) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// piece is a line without its newline, or a run of zeros.
-type piece struct {
+// segment is a line without its newline, or a run of zeros.
+type segment struct {
 	at, end int64
 	text    []byte // nil = zeros
 	whole   bool   // the newline was there
 }
 
-// scanner cuts a journal into pieces. It holds one line at a time.
+// scanner cuts a journal into segments. It holds one line at a time.
 type scanner struct {
 	r      io.Reader
 	buf    []byte
@@ -61,10 +61,10 @@ type scanner struct {
 	eof    bool
 }
 
-// next gives the next piece; its text is good until the next call.
-func (s *scanner) next() (piece, bool) {
+// next gives the next segment; its text is good until the next call.
+func (s *scanner) next() (segment, bool) {
 	if s.lo == s.hi && !s.fill() {
-		return piece{}, false
+		return segment{}, false
 	}
 	if s.buf[s.lo] == 0 {
 		return s.zeros(), true
@@ -94,8 +94,8 @@ func lineEnd(b []byte) int {
 }
 
 // cut takes the line that ends before i.
-func (s *scanner) cut(i int) piece {
-	p := piece{at: s.at, text: s.buf[s.lo:i], end: s.at + int64(i-s.lo)}
+func (s *scanner) cut(i int) segment {
+	p := segment{at: s.at, text: s.buf[s.lo:i], end: s.at + int64(i-s.lo)}
 	if i < s.hi && s.buf[i] == '\n' {
 		p.whole = true
 		p.end++
@@ -106,8 +106,8 @@ func (s *scanner) cut(i int) piece {
 }
 
 // zeros takes all zeros that follow.
-func (s *scanner) zeros() piece {
-	p := piece{at: s.at}
+func (s *scanner) zeros() segment {
+	p := segment{at: s.at}
 	for {
 		rest := bytes.TrimLeft(s.buf[s.lo:s.hi], "\x00")
 		s.at += int64(s.hi - s.lo - len(rest))
