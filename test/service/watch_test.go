@@ -68,7 +68,7 @@ func watchdog(m *machine) {
 		m.t.Error("the hung daemon is still there")
 	}
 	stacks := m.run(fmt.Sprintf("journalctl --output=cat _PID=%d", old))
-	if !strings.Contains(stacks, "daemon.(*engine).loop") {
+	if !strings.Contains(stacks, "loop.(*Loop[...]).Run(") {
 		m.t.Errorf("the journal has no stacks of the hung daemon:\n%s", stacks)
 	}
 	h.running()
