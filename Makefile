@@ -27,8 +27,8 @@ test-emulated: # the arm (v6) and arm64 programs under qemu-user
 	  DISPATCHD_TEST_ARCH=$$arch go test -timeout 0 -run TestScripts ./test/cli && \
 	  DISPATCHD_TEST_ARCH=$$arch go test -tags crash -timeout 0 -run TestSweep ./test/crash -kills 30 -pace 20 || exit 1; \
 	done
-test-race:
-	CGO_ENABLED=1 go test -race -timeout 0 ./...
+test-race: # what lies below test/ runs programs, which are built without it
+	CGO_ENABLED=1 go test -race -timeout 0 ./cmd/... ./daemon/... ./dispatchers/... ./ipc/... ./scheduler
 fuzz: # by count: where a time is over, go1.26 may call it a failure (golang/go#75804)
 	git grep -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r path target; do \
 	  go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime 10000x -fuzzminimizetime 100x "./$$(dirname "$$path")" || exit 1; \
