@@ -13,7 +13,7 @@ import (
 func FuzzDecodeLine(f *testing.F) {
 	id := ulid.MustParse("01ARZ3NDEKTSV4RRFFQ69G5FAV")
 	for _, r := range []Record{
-		{Op: opHead, Format: format, Store: id.String(), Base: 9},
+		{Op: opHead, head: head{Format: format, Store: id.String(), Base: 9}},
 		{Op: OpAccept, ID: id, At: 1, Job: &Job{ID: id, Dispatcher: "op", State: ipc.Queued, Arguments: []byte(`{"a":1}`)}},
 		{Op: OpStart, ID: id, At: 2, Attempt: 1},
 		{Op: OpEnd, ID: id, At: 3, State: ipc.Succeeded, Run: &Outcome{StartedAt: 2, EndedAt: 3, ExitCode: new(0)}},

@@ -49,12 +49,17 @@ type Record struct {
 	Key        string        `json:"key,omitempty"`
 	KeyUID     int           `json:"uid,omitempty"`
 	ArgHash    string        `json:"hash,omitempty"`
-	Format     int           `json:"format,omitempty"`
 	Cursor     *Cursor       `json:"tick,omitempty"` // with the job that it led to, so that no crash comes between
-	Store      string        `json:"store,omitempty"`
-	Base       uint64        `json:"base,omitempty"` // in the head: number of the line that ends the snapshot
+	head
 
 	raw json.RawMessage // the job of opDone, as it is kept
+}
+
+// head is what the first line of a journal says beside that.
+type head struct {
+	Format int    `json:"format,omitempty"`
+	Store  string `json:"store,omitempty"`
+	Base   uint64 `json:"base,omitempty"` // number of the line that ends the snapshot
 }
 
 // number is the line's own.

@@ -88,7 +88,7 @@ type snapshotWriter struct {
 // so nothing of this is ever a torn tail.
 func (w *snapshotWriter) write(id string, s Snapshot) error {
 	base := w.number + 2 + uint64(s.length())
-	err := w.line(Record{Op: opHead, Format: format, Store: id, Base: base, At: time.Now().UnixNano()})
+	err := w.line(Record{Op: opHead, head: head{Format: format, Store: id, Base: base}, At: time.Now().UnixNano()})
 	for rec := range s.records {
 		if err != nil {
 			return err
