@@ -160,7 +160,13 @@ func serve(ctx context.Context, cfg daemon.Config) error {
 	if err != nil {
 		return err
 	}
-	oneProcessor()
+	ready := cfg.Ready
+	cfg.Ready = func() {
+		oneProcessor()
+		if ready != nil {
+			ready()
+		}
+	}
 	signals(syscall.SIGPIPE) // caught, it kills no process: the reader of the log may end before the daemon
 	cfg.ReloadOn, cfg.UpgradeOn = signals(syscall.SIGHUP), signals(syscall.SIGUSR2)
 	cfg.Shim, cfg.Upgrade = argv, append([]string{self}, withoutReady(os.Args[1:])...)
@@ -176,9 +182,10 @@ func signals(s os.Signal) <-chan os.Signal {
 }
 
 // oneProcessor runs the daemon's own code on one processor at a time, unless
-// $GOMAXPROCS says otherwise. The daemon waits nearly always; a job costs it
-// mostly wake-ups between goroutines, and those cost most across processors. Jobs
-// are processes of their own and use all processors.
+// $GOMAXPROCS says otherwise. Once it has started the daemon waits nearly always;
+// a job costs it mostly wake-ups between goroutines, and those cost most across
+// processors. Jobs are processes of their own and use all processors, and so does
+// the start, which decodes the journal.
 func oneProcessor() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(1)

@@ -68,14 +68,24 @@ func (s *State) archived(kept *store.Job) *Job {
 // Open gives the jobs that have not ended, in order of acceptance, as they are
 // when it is called: the state may change meanwhile.
 func (s *State) Open() iter.Seq[*Job] {
-	list := make([]*Job, 0, s.open)
+	type place struct { // the order beside the job: sorting does not go to each of 100,000
+		seq uint64
+		job *Job
+	}
+	list := make([]place, 0, s.open)
 	for _, j := range s.jobs {
 		if !j.state.State.Final() {
-			list = append(list, j)
+			list = append(list, place{j.state.Seq, j})
 		}
 	}
-	slices.SortFunc(list, func(x, y *Job) int { return cmp.Compare(x.state.Seq, y.state.Seq) })
-	return slices.Values(list)
+	slices.SortFunc(list, func(x, y place) int { return cmp.Compare(x.seq, y.seq) })
+	return func(yield func(*Job) bool) {
+		for _, p := range list {
+			if !yield(p.job) {
+				return
+			}
+		}
+	}
 }
 
 // OpenCount counts the jobs that have not ended.

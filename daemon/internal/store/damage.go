@@ -174,6 +174,9 @@ func (l *losses) suspect(s State, r *Report) (pause bool) {
 		}
 	}
 	all := l.short || explained < l.missing
+	if !all && len(some) == 0 {
+		return pause
+	}
 	for j := range s.Open() {
 		if j.State == ipc.Queued && (some[j.ID] || (all && j.Seq <= l.before)) {
 			r.Suspects = append(r.Suspects, j.ID)

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"runtime"
 	"strconv"
+	"sync"
 )
 
 // errBadLine is a line that is not one, or whose checksum is wrong.
@@ -43,4 +45,49 @@ func decodeLine(line []byte) (Record, error) {
 		return r, errBadLine
 	}
 	return r, nil
+}
+
+// decoded is a line and what it says.
+type decoded struct {
+	segment
+	rec Record
+	err error
+}
+
+// decodeAll decodes the lines among segments, on all processors.
+func decodeAll(segments []segment) []decoded {
+	list := make([]decoded, len(segments))
+	share(runtime.GOMAXPROCS(0), len(segments), func(_, from, to int) {
+		for i := from; i < to; i++ {
+			list[i].segment = segments[i]
+			if segments[i].text != nil {
+				list[i].rec, list[i].err = decodeLine(segments[i].text)
+			}
+		}
+	})
+	return list
+}
+
+// encodeAll encodes records, on all processors, each into a buffer of its own.
+func encodeAll(buffers [][]byte, records []Record) error {
+	errs := make([]error, len(buffers))
+	share(len(buffers), len(records), func(part, from, to int) {
+		text := buffers[part][:0]
+		for i := from; i < to && errs[part] == nil; i++ {
+			text, errs[part] = appendLine(text, records[i])
+		}
+		buffers[part] = text
+	})
+	return errors.Join(errs...)
+}
+
+// share calls fn for so many parts of n things, at the same time, and waits. On
+// one processor JSON is most of a start: 0.68 s to decode 100,000 queued jobs and
+// 0.35 s to encode them for the new file.
+func share(parts, n int, fn func(part, from, to int)) {
+	var wg sync.WaitGroup
+	for part := range parts {
+		wg.Go(func() { fn(part, n*part/parts, n*(part+1)/parts) })
+	}
+	wg.Wait()
 }

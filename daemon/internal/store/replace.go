@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -32,7 +33,7 @@ func (w *writer) replace(s Snapshot) error {
 	if err != nil {
 		return err
 	}
-	sw := &snapshotWriter{f: f, number: w.number}
+	sw := &snapshotWriter{f: f, number: w.number, texts: make([][]byte, runtime.GOMAXPROCS(0))}
 	size := space{ahead: w.space.ahead}
 	err = sw.write(w.id, s)
 	if err == nil {
@@ -78,25 +79,30 @@ func (w *writer) adopt(sw *snapshotWriter, size space, opened int) {
 // snapshotWriter writes the beginning of a new file.
 type snapshotWriter struct {
 	f      file
-	number uint64
+	number uint64 // of the last record
 	size   int64
-	buf    []byte
+	block  []Record // not written yet
+	texts  [][]byte // of its parts, one for each processor
 }
+
+// block is how many records are shared out to the processors and then written:
+// about 2 MiB.
+const block = 4096
 
 // write writes head, records and the line that says that they are all there.
 // Each is a batch of its own: the file gets its name only when it is synced,
 // so nothing of this is ever a torn tail.
 func (w *snapshotWriter) write(id string, s Snapshot) error {
 	base := w.number + 2 + uint64(s.length())
-	err := w.line(Record{Op: opHead, head: head{Format: format, Store: id, Base: base}, At: time.Now().UnixNano()})
+	err := w.record(Record{Op: opHead, head: head{Format: format, Store: id, Base: base}, At: time.Now().UnixNano()})
 	for rec := range s.records {
 		if err != nil {
 			return err
 		}
-		err = w.line(rec)
+		err = w.record(rec)
 	}
 	if err == nil {
-		err = w.line(Record{Op: opBase})
+		err = w.record(Record{Op: opBase})
 	}
 	if err != nil {
 		return err
@@ -104,25 +110,31 @@ func (w *snapshotWriter) write(id string, s Snapshot) error {
 	return w.flush()
 }
 
-// line adds a record, and writes what has come together.
-func (w *snapshotWriter) line(rec Record) error {
+// record adds a record, and writes what has come together.
+func (w *snapshotWriter) record(rec Record) error {
 	w.number++
 	rec.Batch = w.number
-	var err error
-	if w.buf, err = appendLine(w.buf, rec); err != nil {
-		return err
-	}
-	if len(w.buf) < 1<<20 {
+	w.block = append(w.block, rec)
+	if len(w.block) < block {
 		return nil
 	}
 	return w.flush()
 }
 
+// flush writes what has come together.
 func (w *snapshotWriter) flush() error {
-	n, err := w.f.Write(w.buf)
-	w.size += int64(n)
-	w.buf = w.buf[:0]
-	return err
+	if err := encodeAll(w.texts, w.block); err != nil {
+		return err
+	}
+	w.block = w.block[:0]
+	for _, text := range w.texts {
+		n, err := w.f.Write(text)
+		w.size += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // seal ends the file in order: everything synced, then a line that says so,
@@ -132,18 +144,19 @@ func (w *writer) seal() error {
 	if err := w.sync(); err != nil {
 		return err
 	}
-	sw := &snapshotWriter{f: w.file, number: w.number, size: w.size}
-	for first := true; first || (sw.size+int64(len(sw.buf)))%page == 0; first = false {
-		if err := sw.line(Record{Op: opClose}); err != nil {
+	var text []byte
+	for number := w.number + 1; len(text) == 0 || (w.size+int64(len(text)))%page == 0; number++ {
+		var err error
+		if text, err = appendLine(text, Record{Op: opClose, Batch: number}); err != nil {
 			return err
 		}
 	}
-	if err := sw.flush(); err != nil {
+	if _, err := w.file.Write(text); err != nil {
 		return err
 	}
 	// The shorter length may reach the disk before the line does.
 	if err := w.file.sync(); err != nil {
 		return err
 	}
-	return errors.Join(w.file.truncate(sw.size), w.file.sync())
+	return errors.Join(w.file.truncate(w.size+int64(len(text))), w.file.sync())
 }

@@ -59,29 +59,33 @@ func (r *replay) readAll(from io.ReaderAt, size int64) {
 func (r *replay) read(from io.ReaderAt, size int64, take func(Record, segment)) {
 	r.padded = 0
 	s := &scanner{r: &pagedReader{r: from, size: size}}
-	for {
-		p, more := s.next()
-		if !more {
-			return
+	for list := s.batch(); len(list) > 0; list = s.batch() {
+		for _, d := range decodeAll(list) {
+			if r.readable(d) {
+				take(d.rec, d.segment)
+			}
 		}
-		if p.text == nil {
-			r.padded = p.end - p.at
-			continue
-		}
-		if r.padded > 0 { // zeros, but not at the end
-			r.open(p.at - r.padded).zeros = true
-			r.padded = 0
-		}
-		rec, err := decodeLine(p.text)
-		if err != nil || !p.whole {
-			h := r.open(p.at)
-			h.lines++
-			h.text(p.text)
-			continue
-		}
-		r.report.number = max(r.report.number, rec.number())
-		take(rec, p)
 	}
+}
+
+// readable reports whether a segment is a good line, and notes what else it is.
+func (r *replay) readable(d decoded) bool {
+	if d.text == nil {
+		r.padded = d.end - d.at
+		return false
+	}
+	if r.padded > 0 { // zeros, but not at the end
+		r.open(d.at - r.padded).zeros = true
+		r.padded = 0
+	}
+	if d.err != nil || !d.whole {
+		h := r.open(d.at)
+		h.lines++
+		h.text(d.text)
+		return false
+	}
+	r.report.number = max(r.report.number, d.rec.number())
+	return true
 }
 
 // open begins a gap, or goes on with the one that is open.

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	chunk   = 64 << 10 // read at once
+	chunk   = 1 << 20  // read at once: so much is shared out to the processors
 	maxLine = 16 << 20 // more than the longest record; what is longer is damage
 
 	readTries = 3 // of a page, before it is given up
@@ -52,7 +52,8 @@ type segment struct {
 	whole   bool   // the newline was there
 }
 
-// scanner cuts a journal into segments. It holds one line at a time.
+// scanner cuts a journal into segments. It holds a chunk, or a line that is
+// longer.
 type scanner struct {
 	r      io.Reader
 	buf    []byte
@@ -61,7 +62,23 @@ type scanner struct {
 	eof    bool
 }
 
-// next gives the next segment; its text is good until the next call.
+// batch gives the next segments, those that one read brought; none at the end.
+// Their texts are good until the next call.
+func (s *scanner) batch() (list []segment) {
+	p, more := s.next()
+	for more {
+		list = append(list, p)
+		// A line that is there whole is cut without another read, which would
+		// move the texts.
+		if s.lo == s.hi || s.buf[s.lo] == 0 || lineEnd(s.buf[s.lo:s.hi]) < 0 {
+			break
+		}
+		p, more = s.next()
+	}
+	return list
+}
+
+// next gives the next segment; its text is good until the next read.
 func (s *scanner) next() (segment, bool) {
 	if s.lo == s.hi && !s.fill() {
 		return segment{}, false
