@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"dispatchd/ipc"
 	"dispatchd/test/box"
@@ -156,21 +154,6 @@ func TestLockFromOutside(t *testing.T) {
 	}
 }
 
-// A job that ignores TERM and leaves its output to a grandchild ends after
-// timeout and grace, and the next one runs.
-func TestTimeout(t *testing.T) {
-	t.Parallel()
-	b := newBox(t, map[string]string{"op": "timeout = 1\nqueue_timeout = 0\nkill_grace = 1\nscript = 'trap \"\" TERM; [ -e $BOX/once ] && exit 0; touch $BOX/once; sleep 1000 & wait; wait'\n"})
-	first, second := b.Notify("op", ""), b.Notify("op", "")
-	job := b.Await(first.ID)
-	if took := job.EndedAt.Sub(*job.StartedAt); job.State != ipc.TimedOut || took < time.Second {
-		t.Errorf("first: %s after %s", job.State, took)
-	}
-	if job := b.Await(second.ID); job.State != ipc.Succeeded {
-		t.Errorf("second: %s", job.State)
-	}
-}
-
 // Fifty clients ask while a job runs: one run follows, and each of them learns
 // its end.
 func TestCoalesce(t *testing.T) {
@@ -262,59 +245,4 @@ func raw(t *testing.T, b *box.Box, text string) string {
 		}
 	}
 	return string(got)
-}
-
-// The same key gives the same job; with other arguments it is a conflict.
-func TestIdempotency(t *testing.T) {
-	t.Parallel()
-	b := newBox(t, map[string]string{"op": "script = 'cat'\nmax_queue = 0\n"})
-	ask := func(args string) (ipc.Notified, error) {
-		return b.Client.Notify(t.Context(), ipc.NotifyRequest{Dispatcher: "op", Arguments: json.RawMessage(args), IdempotencyKey: "k"})
-	}
-	first, err := ask(`{"a":1,"b":2}`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Await(first.ID)
-	b.Kill()
-	b.Start()
-	if again, err := ask(`{"b":2, "a":1}`); err != nil || again.ID != first.ID {
-		t.Errorf("again: %s, %v, want %s", again.ID, err, first.ID)
-	}
-	_, err = ask(`{"a":2}`)
-	if p, ok := errors.AsType[*ipc.Error](err); !ok || p.Kind != ipc.KindIdempotencyConflict {
-		t.Errorf("other arguments: %v", err)
-	}
-}
-
-// Jobs of a dispatcher whose file is bad at the start are held, say why, and
-// run when the file is mended.
-func TestDisabledThenMended(t *testing.T) {
-	t.Parallel()
-	good := "script = 'echo ran'\n"
-	b := newBox(t, map[string]string{"op": good})
-	if _, err := b.Client.Pause(t.Context(), "op", true); err != nil {
-		t.Fatal(err)
-	}
-	n := b.Notify("op", "")
-	if _, err := b.Client.Pause(t.Context(), "op", true); err != nil {
-		t.Fatal(err)
-	}
-	b.Kill()
-	b.Write("dispatchers.d/op.toml", "scrpt = 'x'\n")
-	b.Start()
-	job, err := b.Client.Job(t.Context(), n.ID)
-	if err != nil || job.WaitingFor == nil || !strings.Contains(job.WaitingFor.Detail, "scrpt") {
-		t.Errorf("held job: %+v %v", job.WaitingFor, err)
-	}
-	b.Write("dispatchers.d/op.toml", good)
-	if _, err := b.Client.Reload(t.Context(), false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Client.Pause(t.Context(), "op", false); err != nil {
-		t.Fatal(err)
-	}
-	if job := b.Await(n.ID); job.State != ipc.Succeeded {
-		t.Errorf("mended: %s %+v", job.State, job.Error)
-	}
 }

@@ -93,23 +93,6 @@ func TestUpgrade(t *testing.T) {
 	t.Logf("%d upgrades, %d jobs", *upgrades, len(ids))
 }
 
-// A new program that cannot start leaves the old one running.
-func TestUpgradeRefused(t *testing.T) {
-	t.Parallel()
-	b := newBox(t, map[string]string{"op": "script = 'echo ran'\n"})
-	b.Write("dispatchd.toml", "max_runing = 3\n")
-	_, errw, code := b.Run("dispatchctl", "upgrade")
-	if code != ipc.ExitConfiguration || !strings.Contains(errw, "max_runing") {
-		t.Errorf("upgrade: exit %d, %s", code, errw)
-	}
-	if job := b.Await(b.Notify("op", "").ID); job.State != ipc.Succeeded {
-		t.Errorf("job: %s", job.State)
-	}
-	if err := os.Remove(b.Path("dispatchd.toml")); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A stop leaves jobs under shims alone, ends the others, and refuses what comes
 // meanwhile; the next daemon knows all of it. A second daemon is refused.
 func TestStop(t *testing.T) {

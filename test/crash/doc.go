@@ -16,7 +16,7 @@
 //
 // The long form is for a machine of its own:
 //
-//	go test ./test/crash -run 'Sweep|Nth' -kills=10000 -points=2000 -timeout 60m -v
+//	go test -tags crash -timeout 0 -run 'Sweep|Nth' -v ./test/crash -kills=10000 -points=2000
 //
 // The files: box (one daemon), load (callers), facts and check (what is
 // promised), sweep, nth and plant (the tests), linear (submit, limit, key and

@@ -21,5 +21,5 @@
 //
 // The long form is for a machine of its own, and wants root:
 //
-//	go test ./test/power -cuts=600 -points=400 -timeout 60m -v
+//	go test -tags power -timeout 0 -v ./test/power -cuts=600 -points=400
 package power
