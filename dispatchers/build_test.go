@@ -178,19 +178,20 @@ func TestMergeOfAnyLayers(t *testing.T) {
 			}
 			layers = append(layers, text.String())
 		}
-		one := "script = 'x'\n"
+		var one strings.Builder
+		one.WriteString("script = 'x'\n")
 		for _, name := range names {
 			if value, ok := last[name]; ok {
-				one += name + " = " + value + "\n"
+				one.WriteString(name + " = " + value + "\n")
 			}
 		}
 		got, faults := merged(layers...)
 		if got == nil {
 			t.Fatalf("%v\n%q", faults, layers)
 		}
-		want, faults := merged(one)
+		want, faults := merged(one.String())
 		if want == nil {
-			t.Fatalf("%v\n%s", faults, one)
+			t.Fatalf("%v\n%s", faults, one.String())
 		}
 		if diff := cmp.Diff(want.Definition(), got.Definition()); diff != "" {
 			t.Fatalf("%q (-one file +layers):\n%s", layers, diff)

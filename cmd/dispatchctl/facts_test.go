@@ -106,12 +106,12 @@ func TestNextLines(t *testing.T) {
 		{ipc.Job{State: ipc.Expired, ID: "J"}, nil, "dispatchctl retry J asks for it again"},
 		{ipc.Job{State: ipc.Succeeded, ID: "J", StartedAt: &at}, nil, ""},
 	} {
-		var got string
+		var got strings.Builder
 		for _, l := range nextLines(c.job, c.h) {
-			got += l.text
+			got.WriteString(l.text)
 		}
-		if got != c.want {
-			t.Errorf("%+v: %q, want %q", c.job, got, c.want)
+		if got.String() != c.want {
+			t.Errorf("%+v: %q, want %q", c.job, got.String(), c.want)
 		}
 	}
 }

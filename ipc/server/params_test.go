@@ -73,13 +73,13 @@ func TestStatesAreTheWires(t *testing.T) {
 
 // describedPath lists the path parameters of a row's input.
 func describedPath(r route) string {
-	var names string
+	var names strings.Builder
 	for _, p := range parametersOf(r.in).list {
 		if p.in == "path" {
-			names += "{" + p.name + "}"
+			names.WriteString("{" + p.name + "}")
 		}
 	}
-	return names
+	return names.String()
 }
 
 // everything has a parameter of each sort.

@@ -185,21 +185,22 @@ func TestDecidedAtTheStart(t *testing.T) {
 func (s *site) account(home string, groups ...uint32) string {
 	s.t.Helper()
 	is := launch.Account{Home: home, Name: "me"}
-	list := fmt.Sprint(os.Getegid())
+	var list strings.Builder
+	list.WriteString(fmt.Sprint(os.Getegid()))
 	if proc.MayChangeUser() {
 		is.Credential = &proc.Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Groups: groups}
 		for _, g := range groups {
-			list += fmt.Sprint(" ", g)
+			list.WriteString(fmt.Sprint(" ", g))
 		}
 	} else if own, err := os.Getgroups(); err == nil {
 		for _, g := range own {
 			if g != os.Getegid() {
-				list += fmt.Sprint(" ", g)
+				list.WriteString(fmt.Sprint(" ", g))
 			}
 		}
 	}
 	s.users.set(is)
-	return list
+	return list.String()
 }
 
 // In the foreground the child prints to our outputs and can be stopped; the files

@@ -3,6 +3,7 @@ package schedules
 import (
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,12 +106,7 @@ func (p *Planner) Due(now scheduler.Now, deferred ...scheduler.Occurrence) []Due
 
 // WantsRun reports whether one of the occurrences asks for a run.
 func (d Due) WantsRun() bool {
-	for _, o := range d.Occurrences {
-		if wantsRun(o) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(d.Occurrences, wantsRun)
 }
 
 // wantsRun reports whether an occurrence asks for a run, and is not only to be

@@ -222,11 +222,12 @@ func TestDueByDispatcher(t *testing.T) {
 	late := scheduler.Occurrence{Name: "b", Kind: scheduler.CaughtUp, Due: noon()}
 	var got []string
 	for _, d := range o.planner.Due(o.now, late) {
-		line := d.Dispatcher
+		var line strings.Builder
+		line.WriteString(d.Dispatcher)
 		for _, one := range d.Occurrences {
-			line += one.Due.Format(" 02T15")
+			line.WriteString(one.Due.Format(" 02T15"))
 		}
-		got = append(got, fmt.Sprint(line, " ", d.WantsRun()))
+		got = append(got, fmt.Sprint(line.String(), " ", d.WantsRun()))
 	}
 	if diff := cmp.Diff([]string{"b 02T12 02T02 03T02 04T02 true", "a 02T01 03T01 04T01 true"}, got); diff != "" {
 		t.Error(diff)

@@ -95,8 +95,8 @@ func TestAgree(t *testing.T) {
 func fillIn(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fillIn(v.Field(i))
+		for _, field := range v.Fields() {
+			fillIn(field)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
