@@ -20,8 +20,10 @@ const (
 // gap is a place in the journal with lines that are not readable or missing.
 type gap struct {
 	at    int64
-	lines int  // bad ones
-	zeros bool // and nothing at all in between
+	end   int64 // of its last bad line
+	lines int   // bad ones
+	ends  int   // line ends that are bad between good lines
+	zeros bool  // and nothing at all in between
 	hints []hint
 }
 
@@ -40,37 +42,47 @@ type hint struct {
 	accept   bool   // it held a whole job
 	harmless bool   // it could not have hidden that a job has run
 	pause    bool   // of a dispatcher, or its end
+	tail     bool   // of the line before, it seems: the record is not one more
 }
 
+// hints reads what bad lines still tell.
+type hints struct{ ids *regexp.Regexp }
+
 // hintID finds a line's job: what stands where its id does, with a bad bit in
-// it or not, else the first that looks like an id. It is compiled for each gap,
-// and not at each start of the program: 0.1 ms and 11 kB, of all that our own
-// packages did before main the most.
+// it or not, else the first that looks like an id. It is compiled for the first
+// bad line, and not at each start of the program: 0.1 ms and 11 kB, of all that
+// our own packages did before main the most.
 const hintID = `.id.:.(.{26}).|([0-9A-HJKMNP-TV-Z]{26})`
 
-// text looks for hints in a bad line. Where a newline is damaged, it is several.
-func (g *gap) text(line []byte) {
-	pattern := regexp.MustCompile(hintID)
-	parts := bytes.Split(line, []byte(` {"b":`))
-	if len(parts) > 1 {
-		parts = parts[1:] // the first is a checksum
+// of reads a bad line, or what is left of one.
+func (h *hints) of(line []byte) hint {
+	if h.ids == nil {
+		h.ids = regexp.MustCompile(hintID)
 	}
-	for _, part := range parts {
-		if len(g.hints) >= readAtMost {
-			return
-		}
-		has := func(s string) bool { return bytes.Contains(part, []byte(s)) }
-		c := hint{accept: has(`"op":"accept"`) || has(`"job":`)}
-		if m := pattern.FindSubmatch(part); m != nil {
-			c.id = string(m[1]) + string(m[2])
-		}
-		c.pause = has(`"op":"`+string(OpPause)+`"`) || has(`"op":"`+string(OpResume)+`"`)
-		c.harmless = c.pause
-		for _, op := range []Op{OpJoin, OpCursor, OpKey, opHead, opBase, opClose} {
-			c.harmless = c.harmless || has(`"op":"`+string(op)+`"`)
-		}
-		g.hints = append(g.hints, c)
+	op := opOf(line)
+	found := hint{accept: op == OpAccept || op == OpDone || op == "" && bytes.Contains(line, []byte(`"job":`))}
+	if m := h.ids.FindSubmatch(line); m != nil {
+		found.id = string(m[1]) + string(m[2])
 	}
+	switch op {
+	case OpPause, OpResume:
+		found.pause, found.harmless = true, true
+	case OpJoin, OpCursor, OpKey, opHead, opBase, opClose:
+		found.harmless = true
+	}
+	return found
+}
+
+// opOf is a line's operation, "" = not readable. It stands behind two numbers:
+// what is further on may be of the job's arguments or its result.
+func opOf(line []byte) Op {
+	const numbers = 64
+	_, rest, ok := bytes.Cut(line[:min(len(line), numbers)], []byte(`"op":"`))
+	op, _, whole := bytes.Cut(rest, []byte(`"`))
+	if !ok || !whole {
+		return ""
+	}
+	return Op(op)
 }
 
 // losses adds up what is wrong with a journal.
@@ -91,13 +103,13 @@ type losses struct {
 
 // add takes a gap that is damage. Only jobs that were accepted before it can
 // have started in it.
-func (l *losses) add(h *gap, accepted uint64) {
+func (l *losses) add(g *gap, accepted uint64) {
 	if l.gaps == 0 {
-		l.first = h.at
+		l.first = g.at
 	}
 	l.gaps++
-	l.lines += h.lines
-	l.hints = append(l.hints, h.hints...)
+	l.lines += g.lines + g.ends
+	l.hints = append(l.hints, g.hints...)
 	l.before = accepted
 }
 
@@ -158,19 +170,18 @@ func (l *losses) judge(s State, r *Report, good int64) {
 func (l *losses) suspect(s State, r *Report) (pause bool) {
 	some := map[ulid.ULID]bool{}
 	explained := 0
-	for _, c := range l.hints {
-		pause = pause || c.pause
-		switch {
-		case c.harmless:
-			explained++
-		case c.accept && l.acceptLost(s, c):
-			explained++
-		default:
-			found := similarIDs(s, c.id)
+	for _, h := range l.hints {
+		pause = pause || h.pause
+		known := h.harmless || h.accept && l.acceptLost(s, h)
+		if !known {
+			found := similarIDs(s, h.id)
 			for _, id := range found {
 				some[id] = true
 			}
-			explained += min(1, len(found))
+			known = len(found) > 0
+		}
+		if known && !h.tail {
+			explained++
 		}
 	}
 	all := l.short || explained < l.missing
@@ -186,8 +197,8 @@ func (l *losses) suspect(s State, r *Report) (pause bool) {
 }
 
 // acceptLost notes the job of an unreadable acceptance.
-func (l *losses) acceptLost(s State, c hint) bool {
-	id, err := ulid.ParseStrict(c.id)
+func (l *losses) acceptLost(s State, h hint) bool {
+	id, err := ulid.ParseStrict(h.id)
 	if err != nil {
 		return false
 	}

@@ -41,6 +41,7 @@ type replay struct {
 	last   Op       // of the last good line
 	padded int64    // zeros at the end
 	mixed  bool     // lines are there twice, or not in their order
+	hints  hints
 	losses losses
 }
 
@@ -61,31 +62,58 @@ func (r *replay) read(from io.ReaderAt, size int64, take func(Record, segment)) 
 	s := &scanner{r: &pagedReader{r: from, size: size}}
 	for list := s.batch(); len(list) > 0; list = s.batch() {
 		for _, d := range decodeAll(list) {
-			if r.readable(d) {
-				take(d.rec, d.segment)
+			if d.text == nil {
+				r.padded = d.end - d.at
+				continue
 			}
+			if r.padded > 0 { // zeros, but not at the end
+				r.open(d.at - r.padded).zeros = true
+				r.padded = 0
+			}
+			if d.err != nil || !d.whole {
+				r.salvage(d.segment, take)
+				continue
+			}
+			r.report.number = max(r.report.number, d.rec.number())
+			take(d.rec, d.segment)
 		}
 	}
 }
 
-// readable reports whether a segment is a good line, and notes what else it is.
-func (r *replay) readable(d decoded) bool {
-	if d.text == nil {
-		r.padded = d.end - d.at
-		return false
+// salvage finds good lines in a bad segment. Where the newline between two lines
+// is damaged, both are in one segment, and each is whole by its checksum.
+func (r *replay) salvage(s segment, take func(Record, segment)) {
+	for len(s.text) > 0 {
+		line, rest := s.split()
+		rec, err := decodeLine(line.text)
+		if err != nil && !line.whole { // the damaged newline is its last byte
+			rec, err = decodeLine(line.text[:len(line.text)-1])
+		}
+		switch last := len(rest.text) == 0; {
+		case err != nil, last && !line.whole: // without a newline, the last one was not written to its end
+			r.bad(line)
+		default:
+			r.report.number = max(r.report.number, rec.number())
+			take(rec, line)
+			if !last {
+				r.open(line.end-1).ends++
+			}
+		}
+		s = rest
 	}
-	if r.padded > 0 { // zeros, but not at the end
-		r.open(d.at - r.padded).zeros = true
-		r.padded = 0
+}
+
+// bad notes a bad line. One that does not begin like a line and follows on a bad
+// one may be the rest of that: it tells of no further record.
+func (r *replay) bad(line segment) {
+	g := r.open(line.at)
+	if len(g.hints) < readAtMost {
+		h := r.hints.of(line.text)
+		h.tail = g.lines > 0 && g.end == line.at && !line.begins()
+		g.hints = append(g.hints, h)
 	}
-	if d.err != nil || !d.whole {
-		h := r.open(d.at)
-		h.lines++
-		h.text(d.text)
-		return false
-	}
-	r.report.number = max(r.report.number, d.rec.number())
-	return true
+	g.lines++
+	g.end = line.end
 }
 
 // open begins a gap, or goes on with the one that is open.

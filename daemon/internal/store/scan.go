@@ -52,6 +52,31 @@ type segment struct {
 	whole   bool   // the newline was there
 }
 
+// numberMark is what each line has behind its checksum, and no line elsewhere: a
+// quote within JSON text is escaped, and no blank is without.
+const numberMark = ` {"b":`
+
+// sumLength is the length of a line's checksum.
+const sumLength = 8
+
+// begins reports whether the text begins like a line.
+func (s segment) begins() bool {
+	return len(s.text) > sumLength && bytes.HasPrefix(s.text[sumLength:], []byte(numberMark))
+}
+
+// split cuts a text at the place where a further line seems to begin.
+func (s segment) split() (line, rest segment) {
+	own := min(len(s.text), sumLength+1) // its own mark is no further one
+	mark := bytes.Index(s.text[own:], []byte(numberMark))
+	if mark < 0 {
+		return s, segment{}
+	}
+	at := own + mark - sumLength
+	line = segment{at: s.at, end: s.at + int64(at), text: s.text[:at]}
+	rest = segment{at: line.end, end: s.end, text: s.text[at:], whole: s.whole}
+	return line, rest
+}
+
 // scanner cuts a journal into segments. It holds a chunk, or a line that is
 // longer.
 type scanner struct {
