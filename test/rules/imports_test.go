@@ -120,7 +120,7 @@ func standard() []origin {
 		{"plugin", nobody, "a definition is data"},
 		{"syscall", "daemon daemon/internal/output daemon/internal/proc daemon/internal/run daemon/internal/shim daemon/internal/store dispatchers ipc ipc/notify ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
-		{"unsafe", "daemon/internal/output daemon/internal/proc daemon/internal/store", "system calls of FreeBSD that have no wrapper"},
+		{"unsafe", "daemon/internal/output daemon/internal/proc daemon/internal/shim daemon/internal/store", "system calls of FreeBSD that have no wrapper, and the title of a supervisor"},
 	}
 }
 

@@ -54,13 +54,13 @@ type Launch struct {
 	SelfSupervised bool `json:"-"`
 }
 
-// tracked reports whether all descendants have to be known, not the group only.
-func (l *Launch) tracked() bool { return l.KillMode.Tracked() || l.Leftovers.Tracked() }
+// NeedsTree reports whether all descendants have to be known, not the group only.
+func (l *Launch) NeedsTree() bool { return l.KillMode.Tracked() || l.Leftovers.Tracked() }
 
 // NeedsShim reports whether only a supervisor of the job's own can do what the
 // launch wants: a tree is followed by its nearest reaper, and what must never be
 // killed must not depend on the daemon.
-func (l *Launch) NeedsShim() bool { return l.tracked() || l.KillMode.Never() }
+func (l *Launch) NeedsShim() bool { return l.NeedsTree() || l.KillMode.Never() }
 
 // Update is what a child says of itself. A zero field says nothing.
 type Update struct {

@@ -119,7 +119,7 @@ func (p *Prepared) Fork() (*Child, error) {
 // fork starts the process, in a tree where one is wanted.
 func (p *Prepared) fork() (pid int, tree Tree, err error) {
 	l, argv := &p.launch, p.launch.argv()
-	if !l.SelfSupervised || !l.tracked() {
+	if !l.SelfSupervised || !l.NeedsTree() {
 		pid, err = syscall.ForkExec(argv[0], argv, l.attributes(p.files, p.env))
 		return pid, nil, err
 	}

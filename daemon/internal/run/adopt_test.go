@@ -140,3 +140,42 @@ func TestDetachAndResume(t *testing.T) {
 	}
 	runtime.KeepAlive(files)
 }
+
+// A row of jobs of one dispatcher has one supervisor, with the locks of each; one
+// that needs a tree, and one that is to be a direct child, lets it go.
+func TestRow(t *testing.T) {
+	s := newSite(t, Supervised(supervisor()))
+	d := spec("exit 4")
+	d.SurviveRestart = true
+	var spare Spare
+	var pids []int
+	serve := func() Spare {
+		a := s.attempt(d, len(pids)+1, "")
+		a.Spare = spare
+		<-s.begin(t.Context(), a)
+		if c, ok := (<-s.children).(supervised); ok {
+			pids = append(pids, c.PID())
+		}
+		res := <-s.results
+		if res.Exit.Code != 4 || s.holder() != "free" {
+			t.Errorf("%+v, lock %s", res.Exit, s.holder())
+		}
+		return res.Spare
+	}
+	for range 3 {
+		spare = serve()
+	}
+	if pids[0] != pids[1] || pids[1] != pids[2] || pids[0] == 0 {
+		t.Errorf("processes %d", pids)
+	}
+	d.KillMode = mode.Tree
+	if spare = serve(); pids[3] == pids[0] || spare != nil {
+		t.Errorf("processes %d, then %v", pids, spare)
+	}
+	d.KillMode = mode.Group
+	spare = serve()
+	d.SurviveRestart = false
+	if spare = serve(); len(pids) != 5 || spare != nil {
+		t.Errorf("processes %d, then %v", pids, spare)
+	}
+}

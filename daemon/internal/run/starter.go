@@ -53,8 +53,10 @@ func Supervised(program []string) Starter {
 	return func(q Request) (Child, error) {
 		switch {
 		case !q.Launch.NeedsShim() && (program == nil || !q.Survive):
+			discard(q.Spare)
 			return startDirect(q)
 		case program == nil:
+			discard(q.Spare)
 			return nil, errNoSupervisor
 		}
 		return startSupervised(program, q)
@@ -75,15 +77,32 @@ func startDirect(q Request) (Child, error) {
 	return direct{p}, nil
 }
 
-// startSupervised starts a supervisor, which holds the locks from its first
-// instruction on, and names it as their holder.
+// startSupervised has the spare supervisor serve the job, or starts one. It holds the
+// locks from then on, and is named as their holder.
 func startSupervised(program []string, q Request) (Child, error) {
-	p, err := shim.Start(program, q.Launch, q.Locks.files(), q.Update)
+	c, err := useSpare(q)
+	if errors.Is(err, shim.ErrNoSpare) {
+		c, err = shim.Start(program, q.Launch, q.Locks.files(), q.Update)
+	}
 	if err != nil {
 		return nil, err
 	}
-	q.Locks.describe(lockfile.Holder{Job: q.Launch.Job, PID: p.PID()})
-	return supervised{p}, nil
+	if !q.Launch.NeedsTree() {
+		c.Keep()
+	}
+	q.Locks.describe(lockfile.Holder{Job: q.Launch.Job, PID: c.PID()})
+	return supervised{c}, nil
+}
+
+// useSpare has the spare supervisor serve the job. shim.ErrNoSpare: there is none
+// that can, and nothing was started.
+func useSpare(q Request) (*shim.Client, error) {
+	s, ok := q.Spare.(*shim.Spare)
+	if !ok {
+		discard(q.Spare)
+		return nil, shim.ErrNoSpare
+	}
+	return s.Next(q.Launch, q.Locks.files(), q.Update)
 }
 
 // Foreground is the Starter of dispatchd run. This process does nothing else, so
@@ -112,3 +131,11 @@ type supervised struct{ *shim.Client }
 
 // Supervised is Child's.
 func (supervised) Supervised() bool { return true }
+
+// Spare is the supervisor, after Done, if it can serve another job.
+func (s supervised) Spare() Spare {
+	if left := s.Client.Spare(); left != nil {
+		return left
+	}
+	return nil // not left: that is no nil Spare
+}

@@ -35,5 +35,5 @@ func Adopt(f proc.AttemptFiles, job string, onUpdate func(proc.Update)) (*Client
 // silence is the channel to a supervisor that is gone.
 type silence struct{}
 
-func (silence) send(Request) error { return unix.EPIPE }
-func (silence) close()             {}
+func (silence) send(...Request) error { return unix.EPIPE }
+func (silence) close()                {}

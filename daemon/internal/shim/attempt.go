@@ -51,12 +51,12 @@ type attempt struct {
 	wait   time.Duration
 }
 
-// newAttempt reads the launch, and makes the attempt's files: from here on it
-// counts as started.
-func newAttempt(launch, listener int) (*attempt, error) {
-	a := &attempt{listener: listener, fifo: fifo{fd: -1}, run: -1, status: -1, death: -1}
-	text, err := readAll(launch)
-	_ = unix.Close(launch)
+// newAttempt makes the attempt that a supervisor was born for, and its files: from
+// here on it counts as started.
+func newAttempt() (*attempt, error) {
+	a := emptyAttempt(listenerFD)
+	text, err := readAll(launchFD)
+	_ = unix.Close(launchFD)
 	if err != nil {
 		return a, errNoLaunch
 	}
@@ -75,6 +75,39 @@ func newAttempt(launch, listener int) (*attempt, error) {
 	return a, a.create()
 }
 
+// nextAttempt makes the attempt that a peer has sent the descriptors of, in the order
+// of birth. They belong to the attempt, also after an error.
+func nextAttempt(fds []int) (*attempt, error) {
+	a := emptyAttempt(-1)
+	if len(fds) < lockFD-launchFD {
+		a.locks = fds
+		return a, errNoDescriptors
+	}
+	launch := fds[0]
+	a.listener, a.locks = fds[1], fds[2:]
+	text, err := readAll(launch)
+	_ = unix.Close(launch)
+	if err != nil {
+		return a, errNoLaunch
+	}
+	var n int
+	if a.launch, n, err = parseRecord(text); err != nil {
+		return a, err
+	}
+	if n != len(a.locks) {
+		return a, errNoDescriptors
+	}
+	return a, a.create()
+}
+
+// errNoDescriptors says that a next came without what belongs to it.
+var errNoDescriptors = errors.New("next: launch, socket and locks must come with it")
+
+// emptyAttempt is an attempt of which nothing is known.
+func emptyAttempt(listener int) *attempt {
+	return &attempt{listener: listener, fifo: fifo{fd: -1}, run: -1, status: -1, death: -1}
+}
+
 // create makes .status.new and then .run.
 func (a *attempt) create() (err error) {
 	a.launch.SelfSupervised = true
@@ -83,24 +116,20 @@ func (a *attempt) create() (err error) {
 		a.fifo = openFifo(f)
 	}
 	if a.status, err = reserveOutcome(f); err != nil {
-		return fmt.Errorf("run directory: %w", err)
+		return runDirectory(err)
 	}
 	if a.launch.Boot == "" {
 		a.launch.Boot = proc.BootID()
 	}
 	self := proc.IdentityIn(a.launch.Boot, os.Getpid())
 	if a.run, err = f.Create(proc.StartRecord{Supervisor: &self, NeverKill: a.launch.KillMode.Never()}); err != nil {
-		return fmt.Errorf("run directory: %w", err)
+		return runDirectory(err)
 	}
 	return nil
 }
 
 // start starts the job. noJobError: that could not be done, and is how the job ended.
 func (a *attempt) start(now time.Time) error {
-	if a.launch.Umask >= 0 {
-		unix.Umask(a.launch.Umask)
-		a.launch.Umask = -1
-	}
 	made, err := proc.Prepare(a.launch)
 	if err != nil {
 		return noJobError{err}
@@ -176,6 +205,19 @@ func (a *attempt) finish(e proc.Exit) error {
 	a.locks = nil
 	return nil
 }
+
+// close gives back what is left of an attempt that is over, or was never started.
+func (a *attempt) close() {
+	for _, fd := range append([]int{a.listener, a.fifo.fd, a.run, a.status, a.death}, a.locks...) {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	a.listener, a.fifo.fd, a.run, a.status, a.death, a.locks = -1, -1, -1, -1, -1, nil
+}
+
+// tracked reports whether the supervisor has to follow all that the job starts.
+func (a *attempt) tracked() bool { return a.launch.NeedsTree() }
 
 // tell keeps what the job says of itself, for those who ask later.
 func (a *attempt) tell(u proc.Update) {

@@ -29,14 +29,15 @@ type Client struct {
 
 	mu      sync.Mutex
 	channel channel
+	keep    bool // its supervisor stays for a next job
 	left    bool // nobody here wants to know the end
 	ended   bool
 }
 
 // channel is the way to a supervisor: a socket, or in version 1 a FIFO and signals.
 type channel interface {
-	// send sends a request, and does not wait for the reply.
-	send(Request) error
+	// send sends requests, and does not wait for the replies.
+	send(...Request) error
 	// close ends the connection: the supervisor goes on, or if its job has ended, goes.
 	close()
 }
@@ -87,9 +88,12 @@ func (c *Client) Extend(more time.Duration) error {
 // never closed then.
 func (c *Client) Leave() {
 	c.mu.Lock()
+	over := c.ended // then its channel may be a next one's
 	c.left = true
 	c.mu.Unlock()
-	c.channel.close()
+	if !over {
+		c.channel.close()
+	}
 }
 
 // isLeft reports whether nobody here wants to know the end any more.
@@ -97,6 +101,21 @@ func (c *Client) isLeft() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.left
+}
+
+// Keep has the supervisor stay when the job has ended, for Spare. Whoever calls it
+// calls Spare as well, after Done.
+func (c *Client) Keep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keep = true
+}
+
+// isKept reports whether the supervisor is to stay.
+func (c *Client) isKept() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.keep
 }
 
 // isOver reports whether the end is known.
@@ -137,7 +156,9 @@ func (c *Client) handle(r Reply) {
 		// Without a file that can be read, the end of the supervisor says more.
 		if e, ok := readOutcome(c.files); ok {
 			c.end(e)
-			c.channel.close()
+			if !c.isKept() {
+				c.channel.close()
+			}
 		}
 	case Running:
 	}

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"dispatchd/daemon/internal/proc"
+	"dispatchd/dispatchers/mode"
 	"dispatchd/test/box"
 )
 
@@ -71,47 +73,122 @@ func benchDir(b *testing.B) string {
 	return dir
 }
 
+// benchLaunch is a launch of /bin/true as the daemon makes them.
+func benchLaunch(dir, id string) proc.Launch {
+	files := proc.AttemptFiles(filepath.Join(dir, id+"-1"))
+	return proc.Launch{
+		Job: id, Dispatcher: "bench", Files: files, Argv: []string{"/bin/true"},
+		Env: strings.Fields("PATH=/bin LANG=C.UTF-8 HOME=/ USER=root DISPATCHD_JOB_ID=x DISPATCHD_DISPATCHER=bench DISPATCHD_ATTEMPT=1"),
+		Dir: "/", Umask: 0o022, OutputFile: filepath.Join(dir, "out"), NotifySocket: files.Notify(),
+		Timeout: 5 * time.Minute, Grace: 10 * time.Second, KillMode: mode.Group, Leftovers: mode.Leave, MaxOutput: 1 << 20, Boot: proc.BootID(),
+	}
+}
+
+// costs are processor times by what spent them.
+type costs [3][]float64
+
+// The places in costs.
+const (
+	emptyGo = iota
+	binTrue
+	supervised
+)
+
+// measure counts what the children of fn cost that it waits for, for each of n jobs.
+func (c *costs) measure(b *testing.B, what, n int, fn func()) {
+	before := spent(b)
+	fn()
+	c[what] = append(c[what], float64(spent(b)-before)/float64(n))
+}
+
+// report tells the medians.
+func (c *costs) report(b *testing.B) {
+	var m [3]float64
+	for i := range c {
+		slices.Sort(c[i])
+		m[i] = c[i][len(c[i])/2]
+	}
+	b.ReportMetric(m[emptyGo]/1e3, "empty-µs")
+	b.ReportMetric(m[binTrue]/1e3, "true-µs")
+	b.ReportMetric(m[supervised]/1e3, "supervised-µs")
+	b.ReportMetric((m[supervised]-m[binTrue])/m[emptyGo], "×empty")
+}
+
 // BenchmarkCost tells what a supervisor costs above its job, /bin/true, as a ratio to
 // an empty Go program, all three in turn. Run it with -benchtime=200x.
 func BenchmarkCost(b *testing.B) {
 	empty, supervisor := programs(b)
 	dir := benchDir(b)
-	var cost [3][]float64
-	measure := func(i int, fn func()) {
-		before := spent(b)
-		fn()
-		cost[i] = append(cost[i], float64(spent(b)-before))
-	}
+	var c costs
 	for b.Loop() {
-		measure(0, func() { runProgram(b, empty) })
-		measure(1, func() { runProgram(b, "/bin/true") })
-		measure(2, func() {
-			l := proc.Launch{
-				Job: "01J0000000000000000000000A", Dispatcher: "bench", Files: proc.AttemptFiles(filepath.Join(dir, "job-1")),
-				Argv: []string{"/bin/true"}, Env: strings.Fields("PATH=/bin LANG=C.UTF-8 HOME=/ USER=root DISPATCHD_JOB_ID=x DISPATCHD_DISPATCHER=bench DISPATCHD_ATTEMPT=1"),
-				Dir: "/", Umask: -1, OutputFile: filepath.Join(dir, "out"), NotifySocket: filepath.Join(dir, "job-1.notify"),
-				Timeout: 5 * time.Minute, Grace: 10 * time.Second, KillMode: "group", Leftovers: "leave", MaxOutput: 1 << 20,
-				Boot: proc.BootID(),
-			}
-			c, err := Start([]string{supervisor}, l, nil, ignore)
+		c.measure(b, emptyGo, 1, func() { runProgram(b, empty) })
+		c.measure(b, binTrue, 1, func() { runProgram(b, "/bin/true") })
+		c.measure(b, supervised, 1, func() {
+			l := benchLaunch(dir, "01J0000000000000000000000A")
+			job, err := Start([]string{supervisor}, l, nil, ignore)
 			if err != nil {
 				b.Fatal(err)
 			}
-			if x := c.Exit(); x.Code != 0 || x.Err != nil {
+			if x := job.Exit(); x.Code != 0 || x.Err != nil {
 				b.Fatalf("%+v", x)
 			}
-			waitReaped(b, c)
+			waitReaped(b, job)
 			l.Files.Remove()
 		})
 	}
-	for i := range cost {
-		slices.Sort(cost[i])
+	c.report(b)
+}
+
+// BenchmarkRow tells the same of 100 jobs in a row that one supervisor serves, a job.
+// Run it with -benchtime=5x.
+func BenchmarkRow(b *testing.B) {
+	const row = 100
+	empty, supervisor := programs(b)
+	dir := benchDir(b)
+	var c costs
+	for b.Loop() {
+		c.measure(b, emptyGo, row, func() {
+			for range row {
+				runProgram(b, empty)
+			}
+		})
+		c.measure(b, binTrue, row, func() {
+			for range row {
+				runProgram(b, "/bin/true")
+			}
+		})
+		c.measure(b, supervised, row, func() { runRow(b, supervisor, dir, row) })
 	}
-	median := func(i int) float64 { return cost[i][len(cost[i])/2] }
-	b.ReportMetric(median(0)/1e3, "empty-µs")
-	b.ReportMetric(median(1)/1e3, "true-µs")
-	b.ReportMetric(median(2)/1e3, "supervised-µs")
-	b.ReportMetric((median(2)-median(1))/median(0), "×empty")
+	c.report(b)
+}
+
+// runRow has one supervisor serve n jobs.
+func runRow(b *testing.B, supervisor, dir string, n int) {
+	b.Helper()
+	var spare *Spare
+	var last *Client
+	for i := range n {
+		l := benchLaunch(dir, fmt.Sprintf("01J%023d", i))
+		var err error
+		if spare == nil {
+			last, err = Start([]string{supervisor}, l, nil, ignore)
+		} else {
+			last, err = spare.Next(l, nil, ignore)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		last.Keep()
+		if x := last.Exit(); x.Code != 0 || x.Err != nil {
+			b.Fatalf("%+v", x)
+		}
+		if spare = last.Spare(); spare == nil {
+			b.Fatal("the supervisor has not stayed")
+		}
+		l.Files.Remove()
+	}
+	spare.Discard()
+	waitReaped(b, last)
 }
 
 // waitReaped waits until a supervisor has been waited for.

@@ -3,68 +3,109 @@
 package shim
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/test/box"
 )
 
-// steps are the system calls by which a supervisor changes what others see, and how
-// often its thread makes them for one job.
-func steps() map[string]int {
-	return map[string]int{
-		"read": 4, "openat": 9, "write": 3, "pwrite64": 2, "fcntl": 4, "pipe2": 2, "bind": 1, "fchmodat": 1, "chmod": 1, "clone": 2, "clone3": 1,
-		"pidfd_open": 1, "poll": 3, "ppoll": 3, "accept4": 2, "recvmsg": 3, "sendmsg": 4, "waitid": 1, "wait4": 1, "ftruncate": 1,
-		"rename": 1, "renameat": 1, "unlink": 2, "unlinkat": 2, "close": 20, "exit_group": 1,
+// step is how often a supervisor's thread makes a call for two jobs in a row, and
+// which of these stand for all without the tag soak.
+type step struct {
+	most   int
+	sample []int
+}
+
+// steps are the system calls by which a supervisor changes what others see.
+func steps() map[string]step {
+	return map[string]step{
+		"read": {8, []int{1}}, "openat": {17, []int{5}}, "write": {5, []int{1, 2, 4}}, "pwrite64": {4, []int{2, 3}}, "fcntl": {6, nil}, "pipe2": {3, nil},
+		"bind": {2, nil}, "fchmodat": {2, nil}, "chmod": {1, nil}, "clone": {3, nil}, "clone3": {1, nil}, "pidfd_open": {2, []int{1}}, "poll": {6, []int{2}},
+		"accept4": {3, nil}, "recvmsg": {4, []int{2}}, "sendmsg": {5, []int{2}}, "waitid": {2, nil}, "wait4": {2, []int{1}}, "ftruncate": {2, nil},
+		"renameat": {2, []int{1, 2}}, "unlink": {2, nil}, "unlinkat": {4, nil}, "close": {32, []int{20}}, "dup3": {1, []int{1}}, "exit_group": {1, nil},
 	}
 }
 
-// A supervisor is killed at each of its steps, or its job is. Whatever its daemon is told then is
-// true: a job that was never started has not run, one that has ended has ended so,
-// of one whose end is not known nothing is left; and the lock is free.
+// A supervisor is killed at each of its steps, or its job is. Whatever its daemon is
+// told then of the two jobs is true: one that was never started has not run, one that
+// has ended has ended so, of one whose end is not known nothing is left; and the locks
+// are free.
 func TestKilledAtEachStep(t *testing.T) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed")
 	}
 	told := map[string]int{}
-	for call, most := range steps() {
-		for n := range most {
-			told[killedAt(t, strace, call, n+1)]++
+	for call, steps := range steps() {
+		for n := range steps.most {
+			if box.Soak || slices.Contains(steps.sample, n+1) {
+				killAt(t, strace, call, n+1, told)
+			}
 		}
 	}
 	t.Logf("%v", told)
-	for _, want := range []string{"never started", "not known", "ended"} {
+	for _, want := range []string{"first never started", "first not known", "first ended", "second not known", "second ended", "second left to another"} {
 		if told[want] == 0 {
-			t.Errorf("nothing was %s: this test tests little", want)
+			t.Errorf("%s: never. This test tests little", want)
 		}
 	}
 }
 
-// killedAt kills a supervisor at the nth call of a kind, and gives what its daemon is
-// told of the attempt.
-func killedAt(t *testing.T, strace, call string, n int) string {
+// killAt has a supervisor serve two jobs and be killed at the nth call of a kind, and
+// counts what its daemon is told of them.
+func killAt(t *testing.T, strace, call string, n int, told map[string]int) {
 	t.Helper()
-	l := newLaunch(t, "exit", "CODE=42")
-	lock := newLock(t)
+	place := fmt.Sprintf("killed at %s %d", call, n)
 	argv := append([]string{
 		strace, "-D", "-f", "-qqq", "-o", "/dev/null", "-e", "trace=" + call, "-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n),
 	}, self()...)
-	c, err := Start(argv, l, []*os.File{lock}, ignore)
+	first := newLaunch(t, "exit", "CODE=42")
+	lock := newLock(t)
+	c, err := Start(argv, first, []*os.File{lock}, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Keep()
 	_ = lock.Close()
+	defer waitFree(t, lock.Name(), place) // the tracer holds it as well, to the end
+	told["first "+truth(t, first, c, place)]++
+	s := c.Spare()
+	if s == nil {
+		return
+	}
+	second := follow(t, first, "exit", "CODE=42")
+	lock = newLock(t)
+	defer waitFree(t, lock.Name(), place)
+	next, err := s.Next(second, []*os.File{lock}, ignore)
+	_ = lock.Close()
+	switch {
+	case errors.Is(err, ErrNoSpare) && !second.Files.Started() && printed(t, second) == "":
+		told["second left to another"]++
+	case err != nil:
+		t.Errorf("%s: %v", place, err)
+	default:
+		told["second "+truth(t, second, next, place)]++
+		if left := next.Spare(); left != nil {
+			left.Discard()
+		}
+	}
+}
+
+// truth is what a daemon is told of an attempt, which must be so.
+func truth(t *testing.T, l proc.Launch, c *Client, place string) string {
+	t.Helper()
 	x := c.Exit()
 	start, started := l.Files.ReadStart()
 	if start.Child != nil {
 		waitGone(t, *start.Child)
 	}
 	ran := strings.Contains(printed(t, l), "ran")
-	place := fmt.Sprintf("killed at %s %d", call, n)
-	waitFree(t, lock.Name(), place)
 	switch {
 	case x.NotStarted && !started && !ran:
 		return "never started"
@@ -73,22 +114,8 @@ func killedAt(t *testing.T, strace, call string, n int) string {
 	case x.Exited() && x.Code == 42 && ran:
 		return "ended"
 	case x.Signal == "SIGKILL" && x.Err == nil:
-		return "the job was hit" // strace follows it too
+		return "hit itself" // strace follows the job too
 	}
 	t.Errorf("%s: told %+v; started %v, ran %v", place, x, started, ran)
 	return "wrong"
-}
-
-// waitFree waits until a lock is free: the tracer may hold it a moment longer.
-func waitFree(t *testing.T, lock, place string) {
-	t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	for !isFree(t, lock) {
-		select {
-		case <-ticker.C:
-		case <-t.Context().Done():
-			t.Fatalf("%s: the lock is held", place)
-		}
-	}
 }

@@ -39,9 +39,11 @@ type hints struct {
 }
 
 // send is channel's: version 1 knows nothing but stop.
-func (h *hints) send(r Request) error {
-	if r.Verb != Stop {
-		return errors.ErrUnsupported
+func (h *hints) send(list ...Request) error {
+	for _, r := range list {
+		if r.Verb != Stop {
+			return errors.ErrUnsupported
+		}
 	}
 	h.mu.Lock()
 	h.stop = true

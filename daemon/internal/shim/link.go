@@ -20,10 +20,15 @@ type link struct {
 	file *os.File // of fd, for the reader
 	pid  int      // of a supervisor that is our child, 0 = it is not
 
-	mu     sync.Mutex
-	lastID uint32
-	closed bool
-	client *Client // whose attempt it is
+	program program // of a supervisor that we started
+
+	mu      sync.Mutex
+	lastID  uint32
+	closed  bool
+	client  *Client    // whose attempt it is
+	next    *Client    // of a next that was sent
+	nextID  uint32     // and its request
+	answers chan error // what became of it
 }
 
 // errDeaf says that a supervisor does not read: somebody has stopped it.
@@ -46,25 +51,27 @@ func dial(path string) (fd int, err error) {
 
 // newLink takes over a connection for a client.
 func newLink(fd int, c *Client) *link {
-	l := &link{fd: fd, file: os.NewFile(uintptr(fd), "supervisor"), pid: c.pid, client: c}
+	l := &link{fd: fd, file: os.NewFile(uintptr(fd), "supervisor"), pid: c.pid, client: c, answers: make(chan error, 1)}
 	c.channel = l
 	return l
 }
 
 // greet agrees on the version, and asks to be told what the job says.
 func (l *link) greet() error {
-	return l.sendAll(nil, Request{Verb: Hello, Min: Version, Max: Version}, Request{Verb: Attach})
+	return l.send(Request{Verb: Hello, Min: Version, Max: Version}, Request{Verb: Attach})
 }
 
-// send is channel's.
-func (l *link) send(r Request) error { return l.sendAll(nil, r) }
-
-// sendAll sends requests, and descriptors with the first. They are shorter than any
-// socket's buffer, so they are taken whole or, by a supervisor that is stopped, not
-// at all.
-func (l *link) sendAll(oob []byte, list ...Request) error {
+// send sends requests.
+func (l *link) send(list ...Request) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.sendLocked(nil, list...)
+}
+
+// sendLocked sends requests, and descriptors with the first. They are shorter than
+// any socket's buffer, so they are taken whole or, by a supervisor that is stopped,
+// not at all. The caller holds mu.
+func (l *link) sendLocked(oob []byte, list ...Request) error {
 	if l.closed {
 		return os.ErrProcessDone
 	}
@@ -110,16 +117,44 @@ func (l *link) read() {
 			break
 		}
 		var r Reply
-		if json.Unmarshal(line, &r) == nil {
-			l.client.handle(r)
+		if json.Unmarshal(line, &r) != nil {
+			continue
+		}
+		if c := l.addressee(r); c != nil {
+			c.handle(r)
 		}
 	}
 	l.close()
-	if l.client.isLeft() {
+	if l.client.isLeft() && !l.client.isOver() {
 		return // it goes on, and is somebody else's
 	}
 	waitSupervisor(l.pid, l.client.files)
 	l.client.gone()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next != nil {
+		l.next = nil
+		l.answers <- errGone
+	}
+}
+
+// addressee is the client that a reply is for, nil = none. The answer to a next is
+// the border between the two attempts: all that comes after it is the next one's.
+func (l *link) addressee(r Reply) *Client {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.next == nil || r.ID != l.nextID {
+		return l.client
+	}
+	var err error
+	if r.Error != "" {
+		err = refusedError(r.Error)
+	} else {
+		l.client = l.next
+	}
+	l.next = nil
+	l.answers <- err
+	return nil
 }
 
 // waitSupervisor waits until the supervisor's process is gone, and with it its hold

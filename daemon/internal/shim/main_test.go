@@ -300,3 +300,17 @@ func printed(t *testing.T, l proc.Launch) string {
 	}
 	return string(text)
 }
+
+// waitFree waits until a lock is free: who holds it may have been killed just now.
+func waitFree(t *testing.T, lock, place string) {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for !isFree(t, lock) {
+		select {
+		case <-ticker.C:
+		case <-t.Context().Done():
+			t.Fatalf("%s: the lock is held", place)
+		}
+	}
+}

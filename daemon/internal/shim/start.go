@@ -21,8 +21,9 @@ const backlog = 16
 func Start(argv []string, l proc.Launch, locks []*os.File, onUpdate func(proc.Update)) (*Client, error) {
 	b, err := newBirth(l.Files)
 	if err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
+		return nil, runDirectory(err)
 	}
+	file := programAt(argv[0]) // before it is executed: what is replaced in between is seen as changed
 	c := newClient(l.Files, l.Job, onUpdate)
 	fd, err := dial(l.Files.Socket())
 	if err == nil {
@@ -36,12 +37,16 @@ func Start(argv []string, l proc.Launch, locks []*os.File, onUpdate func(proc.Up
 		return nil, fmt.Errorf("shim: %w", err)
 	}
 	k := newLink(fd, c)
+	k.program = file
 	// A supervisor that dies over it has started nothing, and read finds that out.
 	b.give(l, len(locks))
 	_ = k.greet()
 	go k.read()
 	return c, nil
 }
+
+// runDirectory says where an error comes from.
+func runDirectory(err error) error { return fmt.Errorf("run directory: %w", err) }
 
 // birth is what a supervisor is given for an attempt, beside the locks.
 type birth struct {

@@ -39,12 +39,9 @@ func Main() int {
 	if err != nil {
 		return s.refuse(err)
 	}
-	s.attempt, err = newAttempt(launchFD, listenerFD)
+	s.attempt, err = newAttempt()
 	if err != nil {
 		return s.refuse(err)
-	}
-	if err := s.start(); err != nil {
-		return s.fail(err)
 	}
 	for !s.over() {
 		if err := s.turn(); err != nil {
@@ -60,6 +57,7 @@ type supervisor struct {
 	signals int // is readable when there was a signal
 	peers   []*peer
 	idle    time.Time // the attempt has ended: until when another one is waited for
+	umask   *int      // that it was born with, once it has been changed
 
 	fds []unix.PollFd // of the turn
 	buf []byte        // scratch space of all peers
@@ -68,6 +66,7 @@ type supervisor struct {
 
 // start starts the attempt's job. One that cannot be started has ended.
 func (s *supervisor) start() error {
+	s.setUmask()
 	now := time.Now()
 	err := s.attempt.start(now)
 	if failed, ok := errors.AsType[noJobError](err); ok {
@@ -78,6 +77,21 @@ func (s *supervisor) start() error {
 	}
 	s.attempt.fifo.say(hint{})
 	return nil
+}
+
+// setUmask sets the umask that the job wants, or that of its daemon.
+func (s *supervisor) setUmask() {
+	l := &s.attempt.launch
+	switch {
+	case l.Umask >= 0:
+		before := unix.Umask(l.Umask)
+		if s.umask == nil {
+			s.umask = &before
+		}
+	case s.umask != nil:
+		unix.Umask(*s.umask)
+	}
+	l.Umask = -1 // it is set: no shell is needed for it
 }
 
 // end writes down how the attempt ended, and tells those who want to know.
@@ -113,7 +127,11 @@ func (s *supervisor) over() bool {
 // turn does what is due, waits for what happens, and deals with it.
 func (s *supervisor) turn() error {
 	next := s.idle
-	if a := s.attempt; !a.ended {
+	switch a := s.attempt; {
+	case a.ended:
+	case a.child == nil:
+		return s.start()
+	default:
 		now := time.Now()
 		var done bool
 		next, done = a.advance(now)

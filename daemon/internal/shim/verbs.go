@@ -60,6 +60,8 @@ func (s *supervisor) answer(p *peer, r Request) {
 		if err == nil {
 			s.attempt.child.Stop(now)
 		}
+	case Next:
+		reply.Status, err = s.next(p, now)
 	default:
 		err = fmt.Errorf("unknown verb %q", r.Verb)
 	}
@@ -69,12 +71,58 @@ func (s *supervisor) answer(p *peer, r Request) {
 	p.reply(reply)
 }
 
-// running is an error once the job has ended.
+// running is an error unless there is a process.
 func (s *supervisor) running() error {
-	if s.attempt.ended {
+	switch {
+	case s.attempt.ended:
 		return os.ErrProcessDone
+	case s.attempt.child == nil: // by a request in one breath with the next
+		return errors.New("the job has not started yet")
 	}
 	return nil
+}
+
+// next takes the next attempt. The answer says that it counts as started; the job is
+// started in the next turn.
+func (s *supervisor) next(p *peer, now time.Time) (*Status, error) {
+	switch {
+	case !s.attempt.ended:
+		return nil, errors.New("next: the job runs")
+	case s.attempt.tracked():
+		// Whatever it left is among our children, and would be taken for the next one's.
+		return nil, errTracked
+	}
+	a, err := nextAttempt(p.takeFDs())
+	if err == nil && a.tracked() {
+		err = errTracked
+	}
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	s.attempt.close()
+	for _, other := range s.peers {
+		other.gone = other.gone || other != p // they came for the attempt before
+	}
+	s.attempt, s.idle = a, time.Time{}
+	readSignals(s.signals) // one that came before did not mean this job
+	s.present()
+	return a.describe(now), nil
+}
+
+// errTracked refuses a next where descendants have to be told apart.
+var errTracked = errors.New("next: a job whose descendants are followed has a supervisor of its own")
+
+// present shows the attempt to those who look at the process, and has complaints go
+// to its output.
+func (s *supervisor) present() {
+	retitle(os.Args[len(os.Args)-1], s.attempt.launch.Job)
+	fd, err := unix.Open(s.attempt.launch.OutputFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_ = dup2(fd, 2)
+	_ = unix.Close(fd)
 }
 
 // agree gives the highest version that both sides speak. Version 1 is not spoken

@@ -3,6 +3,7 @@ package shim
 import (
 	"path/filepath"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,3 +24,17 @@ func withAddress(path string, fn func(*unix.SockaddrUnix) error) error {
 	defer func() { _ = unix.Close(dir) }()
 	return fn(&unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + filepath.Base(path)})
 }
+
+// dup2 makes a descriptor another name of a file.
+func dup2(from, to int) error { return unix.Dup3(from, to, 0) }
+
+// retitle puts a text of the same length over a word of the command line, where ps
+// and the like read it: the words of os.Args are the process's own memory.
+func retitle(word, text string) {
+	if len(word) == len(text) && word != "" {
+		copy(unsafe.Slice(unsafe.StringData(word), len(word)), text)
+	}
+}
+
+// changeTime is when a file's content or inode was changed last, in nanoseconds.
+func changeTime(st *unix.Stat_t) int64 { return st.Ctim.Nano() }

@@ -16,3 +16,12 @@ func withAddress(path string, fn func(*unix.SockaddrUnix) error) error {
 	}
 	return fn(&unix.SockaddrUnix{Name: path})
 }
+
+// dup2 makes a descriptor another name of a file.
+func dup2(from, to int) error { return unix.Dup2(from, to) }
+
+// retitle does nothing: the kernel keeps a copy of the command line.
+func retitle(string, string) {}
+
+// changeTime is when a file's content or inode was changed last, in nanoseconds.
+func changeTime(st *unix.Stat_t) int64 { return st.Ctim.Nano() }
