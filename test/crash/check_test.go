@@ -158,7 +158,7 @@ func (c *checker) result(job ipc.Job, rule rule, runs []attempt) {
 		c.report("result", "job %s of %s is %s after %d attempts (%+v); the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, job.Error, runs)
 	}
 	if rule.survive && c.shims != nil && !c.mayBeKilled(job.ID) && (job.State == ipc.Interrupted || len(runs) > 0 && !rule.survived(runs)) {
-		c.report("survive", "job %s of %s is %s after %d attempts, and its shim was never killed; the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, runs)
+		c.report("survive", "job %s of %s is %s after %d attempts (%+v), and its shim was never killed; the children wrote %+v", job.ID, job.Dispatcher, job.State, job.Attempt, job.Error, runs)
 	}
 }
 
