@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,4 +39,78 @@ func TestOpenWaits(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// One daemon has the directory; a second one is told whose it is. While one image
+// of a program makes way for the next, which has no lock for a moment, LockFile
+// keeps others out, and lets in whoever inherits it.
+func TestOneDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deep", "state")
+	refused := func(what string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			_, err := Open(path, Options{})
+			if p, ok := errors.AsType[*ipc.Error](err); !ok || p.Kind != ipc.KindLocked || p.Holder != strconv.Itoa(os.Getpid()) {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
+	}
+	d, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused("open")
+	lock, err := d.LockFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	refused("handed over")
+	if d, err = Open(path, Options{LockFile: lock}); err != nil {
+		t.Fatal(err)
+	}
+	refused("taken over")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d, err = Open(path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Close()
+}
+
+// A damaged file is kept under another name, once, with its content; where there
+// are no links it is copied.
+func TestKeepDamaged(t *testing.T) {
+	d := osDisk{t.TempDir()}
+	for name, text := range map[string]string{"journal": "damaged", "other": strings.Repeat("text", 3*page)} {
+		if err := os.WriteFile(d.at(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, err := d.keepDamaged("journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.keepDamaged("journal"); err != nil || again != kept {
+		t.Errorf("kept again as %s: %v", again, err)
+	}
+	copied := d.at("other") + ".copy"
+	if err := d.copy("other", copied); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{d.at("journal"): kept, d.at("other"): copied} {
+		want, _ := os.ReadFile(from)
+		if got, err := os.ReadFile(to); err != nil || string(got) != string(want) {
+			t.Errorf("%s: %d bytes of %d, %v", to, len(got), len(want), err)
+		}
+	}
+	if d.copy("other", copied) == nil {
+		t.Error("a copy replaces what is there")
+	}
+	if _, err := d.keepDamaged("missing"); err == nil {
+		t.Error("a file that is not there is kept")
+	}
 }
