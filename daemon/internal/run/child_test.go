@@ -186,16 +186,16 @@ func (s *site) account(home string, groups ...uint32) string {
 	s.t.Helper()
 	is := launch.Account{Home: home, Name: "me"}
 	var list strings.Builder
-	list.WriteString(fmt.Sprint(os.Getegid()))
+	fmt.Fprint(&list, os.Getegid())
 	if proc.MayChangeUser() {
 		is.Credential = &proc.Credential{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Groups: groups}
 		for _, g := range groups {
-			list.WriteString(fmt.Sprint(" ", g))
+			fmt.Fprint(&list, " ", g)
 		}
 	} else if own, err := os.Getgroups(); err == nil {
 		for _, g := range own {
 			if g != os.Getegid() {
-				list.WriteString(fmt.Sprint(" ", g))
+				fmt.Fprint(&list, " ", g)
 			}
 		}
 	}
