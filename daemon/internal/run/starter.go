@@ -2,6 +2,7 @@ package run
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -80,9 +81,10 @@ func startDirect(q Request) (Child, error) {
 // startSupervised has the spare supervisor serve the job, or starts one. It holds the
 // locks from then on, and is named as their holder.
 func startSupervised(program []string, q Request) (Child, error) {
-	c, err := useSpare(q)
+	locks := q.Locks.files()
+	c, err := useSpare(q, locks)
 	if errors.Is(err, shim.ErrNoSpare) {
-		c, err = shim.Start(program, q.Launch, q.Locks.files(), q.Update)
+		c, err = shim.Start(program, q.Launch, locks, q.Update)
 	}
 	if err != nil {
 		return nil, err
@@ -96,13 +98,13 @@ func startSupervised(program []string, q Request) (Child, error) {
 
 // useSpare has the spare supervisor serve the job. shim.ErrNoSpare: there is none
 // that can, and nothing was started.
-func useSpare(q Request) (*shim.Client, error) {
+func useSpare(q Request, locks []*os.File) (*shim.Client, error) {
 	s, ok := q.Spare.(*shim.Spare)
 	if !ok {
 		discard(q.Spare)
 		return nil, shim.ErrNoSpare
 	}
-	return s.Next(q.Launch, q.Locks.files(), q.Update)
+	return s.Next(q.Launch, locks, q.Update)
 }
 
 // Foreground is the Starter of dispatchd run. This process does nothing else, so
