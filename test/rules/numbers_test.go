@@ -25,11 +25,7 @@ const (
 // ceilings are the numbers that are not reached yet, each by what it measures:
 // it may fall and not rise. One that is reached is taken out, or the rule says
 // so.
-func ceilings() map[string]int {
-	return map[string]int{
-		"daemon/internal/proc.Launch fields": 21,
-	}
-}
+func ceilings() map[string]int { return nil }
 
 // measure is one number of the house.
 type measure struct {

@@ -100,7 +100,7 @@ func TestRemoveFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	RemoveFiles(proc.Launch{ArgsFile: args, DataFile: data, OutputFile: log})
+	RemoveFiles(proc.Launch{ArgsFile: args, DataOutput: proc.DataOutput{DataFile: data}, OutputFile: log})
 	RemoveFiles(proc.Launch{})
 	if left, _ := filepath.Glob(dir + "/*"); !slices.Equal(left, []string{log}) {
 		t.Errorf("left %q", left)

@@ -26,20 +26,19 @@ type Credential struct {
 
 // Launch says how to run one attempt of a job.
 type Launch struct {
-	Job          string         `json:"job"`
-	Dispatcher   string         `json:"dispatcher"`
-	Argv         []string       `json:"argv"` // Argv[0] is a path
-	Env          []string       `json:"env"`
-	Dir          string         `json:"dir"`
-	Umask        int            `json:"umask"` // -1 = the daemon's
-	Credential   *Credential    `json:"credential,omitempty"`
-	ArgsFile     string         `json:"args_file"`           // standard input; "" = /dev/null
-	OutputFile   string         `json:"output_file"`         // appended to; "" = the caller's own
-	DataFile     string         `json:"data_file,omitempty"` // standard output, which is data there; "" = the output file
-	MaxData      int64          `json:"max_data,omitempty"`  // for who bounds the data while it comes: a byte more is kept, to tell
-	NotifySocket string         `json:"notify_socket"`       // made for NOTIFY_SOCKET; "" = none
-	Timeout      time.Duration  `json:"timeout"`             // 0 = none
-	Grace        time.Duration  `json:"grace"`               // between TERM and KILL
+	Job        string      `json:"job"`
+	Dispatcher string      `json:"dispatcher"`
+	Argv       []string    `json:"argv"` // Argv[0] is a path
+	Env        []string    `json:"env"`
+	Dir        string      `json:"dir"`
+	Umask      int         `json:"umask"` // -1 = the daemon's
+	Credential *Credential `json:"credential,omitempty"`
+	ArgsFile   string      `json:"args_file"`   // standard input; "" = /dev/null
+	OutputFile string      `json:"output_file"` // appended to; "" = the caller's own
+	DataOutput
+	NotifySocket string         `json:"notify_socket"` // made for NOTIFY_SOCKET; "" = none
+	Timeout      time.Duration  `json:"timeout"`       // 0 = none
+	Grace        time.Duration  `json:"grace"`         // between TERM and KILL
 	KillMode     mode.KillMode  `json:"kill_mode"`
 	Leftovers    mode.Leftovers `json:"leftovers"`  // of an end by itself
 	MaxOutput    int64          `json:"max_output"` // for who bounds the output while it runs
@@ -61,6 +60,12 @@ func (l *Launch) NeedsTree() bool { return l.KillMode.Tracked() || l.Leftovers.T
 // launch wants: a tree is followed by its nearest reaper, and what must never be
 // killed must not depend on the daemon.
 func (l *Launch) NeedsShim() bool { return l.NeedsTree() || l.KillMode.Never() }
+
+// DataOutput is where a cache's data goes, apart from what the job says.
+type DataOutput struct {
+	DataFile string `json:"data_file,omitempty"` // standard output, which is data there; "" = the output file
+	MaxData  int64  `json:"max_data,omitempty"`  // for who bounds the data while it comes: a byte more is kept, to tell
+}
 
 // Update is what a child says of itself. A zero field says nothing.
 type Update struct {

@@ -105,7 +105,7 @@ func parseRecord(b []byte) (l proc.Launch, locks int, err error) {
 	locks = int(r.count())
 	l = proc.Launch{
 		Job: r.text(), Dispatcher: r.text(), Argv: r.texts(), Env: r.texts(), Dir: r.text(), Umask: int(r.number()),
-		Credential: r.credential(), ArgsFile: r.text(), OutputFile: r.text(), DataFile: r.text(), MaxData: r.number(),
+		Credential: r.credential(), ArgsFile: r.text(), OutputFile: r.text(), DataOutput: proc.DataOutput{DataFile: r.text(), MaxData: r.number()},
 		NotifySocket: r.text(), Timeout: time.Duration(r.number()), Grace: time.Duration(r.number()),
 		KillMode: mode.KillMode(r.text()), Leftovers: mode.Leftovers(r.text()), MaxOutput: r.number(), Boot: r.text(),
 		NoCgroup: r.byte() == 1, Files: proc.AttemptFiles(r.text()),
