@@ -52,8 +52,26 @@ func (r *round) killShims() {
 		if unix.Kill(pid, unix.SIGKILL) == nil {
 			r.figures.shimKills++
 			r.book.shims[argv[len(argv)-1]] = true
+			for _, job := range r.served(pid) {
+				r.book.shims[job] = true
+			}
 		}
 	}
+}
+
+// served lists the jobs that a process has supervised, by the attempts' files. The
+// command line may still be that of the daemon before the exec, or name the job
+// before: a supervisor that serves the next one says so a moment later.
+func (r *round) served(pid int) (jobs []string) {
+	files, _ := filepath.Glob(r.Path("run/jobs/*.run"))
+	for _, name := range files {
+		text, _ := os.ReadFile(name)
+		if strings.Contains(string(text), `"shim":{"pid":`+strconv.Itoa(pid)+",") {
+			job, _, _ := strings.Cut(filepath.Base(name), "-")
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs
 }
 
 // isShim reports whether a process is a supervisor of this box: the small

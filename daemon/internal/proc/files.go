@@ -57,7 +57,14 @@ func (f AttemptFiles) RemoveOwn(args bool) {
 
 // Remove removes the files. The end must be durable elsewhere by then.
 func (f AttemptFiles) Remove() {
-	for _, path := range []string{f.Socket(), f.Fifo(), f.Run(), f.Status(), f.NewStatus(), f.Args(), f.Notify()} {
+	f.RemoveSupervisor()
+	_ = unix.Unlink(f.Args())
+}
+
+// RemoveSupervisor removes the files but the arguments, for a supervisor that has
+// started nothing and is followed by another one.
+func (f AttemptFiles) RemoveSupervisor() {
+	for _, path := range []string{f.Socket(), f.Fifo(), f.Run(), f.Status(), f.NewStatus(), f.Notify()} {
 		_ = unix.Unlink(path) // os.Remove would try each missing one twice
 	}
 }

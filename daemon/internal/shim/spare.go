@@ -74,7 +74,7 @@ func (s *Spare) Next(l proc.Launch, locks []*os.File, onUpdate func(proc.Update)
 	if err := k.sendNext(c, unix.UnixRights(fds...)); err != nil {
 		b.close()
 		k.close()
-		l.Files.Remove()
+		l.Files.RemoveSupervisor()
 		return nil, ErrNoSpare
 	}
 	b.give(l, len(locks))
@@ -87,7 +87,7 @@ func (s *Spare) Next(l proc.Launch, locks []*os.File, onUpdate func(proc.Update)
 		c.refused = refused.Error()
 	}
 	if c.refused == "" && !l.Files.Started() {
-		l.Files.Remove()
+		l.Files.RemoveSupervisor()
 		return nil, ErrNoSpare
 	}
 	c.gone()
