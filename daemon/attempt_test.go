@@ -111,11 +111,11 @@ func TestLaunchOfOldDefinition(t *testing.T) {
 
 // kept is a supervisor that can serve one more job.
 type kept struct {
-	of        string
-	discarded *[]string
+	of      string
+	discard func(string)
 }
 
-func (k kept) Discard() { *k.discarded = append(*k.discarded, k.of) }
+func (k kept) Discard() { k.discard(k.of) }
 
 // leaving is a child whose supervisor stays.
 type leaving struct {
@@ -133,6 +133,11 @@ func TestSpareSupervisor(t *testing.T) {
 		defer s.strike()
 		var mu sync.Mutex
 		var served, discarded []string
+		discard := func(of string) {
+			mu.Lock()
+			defer mu.Unlock()
+			discarded = append(discarded, of)
+		}
 		play := s.runner.Start
 		s.runner.Start = func(q run.Request) (run.Child, error) {
 			child, err := play(q)
@@ -143,7 +148,7 @@ func TestSpareSupervisor(t *testing.T) {
 				from = k.of
 			}
 			served = append(served, q.Launch.Dispatcher+" by "+from)
-			return leaving{child, kept{q.Launch.Dispatcher, &discarded}}, err
+			return leaving{child, kept{q.Launch.Dispatcher, discard}}, err
 		}
 		for range 3 {
 			s.notify("op")
