@@ -72,6 +72,8 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *WaitInput) (ipc.Sta
 	if err := s.backend.AwaitIdle(waiting, by); err != nil && waiting.Err() == nil {
 		return ipc.Status{}, err
 	}
+	calling, done = s.ignoreHangup(ctx) // another one: the first has run out in a long wait
+	defer done()
 	return s.addCounters(s.backend.Status(calling, by))
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,10 +99,10 @@ func TestLongWaitIsNotCut(t *testing.T) {
 	const wait = 3 * shortTime
 	for range 2 {
 		for path, body := range map[string]string{
-			"/v1/dispatchers/d/notify?wait=" + wait.String(): `{"arguments":1}`, "/v1/jobs/J1?wait=" + wait.String(): "",
+			"/v1/dispatchers/d/notify?wait=" + wait.String(): `{"arguments":1}`, "/v1/jobs/J1?wait=" + wait.String(): "", "/v1/drain?wait=" + wait.String(): "",
 		} {
 			method := "GET"
-			if body != "" {
+			if body != "" || strings.Contains(path, "drain") {
 				method = "POST"
 			}
 			began := time.Now()
