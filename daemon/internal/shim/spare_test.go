@@ -319,3 +319,23 @@ func TestDaemonDiesOverNext(t *testing.T) {
 		waitFree(t, lock.Name(), fmt.Sprint(i))
 	}
 }
+
+// The umask of a job is not that of the next one's files: a daemon that is not
+// root's has to read them.
+func TestNextUmask(t *testing.T) {
+	first := newLaunch(t, "exit")
+	first.Umask = 0o777
+	c, _ := kept(t, first)
+	s := ended(t, c)
+	first.Files.Remove()
+	second := follow(t, first, "exit")
+	next, _ := serve(t, s, second, ignore)
+	<-next.Done()
+	for _, path := range []string{second.Files.Run(), second.Files.Status()} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%v, %v", info, err)
+		}
+	}
+	ended(t, next).Discard()
+	waitLeft(t, c.PID())
+}

@@ -57,16 +57,20 @@ type supervisor struct {
 	signals int // is readable when there was a signal
 	peers   []*peer
 	idle    time.Time // the attempt has ended: until when another one is waited for
-	umask   *int      // that it was born with, once it has been changed
 
 	fds []unix.PollFd // of the turn
 	buf []byte        // scratch space of all peers
 	oob []byte
 }
 
-// start starts the attempt's job. One that cannot be started has ended.
+// start starts the attempt's job, with the umask that it wants. One that cannot be
+// started has ended.
 func (s *supervisor) start() error {
-	s.setUmask()
+	if l := &s.attempt.launch; l.Umask >= 0 {
+		before := unix.Umask(l.Umask)
+		defer unix.Umask(before) // the files of the next attempt are made with our own
+		l.Umask = -1             // it is set: no shell is needed for it
+	}
 	now := time.Now()
 	err := s.attempt.start(now)
 	if failed, ok := errors.AsType[noJobError](err); ok {
@@ -77,21 +81,6 @@ func (s *supervisor) start() error {
 	}
 	s.attempt.fifo.say(hint{})
 	return nil
-}
-
-// setUmask sets the umask that the job wants, or that of its daemon.
-func (s *supervisor) setUmask() {
-	l := &s.attempt.launch
-	switch {
-	case l.Umask >= 0:
-		before := unix.Umask(l.Umask)
-		if s.umask == nil {
-			s.umask = &before
-		}
-	case s.umask != nil:
-		unix.Umask(*s.umask)
-	}
-	l.Umask = -1 // it is set: no shell is needed for it
 }
 
 // end writes down how the attempt ended, and tells those who want to know.
