@@ -188,6 +188,7 @@ func both(t *testing.T, n int, test func(t *testing.T, s *specimen)) {
 	for seed := range uint64(box.Sample(10)) {
 		for _, closed := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s %d", map[bool]string{true: "closed", false: "in use"}[closed], seed), func(t *testing.T) {
+				t.Parallel()
 				s := makeSpecimen(t, seed, n, closed)
 				if r, err := s.check(s.text, nowhere); err != nil || r.Damaged || r.Torn != 0 {
 					t.Fatalf("without damage: %v, %+v", err, r)

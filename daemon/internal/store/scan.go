@@ -22,7 +22,7 @@ type pagedReader struct {
 
 // Read is io.Reader's.
 func (p *pagedReader) Read(b []byte) (int, error) {
-	b = b[:min(int64(len(b)), max(0, p.size-p.at))]
+	b = b[:min(int64(len(b)), p.left())]
 	if len(b) == 0 {
 		return 0, io.EOF
 	}
@@ -44,6 +44,9 @@ func (p *pagedReader) Read(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// left is how much of the file was not read yet.
+func (p *pagedReader) left() int64 { return max(0, p.size-p.at) }
 
 // segment is a line without its newline, or a run of zeros.
 type segment struct {
@@ -80,7 +83,7 @@ func (s segment) split() (line, rest segment) {
 // scanner cuts a journal into segments. It holds a chunk, or a line that is
 // longer.
 type scanner struct {
-	r      io.Reader
+	r      *pagedReader
 	buf    []byte
 	lo, hi int   // what of buf is not cut yet
 	at     int64 // offset of buf[lo]
@@ -161,14 +164,15 @@ func (s *scanner) zeros() segment {
 	}
 }
 
-// fill reads more behind what is there. It reports whether there was more.
+// fill reads more behind what is there, and takes no more memory than there is to
+// read. It reports whether there was more.
 func (s *scanner) fill() bool {
 	if s.lo > 0 {
 		s.hi = copy(s.buf, s.buf[s.lo:s.hi])
 		s.lo = 0
 	}
-	if len(s.buf)-s.hi < chunk {
-		s.buf = append(s.buf, make([]byte, max(chunk, len(s.buf)))...)
+	if room := int(min(chunk, s.r.left())); len(s.buf)-s.hi < room {
+		s.buf = append(s.buf, make([]byte, max(room, len(s.buf)))...)
 	}
 	for !s.eof {
 		n, err := s.r.Read(s.buf[s.hi:])
