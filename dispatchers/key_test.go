@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dispatchd/dispatchers/mode"
+	"dispatchd/scheduler"
 )
 
 // checkRows wants each row to say all that is derived from it.
@@ -380,7 +381,7 @@ func TestWordsOfModes(t *testing.T) {
 	checkWords[mode.Leftovers](t, properties, "leftovers")
 	checkWords[mode.OnInterrupt](t, properties, "on_interrupt")
 	checkWords[mode.Overlap](t, properties, "overlap")
-	checkWords[mode.CatchUp](t, properties, "catch_up")
+	checkWords[scheduler.CatchUp](t, properties, "catch_up")
 	checkWords[mode.Durability](t, properties, "durability")
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"dispatchd/dispatchers/mode"
+	"dispatchd/scheduler"
 )
 
 // fileKeys are the keys of a dispatcher's file, in the order of its manual page.
@@ -113,7 +114,7 @@ func dueKeys() keys[Spec] {
 			name: "jitter", deflt: `0`, field: when(scheduled, duration(func(s *Spec) *time.Duration { return &s.Jitter }, 0)),
 			doc: "Spreads due times, the same way each time.",
 		}, {
-			name: "catch_up", deflt: `"latest"`, field: when(scheduled, word(func(s *Spec) *mode.CatchUp { return &s.CatchUp })),
+			name: "catch_up", deflt: `"latest"`, field: when(scheduled, word(func(s *Spec) *scheduler.CatchUp { return &s.CatchUp })),
 			doc: "What becomes of due times that passed while no daemon ran.",
 		}, {
 			// The default of a cache is "skip": its active run refreshes the data.

@@ -13,9 +13,9 @@ type Timing struct {
 	Schedule []string // as scheduler.Parse takes them; nil = only when it is asked for
 	Timezone string   // IANA name, "" = the machine's
 	Jitter   time.Duration
-	CatchUp  mode.CatchUp // runs missed while nothing could run
-	Overlap  mode.Overlap // a due time that finds a run active
-	OnStart  bool         // also due when the daemon starts
+	CatchUp  scheduler.CatchUp // runs missed while nothing could run
+	Overlap  mode.Overlap      // a due time that finds a run active
+	OnStart  bool              // also due when the daemon starts
 }
 
 // Times gives the parsed schedules. Load found them good; still the machine's

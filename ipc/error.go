@@ -186,6 +186,3 @@ func (e *Error) Error() string {
 	}
 	return e.Detail
 }
-
-// GetStatus is the HTTP status of the error, for code that takes errors with one.
-func (e *Error) GetStatus() int { return e.Kind.Status() }

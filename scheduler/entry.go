@@ -17,6 +17,10 @@ const (
 	All    CatchUp = "all"    // the latest Max of them
 )
 
+// Values lists the words of catch_up, in the order of messages and of the file's
+// schema.
+func (CatchUp) Values() []CatchUp { return []CatchUp{None, Latest, All} }
+
 // Entry is one dispatcher with its schedules. Those that are due at the same
 // instant give one occurrence.
 type Entry struct {

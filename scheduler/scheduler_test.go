@@ -17,6 +17,13 @@ func zone(t *testing.T, name string) *time.Location {
 	return loc
 }
 
+// The words of catch_up in files and on the wire: they never change.
+func TestCatchUpWords(t *testing.T) {
+	if got, want := CatchUp("").Values(), []CatchUp{"none", "latest", "all"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for spec, want := range map[string]string{
 		"":                                      "empty",

@@ -1,12 +1,9 @@
 package mode
 
-import "slices"
-
 // Word is what all types of this package have in common.
 type Word[T any] interface {
 	~string
 	Values() []T
-	Valid() bool
 }
 
 // KillMode says which processes get the signals of a timeout and a cancel.
@@ -22,9 +19,6 @@ const (
 
 // Values lists the words of kill_mode.
 func (KillMode) Values() []KillMode { return []KillMode{Group, Tree, Process, None} }
-
-// Valid reports whether m is a word of kill_mode.
-func (m KillMode) Valid() bool { return slices.Contains(m.Values(), m) }
 
 // Tracked reports whether the daemon must know every descendant of the child:
 // a process that made a session of its own has left the group (setsid(2)).
@@ -70,9 +64,6 @@ const (
 // Values lists the words of leftovers.
 func (Leftovers) Values() []Leftovers { return []Leftovers{Leave, Kill} }
 
-// Valid reports whether l is a word of leftovers.
-func (l Leftovers) Valid() bool { return slices.Contains(l.Values(), l) }
-
 // Tracked reports whether the daemon must know every descendant of the child:
 // what is left over may have left the group.
 func (l Leftovers) Tracked() bool { return l == Kill }
@@ -89,9 +80,6 @@ const (
 
 // Values lists the words of on_interrupt.
 func (OnInterrupt) Values() []OnInterrupt { return []OnInterrupt{Fail, Rerun} }
-
-// Valid reports whether o is a word of on_interrupt.
-func (o OnInterrupt) Valid() bool { return slices.Contains(o.Values(), o) }
 
 // StartDurability is the durability of the record of a start, where d is that
 // of the job. A Fail job must never run twice, so its start is on disk before
@@ -115,26 +103,6 @@ const (
 // Values lists the words of overlap.
 func (Overlap) Values() []Overlap { return []Overlap{OverlapQueue, OverlapSkip} }
 
-// Valid reports whether o is a word of overlap.
-func (o Overlap) Valid() bool { return slices.Contains(o.Values(), o) }
-
-// CatchUp says how many runs make up for the due times that passed while no
-// daemon ran.
-type CatchUp string
-
-// The values of CatchUp.
-const (
-	CatchUpNone   CatchUp = "none"
-	CatchUpLatest CatchUp = "latest" // one for all of them
-	CatchUpAll    CatchUp = "all"    // one for each, at most max_queue
-)
-
-// Values lists the words of catch_up.
-func (CatchUp) Values() []CatchUp { return []CatchUp{CatchUpNone, CatchUpLatest, CatchUpAll} }
-
-// Valid reports whether c is a word of catch_up.
-func (c CatchUp) Valid() bool { return slices.Contains(c.Values(), c) }
-
 // Durability says when a record of the journal counts as written. A client is
 // told that its job is accepted only then.
 type Durability string
@@ -148,6 +116,3 @@ const (
 
 // Values lists the words of durability.
 func (Durability) Values() []Durability { return []Durability{Disk, Relaxed, Memory} }
-
-// Valid reports whether d is a word of durability.
-func (d Durability) Valid() bool { return slices.Contains(d.Values(), d) }

@@ -188,7 +188,7 @@ func readBody(br *bufio.Reader, length string, chunked bool) ([]byte, error) {
 // errLong refuses a header that is longer than any daemon's.
 var errLong = errors.New("too long")
 
-// readLine reads a readLine without its end.
+// readLine reads a line without its end.
 func readLine(br *bufio.Reader) (string, error) {
 	b, err := br.ReadSlice('\n')
 	if err != nil {

@@ -212,7 +212,7 @@ func (s *Server) ignoreHangup(ctx context.Context) (context.Context, context.Can
 // noInput is a request without parameters.
 type noInput struct{}
 
-// nonNil is a nonNil; none is [], not null.
+// nonNil is a list, or why there is none; an empty one is [], not null.
 func nonNil[T any](v []T, err error) ([]T, error) {
 	if v == nil {
 		v = []T{}

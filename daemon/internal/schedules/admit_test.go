@@ -20,7 +20,7 @@ func noon() time.Time { return time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC) }
 // daily is a dispatcher with one schedule.
 func daily(overlap mode.Overlap) *dispatchers.Spec {
 	return &dispatchers.Spec{Name: "op", Timing: dispatchers.Timing{
-		Schedule: []string{"daily", "0 6 * * *"}, Timezone: "UTC", CatchUp: mode.CatchUpLatest, Overlap: overlap,
+		Schedule: []string{"daily", "0 6 * * *"}, Timezone: "UTC", CatchUp: scheduler.Latest, Overlap: overlap,
 	}}
 }
 

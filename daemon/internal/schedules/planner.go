@@ -57,7 +57,7 @@ func (p *Planner) Plan(now scheduler.Now, entries iter.Seq[Entry]) []error {
 		}
 		one := scheduler.Entry{
 			Name: e.Name, Times: times, Offset: p.offset(e.Name, e.Spec),
-			CatchUp: scheduler.CatchUp(e.Spec.CatchUp), Max: e.Spec.MaxQueue,
+			CatchUp: e.Spec.CatchUp, Max: e.Spec.MaxQueue,
 		}
 		if c := e.current(); c != nil {
 			one.Last = time.Unix(0, c.Due)

@@ -122,7 +122,7 @@ func (o *owner) wantLog(want ...string) {
 
 func spec(name, schedule, zone string) *dispatchers.Spec {
 	return &dispatchers.Spec{Name: name, Timing: dispatchers.Timing{
-		Schedule: []string{schedule}, Timezone: zone, CatchUp: mode.CatchUpLatest, Overlap: mode.OverlapQueue,
+		Schedule: []string{schedule}, Timezone: zone, CatchUp: scheduler.Latest, Overlap: mode.OverlapQueue,
 	}}
 }
 
@@ -146,10 +146,10 @@ func TestYear(t *testing.T) {
 
 // What passed while no daemon ran is caught up once, by the cursor alone.
 func TestRestart(t *testing.T) {
-	for policy, want := range map[mode.CatchUp][]string{
-		mode.CatchUpNone:   nil,
-		mode.CatchUpLatest: {"op catch_up 03-05 10:00"},
-		mode.CatchUpAll:    {"op catch_up 03-05 10:00", "op catch_up 03-05 10:00", "op catch_up 03-05 10:00"},
+	for policy, want := range map[scheduler.CatchUp][]string{
+		scheduler.None:   nil,
+		scheduler.Latest: {"op catch_up 03-05 10:00"},
+		scheduler.All:    {"op catch_up 03-05 10:00", "op catch_up 03-05 10:00", "op catch_up 03-05 10:00"},
 	} {
 		t.Run(string(policy), func(t *testing.T) {
 			s := spec("op", "daily", "UTC")
@@ -162,7 +162,7 @@ func TestRestart(t *testing.T) {
 			o.start()
 			o.wantLog()
 			v := o.planner.View(*o.entry("op"), 1)
-			if skipped := strings.HasPrefix(v.Why, "passed while"); skipped != (policy == mode.CatchUpNone) {
+			if skipped := strings.HasPrefix(v.Why, "passed while"); skipped != (policy == scheduler.None) {
 				t.Errorf("view: %+v", v)
 			}
 			o.pass(14 * time.Hour)
@@ -215,7 +215,7 @@ func TestDeferred(t *testing.T) {
 func TestDueByDispatcher(t *testing.T) {
 	o := newOwner(t, spec("a", "0 1 * * *", "UTC"), spec("b", "0 2 * * *", "UTC"))
 	for _, e := range o.entries {
-		e.Spec.CatchUp = mode.CatchUpAll
+		e.Spec.CatchUp = scheduler.All
 	}
 	o.plan()
 	o.now.Wall = o.now.Wall.Add(3 * 24 * time.Hour)
