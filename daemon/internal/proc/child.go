@@ -280,7 +280,7 @@ func (c *Child) Finish() Exit {
 	c.exit.judge(status, err)
 	c.readProgress(maxPipe)
 	c.report.close()
-	c.exit.Result, c.exit.Failure, c.exit.Progress = c.report.result, c.report.failure, progressOf(c.report.current)
+	c.exit.Result, c.exit.Failure, c.exit.Progress = c.report.result, c.report.failure, c.report.current.Progress()
 	if c.tree != nil {
 		c.tree.close()
 	}

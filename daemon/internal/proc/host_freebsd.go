@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -38,14 +37,6 @@ func wait6(pid, flags int) bool {
 			return errno != 0 || dead != 0
 		}
 	}
-}
-
-func (host) uptime() time.Duration {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
 }
 
 // bootID is nothing here: the run directory is emptied at boot, and a start

@@ -2,22 +2,12 @@ package proc
 
 import (
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // host is Linux.
 type host struct{}
-
-// uptime reads CLOCK_MONOTONIC, which stands still while the machine sleeps.
-func (host) uptime() time.Duration {
-	var ts unix.Timespec
-	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
-		return 0
-	}
-	return time.Duration(ts.Nano())
-}
 
 func (host) closeInherited() { _ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }
 

@@ -1,11 +1,8 @@
 package proc
 
 import (
-	"context"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Identity names a process for longer than its pid does: pids come again.
@@ -16,10 +13,13 @@ type Identity struct {
 }
 
 // IdentityOf is the identity of a running process.
-func IdentityOf(pid int) Identity { return IdentityIn(BootID(), pid) }
+func IdentityOf(pid int) Identity { return IdentityIn("", pid) }
 
-// IdentityIn is IdentityOf for a caller that knows the boot.
+// IdentityIn is IdentityOf for a caller that may know the boot, "" = it does not.
 func IdentityIn(boot string, pid int) Identity {
+	if boot == "" {
+		boot = BootID()
+	}
 	return Identity{PID: pid, Start: host{}.startTime(pid), Boot: boot}
 }
 
@@ -44,49 +44,11 @@ func (i Identity) Signal(s os.Signal) {
 	}
 }
 
-// KillGroup ends a process that is no child of ours and its group: TERM, after
-// the grace KILL, at once with a grace of 0. It returns when the process is
-// gone or ctx is done.
-func (i Identity) KillGroup(ctx context.Context, grace time.Duration) {
-	if !i.Alive() {
-		return
-	}
-	group, err := unix.Getpgid(i.PID)
-	if err != nil || group == unix.Getpgrp() {
-		group = 0
-	}
-	send := func(s unix.Signal) {
-		_ = unix.Kill(i.PID, s)
-		if group > 1 {
-			_ = unix.Kill(-group, s)
-		}
-	}
-	if grace > 0 {
-		send(unix.SIGTERM)
-		i.waitGone(ctx, time.Now().Add(grace))
-	}
-	send(unix.SIGKILL)
-	i.waitGone(ctx, time.Now().Add(time.Minute))
-}
-
 // WaitExit waits until the process exits. It never signals it: kill_mode none.
 func (i Identity) WaitExit() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for i.Alive() {
 		<-ticker.C
-	}
-}
-
-// waitGone waits until the process is gone, the time is over, or ctx is done.
-func (i Identity) waitGone(ctx context.Context, until time.Time) {
-	ticker := time.NewTicker(sweepPoll)
-	defer ticker.Stop()
-	for i.Alive() && time.Now().Before(until) {
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
 	}
 }

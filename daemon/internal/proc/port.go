@@ -1,6 +1,10 @@
 package proc
 
-import "time"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // platform is what a port to another system must provide. Each GOOS has a type
 // host in host_GOOS.go, and the line below makes a missing method a compile
@@ -32,8 +36,6 @@ type platform interface {
 	// killTree kills what is left in a tree of which nothing but its path is known.
 	killTree(path string)
 
-	// uptime is the time since boot. It does not jump when the clock is set.
-	uptime() time.Duration
 	// bootID tells one boot of the machine from another, "" where start times do.
 	bootID() string
 	// closeInherited keeps the descriptors that this process was born with from its
@@ -48,8 +50,15 @@ type platform interface {
 
 var _ platform = host{}
 
-// Uptime is the time since boot, without the time asleep.
-func Uptime() time.Duration { return host{}.uptime() }
+// Uptime is the time since boot, without the time asleep, by CLOCK_MONOTONIC. It
+// does not jump when the clock is set.
+func Uptime() time.Duration {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
 
 // BootID is a word for this boot of the machine, "" where there is none.
 func BootID() string { return host{}.bootID() }

@@ -26,9 +26,6 @@ func Prepare(l Launch) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if l.Boot == "" {
-		l.Boot = BootID()
-	}
 	p := &Prepared{launch: l, env: l.Env, files: files, progress: progress}
 	if l.NotifySocket != "" {
 		if p.notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
@@ -51,13 +48,10 @@ func (p *Prepared) Discard() {
 
 // Start starts a child that belongs to this process and supervises it. onUpdate
 // gets its progress, at most five times a second and the last word always, on a
-// goroutine of its own. Where the launch names the files of an attempt, they say
-// that it was started before it is, and by them a later daemon finds what is left
-// of it. After an error p is still the caller's.
+// goroutine of its own. The files of the attempt say that it was started before it
+// is, and by them a later daemon finds what is left of it. After an error p is still
+// the caller's.
 func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
-	if p.launch.Files == "" {
-		return p.start(onUpdate)
-	}
 	run, err := p.launch.Files.Create(StartRecord{})
 	if err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
@@ -160,12 +154,12 @@ func (l *Launch) files() (list []int, progress int, err error) {
 		}
 		data := out
 		if l.DataFile != "" {
-			if data, err = open(l.DataFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NOFOLLOW); err != nil {
-				closeAll([]int{stdin, out})
-				return nil, -1, fmt.Errorf("data file: %w", err)
-			}
+			data, err = open(l.DataFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NOFOLLOW)
 		}
 		list = append(list, data, out)
+		if err != nil {
+			return list, -1, fmt.Errorf("data file: %w", err)
+		}
 	}
 	progress, w, err := progressPipe()
 	if err != nil {

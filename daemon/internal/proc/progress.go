@@ -105,8 +105,8 @@ func (r *report) take(now time.Time) (Update, bool) {
 	return r.current, true
 }
 
-// progressOf is the wire's form of an update, nil = nothing was said.
-func progressOf(u Update) *ipc.Progress {
+// Progress is what an update says, in the wire's form; nil = nothing was said.
+func (u Update) Progress() *ipc.Progress {
 	if u.Percent == nil && u.Message == "" {
 		return nil
 	}

@@ -83,8 +83,8 @@ func (a *Attempt) Progress() *ipc.Progress { return a.progress }
 // Note takes an update that Events.Progressed told of. It reports whether the
 // timeout is over as of now, which is told once. Owner only.
 func (a *Attempt) Note(u proc.Update) (late bool) {
-	if u.Percent != nil || u.Message != "" {
-		a.progress = &ipc.Progress{Percent: u.Percent, Message: u.Message}
+	if p := u.Progress(); p != nil {
+		a.progress = p
 	}
 	late = u.Late && !a.late
 	a.late = a.late || u.Late

@@ -181,8 +181,7 @@ func (r *Runner) Adopt(ctx context.Context, a *Attempt, ev Events) (found bool) 
 }
 
 // Resume goes on with a direct child and its locks that the last image of this
-// program has handed over. update is to be called with what the child says of
-// itself. Owner only.
+// program has handed over. Owner only.
 func (r *Runner) Resume(ctx context.Context, a *Attempt, h proc.Inherited, locks *Locks, ev Events) error {
 	p, err := proc.Resume(h, func(u proc.Update) { ev.Progressed(a, u) })
 	if err != nil {

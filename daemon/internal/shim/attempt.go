@@ -10,7 +10,6 @@ import (
 
 	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
-	"dispatchd/ipc"
 )
 
 // Descriptors that a supervisor is born with, and that a next brings in the same
@@ -55,10 +54,9 @@ type attempt struct {
 // here on it counts as started.
 func newAttempt() (*attempt, error) {
 	a := emptyAttempt(listenerFD)
-	text, err := readAll(launchFD)
-	_ = unix.Close(launchFD)
+	text, err := readLaunch(launchFD)
 	if err != nil {
-		return a, errNoLaunch
+		return a, err
 	}
 	if isLegacy(text) {
 		a.launch, err = a.bornLegacy(text)
@@ -85,10 +83,9 @@ func nextAttempt(fds []int) (*attempt, error) {
 	}
 	launch := fds[0]
 	a.listener, a.locks = fds[1], fds[2:]
-	text, err := readAll(launch)
-	_ = unix.Close(launch)
+	text, err := readLaunch(launch)
 	if err != nil {
-		return a, errNoLaunch
+		return a, err
 	}
 	var n int
 	if a.launch, n, err = parseRecord(text); err != nil {
@@ -117,9 +114,6 @@ func (a *attempt) create() (err error) {
 	}
 	if a.status, err = reserveOutcome(f); err != nil {
 		return runDirectory(err)
-	}
-	if a.launch.Boot == "" {
-		a.launch.Boot = proc.BootID()
 	}
 	self := proc.IdentityIn(a.launch.Boot, os.Getpid())
 	if a.run, err = f.Create(proc.StartRecord{Supervisor: &self, NeverKill: a.launch.KillMode.Never()}); err != nil {
@@ -230,12 +224,9 @@ func (a *attempt) tell(u proc.Update) {
 
 // describe is the attempt's status now.
 func (a *attempt) describe(now time.Time) *Status {
-	s := &Status{Phase: Running, Late: a.late}
+	s := &Status{Phase: Running, Progress: a.last.Progress(), Late: a.late}
 	if a.ended {
 		s.Phase = Ended
-	}
-	if a.last.Percent != nil || a.last.Message != "" {
-		s.Progress = &ipc.Progress{Percent: a.last.Percent, Message: a.last.Message}
 	}
 	if a.child != nil && !a.ended {
 		child := a.child.Identity()
@@ -244,8 +235,9 @@ func (a *attempt) describe(now time.Time) *Status {
 	return s
 }
 
-// readAll reads a descriptor to its end.
-func readAll(fd int) ([]byte, error) {
+// readLaunch reads a descriptor to its end, and closes it.
+func readLaunch(fd int) ([]byte, error) {
+	defer func() { _ = unix.Close(fd) }()
 	b := make([]byte, 0, 4096)
 	for {
 		n, err := unix.Read(fd, b[len(b):cap(b)])
@@ -253,12 +245,12 @@ func readAll(fd int) ([]byte, error) {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
-			return nil, err
+			return nil, errNoLaunch
 		case n == 0:
 			return b, nil
 		}
 		if b = b[:len(b)+n]; len(b) > maxLaunch {
-			return nil, errRecord
+			return nil, errNoLaunch
 		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]

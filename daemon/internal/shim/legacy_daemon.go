@@ -7,9 +7,9 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"dispatchd/daemon/internal/proc"
 
-	"dispatchd/ipc"
+	"golang.org/x/sys/unix"
 )
 
 // adoptLegacy takes over an attempt whose supervisor speaks version 1. False: there
@@ -95,9 +95,6 @@ func (h hint) reply() Reply {
 	if h.Error != "" {
 		return Reply{Error: h.Error, Status: &Status{Phase: Refused}}
 	}
-	s := &Status{Phase: Running, Late: h.Late}
-	if h.Percent != nil || h.Message != "" {
-		s.Progress = &ipc.Progress{Percent: h.Percent, Message: h.Message}
-	}
-	return Reply{Status: s}
+	said := proc.Update{Percent: h.Percent, Message: h.Message}
+	return Reply{Status: &Status{Phase: Running, Progress: said.Progress(), Late: h.Late}}
 }

@@ -22,6 +22,3 @@ func dup2(from, to int) error { return unix.Dup2(from, to) }
 
 // retitle does nothing: the kernel keeps a copy of the command line.
 func retitle(string, string) {}
-
-// changeTime is when a file's content or inode was changed last, in nanoseconds.
-func changeTime(st *unix.Stat_t) int64 { return st.Ctim.Nano() }

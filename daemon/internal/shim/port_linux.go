@@ -35,6 +35,3 @@ func retitle(word, text string) {
 		copy(unsafe.Slice(unsafe.StringData(word), len(word)), text)
 	}
 }
-
-// changeTime is when a file's content or inode was changed last, in nanoseconds.
-func changeTime(st *unix.Stat_t) int64 { return st.Ctim.Nano() }

@@ -126,8 +126,12 @@ func (r *recordReader) fail() {
 	r.bad, r.rest = true, nil
 }
 
-func (r *recordReader) count() uint64 {
-	n, size := binary.Uvarint(r.rest)
+func (r *recordReader) count() uint64 { return varint(r, binary.Uvarint) }
+func (r *recordReader) number() int64 { return varint(r, binary.Varint) }
+
+// varint reads a number by decode.
+func varint[T uint64 | int64](r *recordReader, decode func([]byte) (T, int)) T {
+	n, size := decode(r.rest)
 	if size <= 0 {
 		r.fail()
 		return 0
@@ -136,14 +140,15 @@ func (r *recordReader) count() uint64 {
 	return n
 }
 
-func (r *recordReader) number() int64 {
-	n, size := binary.Varint(r.rest)
-	if size <= 0 {
+// length reads how much follows, of a text's bytes or of a list's items. Each item
+// has at least one byte, so what is left bounds both.
+func (r *recordReader) length() int {
+	n := r.count()
+	if n > uint64(len(r.rest)) {
 		r.fail()
 		return 0
 	}
-	r.rest = r.rest[size:]
-	return n
+	return int(n)
 }
 
 func (r *recordReader) byte() byte {
@@ -157,24 +162,14 @@ func (r *recordReader) byte() byte {
 }
 
 func (r *recordReader) text() string {
-	n := r.count()
-	if n > uint64(len(r.rest)) {
-		r.fail()
-		return ""
-	}
+	n := r.length()
 	s := string(r.rest[:n])
 	r.rest = r.rest[n:]
 	return s
 }
 
-// texts reads a list. Each text has at least one byte, which bounds the list.
 func (r *recordReader) texts() []string {
-	n := r.count()
-	if n > uint64(len(r.rest)) {
-		r.fail()
-		return nil
-	}
-	list := make([]string, n)
+	list := make([]string, r.length())
 	for i := range list {
 		list[i] = r.text()
 	}
@@ -186,12 +181,7 @@ func (r *recordReader) credential() *proc.Credential {
 		return nil
 	}
 	c := &proc.Credential{UID: uint32(r.count()), GID: uint32(r.count())}
-	n := r.count()
-	if n > uint64(len(r.rest)) {
-		r.fail()
-		return nil
-	}
-	for range n {
+	for range r.length() {
 		c.Groups = append(c.Groups, uint32(r.count()))
 	}
 	return c

@@ -111,7 +111,7 @@ type program struct {
 	path     string
 	dev, ino uint64
 	size     int64
-	changed  int64
+	changed  int64 // content or inode, in nanoseconds
 }
 
 // programAt looks at a program's file; the zero value is none.
@@ -120,7 +120,7 @@ func programAt(path string) program {
 	if unix.Stat(path, &st) != nil {
 		return program{}
 	}
-	return program{path, uint64(st.Dev), uint64(st.Ino), st.Size, changeTime(&st)}
+	return program{path, uint64(st.Dev), uint64(st.Ino), st.Size, st.Ctim.Nano()}
 }
 
 // unchanged reports whether the file is still the one that it was.
