@@ -107,6 +107,9 @@ func (s performer) notStarted(a *run.Attempt, cause error) {
 func (s performer) attemptEnded(a *run.Attempt, res run.Result) {
 	r := s.active(a)
 	if r == nil {
+		if res.Spare != nil {
+			res.Spare.Discard()
+		}
 		return
 	}
 	s.answerStart(r)
@@ -171,5 +174,9 @@ func (a *attempt) logStop(log *slog.Logger, err error) {
 // never began, and runs it again. A journal that is broken has to be written anew
 // before that.
 func (a *attempt) forgetFiles() {
-	a.job.Gate().OnDurable(func() { go a.Files.Remove() })
+	remove := a.Files.Remove
+	if c := a.Child(); c != nil && !c.Supervised() {
+		remove = func() { a.Files.RemoveOwn(len(a.Job.Arguments) > 0) }
+	}
+	a.job.Gate().OnDurable(func() { go remove() })
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -30,7 +31,7 @@ func (b *backend) permitted(ctx context.Context, q query, fn func(*state)) error
 			fn(s)
 		}
 	})
-	return orElse(err, denied)
+	return cmp.Or(err, denied)
 }
 
 // find asks the loop for one job's view, for a peer who may do what verb says
@@ -196,7 +197,7 @@ func (b *backend) cancel(ctx context.Context, verb server.Verb, by ipc.Peer, id 
 		}
 	})
 	if err != nil || refuse != nil {
-		return view, orElse(err, refuse)
+		return view, cmp.Or(err, refuse)
 	}
 	return b.find(ctx, verb, by, view.ID, nil)
 }

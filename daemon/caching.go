@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func (r refresher) Refresh(ctx context.Context, by ipc.Peer, spec *dispatchers.S
 		return "", stopped(err)
 	}
 	w, err := await(r.host, reply)
-	return w.job, orElse(err, w.err)
+	return w.job, cmp.Or(err, w.err)
 }
 
 // Await is caches.Refresher's.

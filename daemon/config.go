@@ -10,6 +10,15 @@ import (
 	"dispatchd/ipc"
 )
 
+// loadSettings reads the settings. The error says what is wrong in them first.
+func loadSettings(p ipc.Paths) (dispatchers.Settings, error) {
+	settings, faults := dispatchers.LoadSettings(p.Config)
+	if len(faults) > 0 {
+		return settings, ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
+	}
+	return settings, nil
+}
+
 // Config says what a daemon is made of. Only Paths is required.
 type Config struct {
 	Paths     ipc.Paths

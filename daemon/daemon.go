@@ -18,7 +18,6 @@ import (
 	"dispatchd/daemon/internal/run"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
-	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
 
@@ -36,9 +35,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
-	if len(faults) > 0 {
-		return ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
+	settings, err := loadSettings(cfg.Paths)
+	if err != nil {
+		return err
 	}
 	handed, err := readInherited()
 	if err != nil {
@@ -53,7 +52,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
 		return err
 	}
-	dir, err := store.Open(cfg.Paths.State, store.Options{Log: cfg.Log, LockFile: handed.lock()})
+	dir, err := store.Open(cfg.Paths.State, store.Options{LockFile: handed.lock()})
 	if err != nil {
 		return err
 	}
@@ -69,29 +68,28 @@ func Run(ctx context.Context, cfg Config) error {
 // backend's; what it decides on is the loop's (state).
 type daemon struct {
 	*backend
-	handed          *inherited // by the last image of the program, nil = none
-	socketActivated bool       // the socket is the service manager's
+	socketActivated bool // the socket is the service manager's
 }
 
 // newDaemon opens the journal, loads the definitions and makes the loop. Jobs are
 // restored when it runs.
 func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed *inherited) (*daemon, func(*state), error) {
 	h := &host{
-		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, epoch: time.Now(), wallClock: cfg.wall,
+		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, inherited: handed, epoch: time.Now(),
 	}
-	if h.wallClock == nil {
-		h.wallClock = time.Now
+	if h.cfg.wall == nil {
+		h.cfg.wall = time.Now
 	}
 	if h.cfg.allow == nil {
 		h.cfg.allow = allow
 	}
-	d := &daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}, handed: handed}
+	d := &daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}}
 	h.manager = newServiceManager(h.log, h.statusText)
 	if err := h.openEpoch(); err != nil {
 		return nil, nil, err
 	}
 	h.build = newBuilder(cfg, settings, h.bootID)
-	s := newState(h, handed)
+	s := newState(h)
 	h.loop = loop.New(s, loop.Driver[state]{Due: due, Next: next, After: after})
 	report, err := openJournal(s)
 	if err != nil {
@@ -193,7 +191,7 @@ func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 		return err
 	}
 	d.start(first)
-	if d.handed == nil {
+	if d.inherited == nil {
 		d.notifyAtStart()
 	}
 	srv, failed := d.answer(l)
@@ -231,9 +229,9 @@ func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 // that the service manager opened: that one is the manager's to remove.
 func (d *daemon) listen(socket *net.UnixListener) (*net.UnixListener, error) {
 	switch {
-	case d.handed != nil:
-		d.socketActivated = d.handed.Activated
-		return d.handed.listener()
+	case d.inherited != nil:
+		d.socketActivated = d.inherited.Activated
+		return d.inherited.listener()
 	case socket != nil:
 		d.socketActivated = true
 		if at := socket.Addr().String(); at != d.cfg.Paths.Socket() {

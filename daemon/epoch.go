@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,11 +15,10 @@ import (
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
-	"dispatchd/ipc"
 )
 
 // jobsDir is where the marks of running attempts are.
-func (h *host) jobsDir() string { return filepath.Join(h.cfg.Paths.Run, "jobs") }
+func (h *host) jobsDir() string { return jobsDir(h.cfg.Paths) }
 
 // attemptFiles are the files of one attempt.
 func (h *host) attemptFiles(id ulid.ULID, attempt int) proc.AttemptFiles {
@@ -32,15 +32,15 @@ func (h *host) attemptFiles(id ulid.ULID, attempt int) proc.AttemptFiles {
 // directory begin a new one.
 func (h *host) openEpoch() error {
 	h.bootID = proc.BootID()
-	h.bootShort = bootName()
-	h.bootShort = h.bootShort[:min(8, len(h.bootShort))]
+	thisBoot := cmp.Or(h.bootID, "boot")
+	h.bootShort = thisBoot[:min(8, len(thisBoot))]
 	path := filepath.Join(h.jobsDir(), "epoch")
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	boot, id, ok := strings.Cut(strings.TrimSpace(string(text)), " ")
-	if ok && boot == bootName() && len(id) == ulid.EncodedSize {
+	if ok && boot == thisBoot && len(id) == ulid.EncodedSize {
 		h.epochID = id
 		return nil
 	}
@@ -53,7 +53,7 @@ func (h *host) openEpoch() error {
 		_ = os.Remove(filepath.Join(h.jobsDir(), entry.Name()))
 	}
 	h.epochID = ulid.Make().String()
-	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", bootName(), h.epochID), 0o600); err != nil {
+	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", thisBoot, h.epochID), 0o600); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {
@@ -71,14 +71,6 @@ func (h *host) waited(job *store.Job) time.Duration {
 	return max(0, time.Since(time.Unix(0, job.CreatedAt)))
 }
 
-// bootName is a word for this boot of the machine.
-func bootName() string {
-	if id := proc.BootID(); id != "" {
-		return id
-	}
-	return "boot"
-}
-
 // staleAttemptFiles lists the mark files of attempts that are over by the journal. They
 // may go as soon as the journal says so, too: a start that finds a running job
 // without marks takes it for one that never began, and runs it again.
@@ -88,8 +80,9 @@ func (s *state) staleAttemptFiles() []string {
 		return nil
 	}
 	runs := map[string]bool{}
-	for job := range s.jobs.Open() {
-		if st := job.State(); st.State == ipc.Running {
+	for d := range s.jobs.Dispatchers() {
+		for job := range d.Running {
+			st := job.State()
 			runs[filepath.Base(string(s.attemptFiles(st.ID, int(st.Attempt))))] = true
 		}
 	}

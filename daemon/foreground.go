@@ -28,9 +28,9 @@ import (
 // holds them. When ctx is done it ends the child. The exit code is the child's
 // where it ended by itself.
 func RunForeground(ctx context.Context, cfg Config, name string, args json.RawMessage, talk io.Writer) (ipc.State, int, error) {
-	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
-	if len(faults) > 0 {
-		return ipc.Failed, 0, ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
+	settings, err := loadSettings(cfg.Paths)
+	if err != nil {
+		return ipc.Failed, 0, err
 	}
 	h := &host{cfg: cfg, log: cmp.Or(cfg.Log, slog.Default()), settings: settings, build: newBuilder(cfg, settings, proc.BootID())}
 	h.runner = &run.Runner{Build: h.build, Locks: run.LocksIn(cfg.Paths), Start: run.Foreground, Log: h.log}

@@ -27,9 +27,9 @@ type host struct {
 	log       *slog.Logger
 	settings  dispatchers.Settings
 	dir       *store.Dir
+	inherited *inherited // from the last image of the program, nil = there was none
 	loop      *loop.Loop[state]
-	epoch     time.Time        // of the queue's clock: the daemon's start
-	wallClock func() time.Time // time.Now; another in tests of clock steps
+	epoch     time.Time // of the queue's clock: the daemon's start
 	catalog   atomic.Pointer[dispatchers.Catalog]
 	build     *launch.Builder
 	runner    *run.Runner
@@ -45,7 +45,7 @@ type host struct {
 func (h *host) now() time.Duration { return time.Since(h.epoch) }
 
 // clock reads both clocks for the schedules.
-func (h *host) clock() scheduler.Now { return scheduler.Now{Wall: h.wallClock(), Mono: h.now()} }
+func (h *host) clock() scheduler.Now { return scheduler.Now{Wall: h.cfg.wall(), Mono: h.now()} }
 
 // do runs fn on the loop as an event and waits for it.
 func (h *host) do(ctx context.Context, fn func(*state)) error {
@@ -160,12 +160,4 @@ func reason(faults []dispatchers.Fault) string {
 func isKind(err error, k ipc.Kind) bool {
 	p, ok := errors.AsType[*ipc.Error](err)
 	return ok && p.Kind == k
-}
-
-// orElse is the first error that is one.
-func orElse(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }

@@ -18,7 +18,7 @@ import (
 // environment.
 const handoverEnv = "DISPATCHD_HANDOVER"
 
-// handover is what one image of the program gives the next, beside the journal
+// inherited is what one image of the program gives the next, beside the journal
 // and the marks: the socket, the lock of the state directory, and the children
 // that have no shim. Descriptors are named by their numbers.
 type inherited struct {

@@ -88,9 +88,7 @@ func (h *host) check(ctx context.Context, spec *dispatchers.Spec, req ipc.Notify
 		return sub, err
 	}
 	sub.locks = coreLocks(locks)
-	if spec.Coalesce || spec.Debounce > 0 {
-		sub.argKey = spec.ArgKey(sub.args)
-	}
+	sub.argKey = joinKey(spec, sub.args)
 	if sub.key != "" {
 		sum := sha256.Sum256([]byte(spec.Canonical(sub.args)))
 		sub.hash = hex.EncodeToString(sum[:16])
@@ -243,6 +241,14 @@ func (s admission) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 
 // refused picks the counter of refused notifies.
 func refused(c *ipc.Counters) *int64 { return &c.Refused }
+
+// joinKey is the text by which notifies of a dispatcher join, "" where none do.
+func joinKey(s *dispatchers.Spec, args json.RawMessage) string {
+	if s.Coalesce || s.Debounce > 0 {
+		return s.ArgKey(args)
+	}
+	return ""
+}
 
 // coreLocks turns a definition's locks into the queue's.
 func coreLocks(locks []dispatchers.Lock) []queue.Lock {

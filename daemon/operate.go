@@ -17,9 +17,7 @@ func (b *backend) Dispatchers(ctx context.Context, by ipc.Peer) ([]ipc.Dispatche
 	list := []ipc.Dispatcher{}
 	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by}, func(s *state) {
 		for _, name := range s.catalog.Load().Names() {
-			d := viewing(s).dispatcher(name)
-			d.Definition = nil
-			list = append(list, d)
+			list = append(list, viewing(s).dispatcher(name))
 		}
 	})
 	return list, err
@@ -32,7 +30,7 @@ func (b *backend) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc
 	if err != nil && !isKind(err, ipc.KindDispatcherDisabled) {
 		return d, err
 	}
-	if denied := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func(s *state) { d = viewing(s).dispatcher(name) }); denied != nil || spec == nil {
+	if denied := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}, func(s *state) { d = viewing(s).defined(name) }); denied != nil || spec == nil {
 		return d, denied
 	}
 	d.Problems = b.build.Problems(ctx, spec)
@@ -58,7 +56,7 @@ func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bo
 			return
 		}
 		performing(s).perform(s.core.Pause(s.now(), name, paused))
-		d = viewing(s).dispatcher(name)
+		d = viewing(s).defined(name)
 	})
 	if err != nil {
 		return d, err
@@ -90,7 +88,7 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 	}
 	err := b.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func(s *state) {
 		c := s.catalog.Load()
-		v.Draining, v.History, v.Counters = s.draining, s.jobs.History(), s.jobs.Total
+		v.Draining, v.History, v.Counters = s.core.Draining(), s.jobs.History(), s.jobs.Total
 		v.Queued, v.Running = s.core.Counts()
 		v.Dispatchers = len(c.Specs)
 		v.Disabled = append(v.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
@@ -129,7 +127,6 @@ func (b *backend) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, 
 	}
 	err := b.permitted(ctx, query{Verb: verb, Peer: by}, func(s *state) {
 		s.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
-		s.draining = on
 		s.core.Drain(on)
 	})
 	if err != nil {

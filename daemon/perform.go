@@ -135,14 +135,23 @@ func outcomeNow(job *jobs.Job, why *ipc.JobError) *store.Outcome {
 	return out
 }
 
-// requeue records the end of an attempt that will be followed by another.
-func (s performer) requeue(ef queue.Requeue) {
-	job, ok := s.job(ef.ID)
-	if !ok || attemptOf(job) == nil {
-		return
+// takeAttempt takes a job's active attempt from it, nil = it has none.
+func (s performer) takeAttempt(id queue.ID) *attempt {
+	job, ok := s.job(id)
+	if !ok {
+		return nil
 	}
 	r := attemptOf(job)
 	job.Attempt = nil
+	return r
+}
+
+// requeue records the end of an attempt that will be followed by another.
+func (s performer) requeue(ef queue.Requeue) {
+	r := s.takeAttempt(ef.ID)
+	if r == nil {
+		return
+	}
 	now := time.Now()
 	rec := store.Record{
 		Op: store.OpRequeue, ID: r.ID, At: now.UnixNano(), Attempt: int32(ef.Attempt),
@@ -162,14 +171,12 @@ func (s performer) requeue(ef queue.Requeue) {
 
 // finish records the end of a job whose run has ended for good.
 func (s performer) finish(id queue.ID) {
-	job, ok := s.job(id)
-	if !ok || attemptOf(job) == nil {
+	r := s.takeAttempt(id)
+	if r == nil {
 		return
 	}
-	r := attemptOf(job)
-	job.Attempt = nil
 	r.forgetFiles()
-	s.end(job, r.state, r.outcome)
+	s.end(r.job, r.state, r.outcome)
 }
 
 // end records a job's final state. Whoever waits for it is woken once that is

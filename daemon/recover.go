@@ -34,8 +34,8 @@ func (s recovery) recover(suspects []ulid.ULID) {
 	s.restoreBackoff()
 	s.restore(suspects)
 	if s.inherited != nil {
-		s.draining, s.jobs.Total = s.inherited.Draining, s.inherited.Counters
-		s.core.Drain(s.draining)
+		s.jobs.Total = s.inherited.Counters
+		s.core.Drain(s.inherited.Draining)
 	}
 }
 
@@ -189,17 +189,13 @@ func (s recovery) requeueRestored(job *jobs.Job, started bool) {
 		spec = s.placeholder(job.Dispatcher.Name)
 	}
 	st := job.State()
-	key := ""
-	if spec.Coalesce || spec.Debounce > 0 {
-		key = spec.ArgKey(st.Arguments)
-	}
 	var left time.Duration
 	if st.NotBefore > 0 {
 		// Not longer than any pause is, should the clock have been set back.
 		left = min(max(0, time.Until(time.Unix(0, st.NotBefore))), time.Duration(spec.Retry.MaxBackoff))
 	}
 	s.inTurn(s.core.Restore(s.now(), queue.Restored{
-		Submission: queue.Submission{ID: queue.ID(job.ID()), Dispatcher: job.Dispatcher.Name, Key: key, Locks: locksOf(spec, job)},
+		Submission: queue.Submission{ID: queue.ID(job.ID()), Dispatcher: job.Dispatcher.Name, Key: joinKey(spec, st.Arguments), Locks: locksOf(spec, job)},
 		Waited:     s.waited(st),
 		Attempt:    int(st.Attempt), BackoffLeft: left, Started: started,
 	}))

@@ -11,10 +11,13 @@ import (
 	"dispatchd/ipc"
 )
 
+// jobsDir is where the files of attempts are.
+func jobsDir(p ipc.Paths) string { return filepath.Join(p.Run, "jobs") }
+
 // makeRunDir makes the directories of socket and locks, ours and 0755, so that
 // nobody else can put a socket or a lock there.
 func makeRunDir(p ipc.Paths, group string) error {
-	for _, d := range []string{p.Run, p.Locks(), p.DispatcherLocks(), filepath.Join(p.Run, "jobs")} {
+	for _, d := range []string{p.Run, p.Locks(), p.DispatcherLocks(), jobsDir(p)} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return fmt.Errorf("run directory: %w", err)
 		}

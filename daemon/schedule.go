@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"os"
 	"time"
@@ -100,7 +99,7 @@ func (s timetable) admit(sub submission, d schedules.Due, unfit error) {
 		_, running := s.core.DispatcherCounts(d.Dispatcher)
 		decision := schedules.Admit(sub.spec, o, schedules.Standing{
 			Cursor: s.entry(sub.spec).Cursor, Running: running,
-			Leaving: s.stopping || s.handingOver, At: s.wallClock(),
+			Leaving: s.stopping || s.handingOver, At: s.cfg.wall(),
 		}, unfit)
 		switch decision.Verdict {
 		case schedules.Ignore:
@@ -121,7 +120,7 @@ func (s timetable) admit(sub submission, d schedules.Due, unfit error) {
 // submitOccurrence submits a job for an occurrence.
 func (s timetable) submitOccurrence(sub submission, o scheduler.Occurrence) {
 	before := s.entry(sub.spec).Cursor
-	sub.by = ipc.Notifier{Peer: self(), At: s.wallClock().UTC()}
+	sub.by = ipc.Notifier{Peer: self(), At: s.cfg.wall().UTC()}
 	if s.durability(sub.spec) == mode.Memory { // its job is written nowhere
 		defer s.moveCursor(sub.spec, *sub.cursor)
 	}
@@ -136,16 +135,15 @@ func (s timetable) submitOccurrence(sub submission, o scheduler.Occurrence) {
 // journal could not take is admitted again when it can: nothing says that it was
 // dealt with.
 func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *store.Cursor, err error) {
-	p, typed := errors.AsType[*ipc.Error](err)
 	switch {
-	case typed && p.Kind == ipc.KindJournalUnavailable:
+	case isKind(err, ipc.KindJournalUnavailable):
 		if before != nil {
 			_, _ = s.jobs.Revert(store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, Cursor: before})
 		}
 		later := schedules.Deferred(o)
 		s.owing, s.jobs.Dispatcher(o.Name).Deferred = true, &later
 		s.log.Warn("a due run waits for the journal", "dispatcher", o.Name, "due", o.Due, "error", err)
-	case typed && p.Kind == ipc.KindDraining && s.stopping: // the next daemon catches it up
+	case isKind(err, ipc.KindDraining) && s.stopping: // the next daemon catches it up
 	default:
 		next := schedules.Refused(*sub.cursor, err) // a copy: the journal may still write the other
 		s.moveCursor(sub.spec, next)
@@ -167,16 +165,16 @@ func (s timetable) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
 func (b *backend) notifyAtStart() {
 	for _, spec := range b.catalog.Load().Specs {
 		if spec.OnStart {
-			go b.notifyBySelf(spec, ipc.OriginStart)
+			go b.notifyBySelf(spec)
 		}
 	}
 }
 
-// notifyBySelf asks for a run that nobody waits for.
-func (b *backend) notifyBySelf(spec *dispatchers.Spec, origin ipc.Origin) {
-	_, err := b.Notify(context.Background(), self(), ipc.NotifyRequest{Dispatcher: spec.Name, Origin: origin})
+// notifyBySelf asks for a run at the start, that nobody waits for.
+func (b *backend) notifyBySelf(spec *dispatchers.Spec) {
+	_, err := b.Notify(context.Background(), self(), ipc.NotifyRequest{Dispatcher: spec.Name, Origin: ipc.OriginStart})
 	if err != nil {
-		b.log.Warn("a run was refused", "dispatcher", spec.Name, "origin", string(origin), "error", err)
+		b.log.Warn("a run was refused", "dispatcher", spec.Name, "origin", string(ipc.OriginStart), "error", err)
 	}
 }
 

@@ -27,9 +27,7 @@ type state struct {
 	journal        *durable.Log
 	planner        *schedules.Planner
 	outputs        *store.Quota
-	inherited      *inherited // from the last image of the program, nil = there was none
-	startBlockedBy string     // what the system was short of at the last start that was put off
-	draining       bool
+	startBlockedBy string // what the system was short of at the last start that was put off
 	stopping       bool
 	owing          bool // a dispatcher has a due time that could not be journaled
 	handingOver    bool // to the next image of the program: starts nothing any more
@@ -58,9 +56,9 @@ func attemptOf(j *jobs.Job) *attempt {
 }
 
 // newState makes an empty state.
-func newState(h *host, handed *inherited) *state {
+func newState(h *host) *state {
 	return &state{
-		host: h, inherited: handed,
+		host: h,
 		core: queue.New(queue.Limits{MaxRunning: h.settings.MaxRunning, MaxOutstanding: h.settings.MaxOutstanding}),
 		jobs: jobs.New(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
@@ -123,8 +121,8 @@ func (s *state) count(name string, pick func(*ipc.Counters) *int64) {
 	}
 }
 
-// specOf is the definition by which a job runs: that of its present or last
-// attempt, or the one in force; nil = there is none.
+// specOf is the definition by which a job runs next: the one in force, or where
+// that is gone that of its last attempt; nil = there is none.
 func specOf(j *jobs.Job) *dispatchers.Spec {
 	if j.Dispatcher.Spec != nil {
 		return j.Dispatcher.Spec

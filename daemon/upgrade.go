@@ -12,7 +12,6 @@ import (
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/proc/command"
-	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
@@ -28,10 +27,8 @@ const launchWait = 15 * time.Second
 // Check says whether a daemon could start with this configuration. A bad
 // dispatcher disables itself and is no reason not to.
 func Check(cfg Config) error {
-	if _, faults := dispatchers.LoadSettings(cfg.Paths.Config); len(faults) > 0 {
-		return ipc.Errorf(ipc.KindConfiguration, "%s", faults[0].Render())
-	}
-	return nil
+	_, err := loadSettings(cfg.Paths)
+	return err
 }
 
 // Upgrade has the daemon replaced by the program that its path leads to now, in
@@ -87,7 +84,7 @@ func (d *daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixLis
 	runs, files, err := d.detachChildren(ctx)
 	if err == nil {
 		h.Runs, keep = runs, append(keep, files...)
-		err = d.do(ctx, func(s *state) { h.Draining, h.Counters = s.draining, s.jobs.Total })
+		err = d.do(ctx, func(s *state) { h.Draining, h.Counters = s.core.Draining(), s.jobs.Total })
 	}
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)

@@ -77,7 +77,7 @@ func (s views) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 	}
 }
 
-// dispatcher is the view of one dispatcher.
+// dispatcher is the view of one dispatcher, without its definition.
 func (s views) dispatcher(name string) ipc.Dispatcher {
 	v := ipc.Dispatcher{Name: name, State: ipc.DispatcherReady}
 	v.Queued, v.Running = s.core.DispatcherCounts(name)
@@ -86,7 +86,7 @@ func (s views) dispatcher(name string) ipc.Dispatcher {
 		return v
 	}
 	if d.Spec != nil {
-		v.Description, v.Origin, v.Definition = d.Spec.Description, d.Spec.Origin, d.Spec.Definition()
+		v.Description, v.Origin = d.Spec.Description, d.Spec.Origin
 	}
 	if d.Paused {
 		v.State = ipc.DispatcherPaused
@@ -100,6 +100,15 @@ func (s views) dispatcher(name string) ipc.Dispatcher {
 		}
 	}
 	v.Counters, v.LastJob, v.LastState = d.Counters, d.Last.ID, d.Last.State
+	return v
+}
+
+// defined is the view of one dispatcher with its whole definition.
+func (s views) defined(name string) ipc.Dispatcher {
+	v := s.dispatcher(name)
+	if d := s.jobs.Dispatcher(name); d != nil && d.Spec != nil {
+		v.Definition = d.Spec.Definition()
+	}
 	return v
 }
 
@@ -146,7 +155,7 @@ func (s views) statusText() string {
 	switch {
 	case s.journal.Err() != nil:
 		parts = append(parts, "NOTHING IS ACCEPTED, the journal cannot be written")
-	case s.draining:
+	case s.core.Draining():
 		parts = append(parts, "draining")
 	}
 	queued, running := s.core.Counts()

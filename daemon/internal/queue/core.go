@@ -86,6 +86,9 @@ func (c *Core) Pause(now time.Duration, name string, on bool) []Effect {
 // Drain refuses new jobs, or accepts them again.
 func (c *Core) Drain(on bool) { c.draining = on }
 
+// Draining reports whether nothing is accepted any more.
+func (c *Core) Draining() bool { return c.draining }
+
 // Freeze starts nothing any more, or does again with the next Tick.
 func (c *Core) Freeze(on bool) {
 	c.frozen = on

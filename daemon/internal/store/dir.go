@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -18,7 +17,6 @@ import (
 
 // Options of a state directory.
 type Options struct {
-	Log *slog.Logger
 	// LockFile is the file that the last image of the program got of Dir.LockFile,
 	// nil = none.
 	LockFile *os.File
@@ -28,7 +26,6 @@ type Options struct {
 type Dir struct {
 	path string
 	lock *flock.Flock
-	log  *slog.Logger
 }
 
 // lockWait bounds how long a start waits for the lock of another daemon, and
@@ -41,9 +38,6 @@ const (
 // Open makes the directory where it is missing and takes its lock. A second
 // daemon gets an *ipc.Error of KindLocked.
 func Open(path string, o Options) (*Dir, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	if err := makeDir(filepath.Join(path, "logs"), 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
@@ -63,7 +57,7 @@ func Open(path string, o Options) (*Dir, error) {
 		return nil, inUse(path)
 	}
 	_ = os.WriteFile(filepath.Join(path, "lock"), fmt.Append(nil, os.Getpid()), 0o600)
-	return &Dir{path: path, lock: lock, log: o.Log}, nil
+	return &Dir{path: path, lock: lock}, nil
 }
 
 // inUse says who has the directory.

@@ -88,13 +88,6 @@ func (h *health) rewritten(size int64) {
 	h.size, h.base = size, size
 }
 
-// written is how much is written.
-func (h *health) written() int64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.size
-}
-
 // putOffCompaction has a compaction that failed not tried again for a while.
 func (h *health) putOffCompaction(now time.Time) {
 	h.mu.Lock()

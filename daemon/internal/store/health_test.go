@@ -21,8 +21,8 @@ func TestCompactDue(t *testing.T) {
 	want(false, "small")
 	h.grown(compactMin + 1)
 	want(true, "grown")
-	if h.written() != compactMin+1 {
-		t.Error(h.written())
+	if h.size != compactMin+1 {
+		t.Error(h.size)
 	}
 	h.rewritten(compactMin)
 	h.grown(4 * compactMin)

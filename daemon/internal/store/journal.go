@@ -95,9 +95,6 @@ func (j *Journal) CompactDue() bool {
 	return !j.inbox.isRewriting() && j.health.compactDue(time.Now())
 }
 
-// Size is the length of what is written.
-func (j *Journal) Size() int64 { return j.health.written() }
-
 // Close writes and syncs what is queued, and gives back what was allocated.
 func (j *Journal) Close() error {
 	j.inbox.close()
