@@ -13,13 +13,14 @@ import (
 	"testing"
 
 	"dispatchd/ipc"
+	"dispatchd/test/box"
 )
 
 // dispatch starts dispatch.sh as the package does. Both paths are of the box.
 func (b *phpBox) dispatch(env []string, class, pidFile, timeout, args string) *exec.Cmd {
 	b.T.Helper()
 	cmd := exec.CommandContext(b.T.Context(), "sh", filepath.Join(source, "dispatch.sh"), class, pidFile, timeout, args)
-	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+program(b.T, "dispatchctl")), env...)
+	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+box.Program(b.T, "dispatchctl")), env...)
 	if err := cmd.Start(); err != nil {
 		b.T.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func (p *firewall) programs() {
 	p.bin = b.Dir
 	b.Write("curl", "#!/bin/sh\necho '[{\"tag_name\":\"v2.10.0\",\"name\":\"v2.10.0\",\"assets\":[]}]'\n")
 	for _, name := range []string{"dispatchd", "dispatchctl", "dispatch-notify"} {
-		if err := os.Symlink(program(p.t, name), b.Path(name)); err != nil {
+		if err := os.Symlink(box.Program(p.t, name), b.Path(name)); err != nil {
 			p.t.Fatal(err)
 		}
 	}

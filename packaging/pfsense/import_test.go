@@ -11,13 +11,14 @@ import (
 	"testing"
 
 	"dispatchd/dispatchers"
+	"dispatchd/test/box"
 )
 
 // imports runs dispatchctl import pfsense.
 func imports(t *testing.T, flags ...string) (string, int) {
 	t.Helper()
 	argv := append([]string{"import", "pfsense", "--php", needPHP(t), "--bridge", filepath.Join(source, "bridge.php")}, flags...)
-	cmd := exec.Command(program(t, "dispatchctl"), argv...)
+	cmd := exec.Command(box.Program(t, "dispatchctl"), argv...)
 	out, _ := cmd.CombinedOutput()
 	return string(out), cmd.ProcessState.ExitCode()
 }

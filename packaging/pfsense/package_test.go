@@ -19,6 +19,7 @@ import (
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
+	"dispatchd/test/box"
 )
 
 const pkg = source + "/pkg"
@@ -62,8 +63,8 @@ func TestService(t *testing.T) {
 	}
 	b.gates()
 	env := []string{
-		"DISPATCHD_RUN=" + b.Path("service"), "DAEMON=" + b.Path("daemon"), "DISPATCHD_BIN=" + filepath.Dir(program(b.T, "x")), "DISPATCHD_ROOT=" + dir,
-		"DISPATCHCTL=" + program(b.T, "dispatchctl"), "DISPATCHD_RESTAPI=" + b.Path("restapi"), ipc.SocketEnv + "=" + b.Client.Socket,
+		"DISPATCHD_RUN=" + b.Path("service"), "DAEMON=" + b.Path("daemon"), "DISPATCHD_BIN=" + box.Programs(b.T), "DISPATCHD_ROOT=" + dir,
+		"DISPATCHCTL=" + box.Program(b.T, "dispatchctl"), "DISPATCHD_RESTAPI=" + b.Path("restapi"), ipc.SocketEnv + "=" + b.Client.Socket,
 	}
 	rc := func(verb string, code int) string {
 		t.Helper()

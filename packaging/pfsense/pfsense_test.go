@@ -21,12 +21,6 @@ const source = "../pfsense"
 
 func TestMain(m *testing.M) { os.Exit(box.Main(m)) }
 
-// program is the path of one of our programs.
-func program(t testing.TB, name string) string {
-	t.Helper()
-	return filepath.Join(box.Programs(t), name)
-}
-
 // needPHP finds PHP, or skips.
 func needPHP(t testing.TB) string {
 	t.Helper()

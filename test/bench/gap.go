@@ -23,11 +23,7 @@ func measureGap(ctx context.Context, l *lab) ([]figure, error) {
 
 // gaps compares rows of one dispatcher's jobs with spawn loops, in turn.
 func (l *lab) gaps(ctx context.Context, settings, keys string) (s series, err error) {
-	left, err := l.newStamps("gaps")
-	if err != nil {
-		return s, err
-	}
-	b, err := l.openInstalled(ctx, settings, map[string]string{"stamp": left.dispatcher(keys)})
+	b, left, err := l.openStamps(ctx, settings, keys)
 	if err != nil {
 		return s, err
 	}

@@ -24,18 +24,19 @@ type stamps struct {
 // instruction and its last.
 type stamp struct{ First, Last int64 }
 
-// newStamps makes an empty file, to which any user's job may append.
-func (l *lab) newStamps(name string) (stamps, error) {
-	s := stamps{file: filepath.Join(l.dir, name), binary: l.program("stamp")}
+// openStamps opens a box whose dispatcher stamp leaves stamps, in an empty file to
+// which any user's job may append.
+func (l *lab) openStamps(ctx context.Context, settings, keys string) (*box, stamps, error) {
+	s := stamps{file: filepath.Join(l.dir, "stamps"), binary: l.program("stamp")}
 	if err := os.WriteFile(s.file, nil, 0o600); err != nil {
-		return s, err
+		return nil, s, err
 	}
-	return s, os.Chmod(s.file, 0o666)
-}
-
-// dispatcher is a definition whose job leaves a stamp.
-func (s stamps) dispatcher(more string) string {
-	return fmt.Sprintf("command = [%q, %q]\nmax_queue = 0\nqueue_timeout = 0\n%s", s.binary, s.file, more)
+	if err := os.Chmod(s.file, 0o666); err != nil {
+		return nil, s, err
+	}
+	definition := fmt.Sprintf("command = [%q, %q]\nmax_queue = 0\nqueue_timeout = 0\n%s", s.binary, s.file, keys)
+	b, err := l.openInstalled(ctx, settings, map[string]string{"stamp": definition})
+	return b, s, err
 }
 
 // take reads the stamps and empties the file.

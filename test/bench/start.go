@@ -24,11 +24,7 @@ func measureStart(ctx context.Context, l *lab) ([]figure, error) {
 // starts compares notifies with spawns, in turn. The daemon is at rest before
 // each.
 func (l *lab) starts(ctx context.Context, settings, keys string) (s series, err error) {
-	left, err := l.newStamps("starts")
-	if err != nil {
-		return s, err
-	}
-	b, err := l.openInstalled(ctx, settings, map[string]string{"stamp": left.dispatcher(keys)})
+	b, left, err := l.openStamps(ctx, settings, keys)
 	if err != nil {
 		return s, err
 	}

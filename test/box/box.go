@@ -157,6 +157,17 @@ func (b *Box) Run(program string, args ...string) (stdout, stderr string, code i
 	return stdout, stderr, code
 }
 
+// OrDefault is a flag's value, or where that is 0 the one for this length of run.
+func OrDefault(n, normal, short int) int {
+	switch {
+	case n != 0:
+		return n
+	case testing.Short():
+		return short
+	}
+	return normal
+}
+
 // Sample is how often a sweep does something: n times with the tag soak, else a
 // tenth of them, always the same.
 func Sample(n int) int {

@@ -25,8 +25,8 @@ const archEnv = "DISPATCHD_TEST_ARCH"
 var built struct {
 	dir  string
 	once sync.Once
-	out  []byte
 	err  error
+	skip string // why they cannot be run here
 }
 
 // Main is TestMain of a package that runs the programs: they are built once, by
@@ -49,45 +49,65 @@ func Main(m *testing.M) int {
 // Programs gives the directory that has all of ./cmd, built as it is shipped.
 func Programs(t testing.TB) string {
 	t.Helper()
-	Look(t)
 	if built.dir == "" {
 		t.Fatal("TestMain of this package does not call box.Main")
 	}
-	built.once.Do(func() { built.out, built.err = Build("dispatchd/cmd/...", built.dir) })
+	built.once.Do(func() { built.skip, built.err = buildAll() })
 	if built.err != nil {
-		t.Fatalf("build: %v\n%s", built.err, built.out)
+		t.Fatal(built.err)
 	}
-	if arch := os.Getenv(archEnv); arch != "" {
-		needEmulator(t, arch)
+	if built.skip != "" {
+		t.Skip(built.skip)
 	}
 	return built.dir
 }
 
-// needEmulator skips where this machine cannot run the programs: the kernel
-// starts an emulator for them only if binfmt_misc knows one. A supervisor is
-// started by its path, so an emulator that is named by hand is not enough.
-func needEmulator(t testing.TB, arch string) {
-	t.Helper()
+// buildAll builds all programs, and says why they cannot be run here, "" = they can.
+func buildAll() (skip string, err error) {
+	if err := look(); err != nil {
+		return "", err
+	}
+	if out, err := Build(built.dir, "dispatchd/cmd/..."); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	if arch := os.Getenv(archEnv); arch != "" {
+		return needEmulator(arch)
+	}
+	return "", nil
+}
+
+// needEmulator says whether this machine can run the programs: the kernel starts
+// an emulator for them only if binfmt_misc knows one. A supervisor is started by
+// its path, so an emulator that is named by hand is not enough.
+func needEmulator(arch string) (skip string, err error) {
 	program := filepath.Join(built.dir, "dispatchd")
 	if err := exec.Command(program, "--version").Run(); errors.Is(err, syscall.ENOEXEC) {
-		t.Skipf("no emulator runs programs for %s: install qemu-user-static, and mount binfmt_misc", arch)
+		return fmt.Sprintf("no emulator runs programs for %s: install qemu-user-static, and mount binfmt_misc", arch), nil
 	} else if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	f, err := elf.Open(program)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer func() { _ = f.Close() }()
 	if want := map[string]elf.Machine{"arm": elf.EM_ARM, "arm64": elf.EM_AARCH64}[arch]; f.Machine != want {
-		t.Fatalf("the programs are for %s, want %s", f.Machine, want) // else the lane tests this machine's
+		return "", fmt.Errorf("the programs are for %s, want %s", f.Machine, want) // else the lane tests this machine's
 	}
+	return "", nil
+}
+
+// Program is the path of one of ./cmd.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	return filepath.Join(Programs(t), name)
 }
 
 // Build compiles programs without cgo, as they are shipped, into a directory or
-// to a file. It gives what the compiler prints.
-func Build(pkg, to string, flags ...string) ([]byte, error) {
-	cmd := exec.Command("go", append(append([]string{"build", "-tags=nethttpomithttp2", "-o", to}, flags...), pkg)...)
+// to a file: what it is given are packages, and flags of go build before them. It
+// gives what the compiler prints.
+func Build(to string, packages ...string) ([]byte, error) {
+	cmd := exec.Command("go", append([]string{"build", "-tags=nethttpomithttp2", "-o", to}, packages...)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if arch := os.Getenv(archEnv); arch != "" {
 		cmd.Env = append(cmd.Env, "GOARCH="+arch, "GOARM=6")
@@ -99,13 +119,17 @@ func Build(pkg, to string, flags ...string) ([]byte, error) {
 // the piece that is there, and what is put there.
 type Patch [3]string
 
-// Variant builds all programs with patches, and gives the daemon's path; its
-// supervisor lies beside it. The source itself stays as it is, and must have
+// Variant builds the daemon with patches, and gives its path; its supervisor lies
+// beside it. The source itself stays as it is, and must have
 // each piece once: else the patch is of a source that has changed.
 func Variant(t testing.TB, patches []Patch) string {
 	t.Helper()
 	Look(t)
-	base, dir := root(t), t.TempDir()
+	base, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
 	replace := map[string]string{}
 	for _, p := range patches {
 		name, old, put := p[0], p[1], p[2]
@@ -134,7 +158,7 @@ func Variant(t testing.TB, patches []Patch) string {
 	if err := errors.Join(os.Mkdir(programs, 0o755), os.WriteFile(list, overlay, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := Build("dispatchd/cmd/...", programs, "-overlay="+list); err != nil {
+	if out, err := Build(programs, "-overlay="+list, "dispatchd/cmd/dispatchd", "dispatchd/cmd/dispatchd-shim"); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	return filepath.Join(programs, "dispatchd")
@@ -147,31 +171,45 @@ func Variant(t testing.TB, patches []Patch) string {
 // tests is not noted by the cache.
 func Look(t testing.TB) {
 	t.Helper()
-	base, looked := root(t), 0
-	err := filepath.WalkDir(base, func(path string, _ fs.DirEntry, err error) error {
+	if err := look(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// look is Look.
+func look() error {
+	base, err := root()
+	if err != nil {
+		return err
+	}
+	looked := 0
+	err = filepath.WalkDir(base, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Name() == ".git" && d.IsDir() {
+			return fs.SkipDir
+		}
 		if ext := filepath.Ext(path); err == nil && (ext == ".go" || ext == ".mod") {
 			looked++
 			_, err = os.Stat(path)
 		}
 		return err
 	})
-	if err != nil || looked < 50 {
-		t.Fatalf("%d source files below %s: %v", looked, base, err)
+	if err == nil && looked < 50 {
+		err = errors.New("too few")
 	}
+	if err != nil {
+		return fmt.Errorf("%d source files below %s: %w", looked, base, err)
+	}
+	return nil
 }
 
 // root is the directory of the module.
-func root(t testing.TB) string {
-	t.Helper()
+func root() (string, error) {
 	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dir != "/" {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+	for err == nil && dir != "/" {
+		if _, none := os.Stat(filepath.Join(dir, "go.mod")); none == nil {
 			break
 		}
 		dir = filepath.Dir(dir)
 	}
-	return dir
+	return dir, err
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -130,7 +129,7 @@ func TestKill9(t *testing.T) {
 func TestLockFromOutside(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, map[string]string{"op": "script = 'echo ran'\n[locks]\nexclusive = ['disk']\n"})
-	hold := exec.Command(filepath.Join(box.Programs(t), "dispatchctl"), "--socket", b.Client.Socket, "lock", "disk", "--", "sh", "-c", "echo held; read x || :")
+	hold := exec.Command(box.Program(t, "dispatchctl"), "--socket", b.Client.Socket, "lock", "disk", "--", "sh", "-c", "echo held; read x || :")
 	in, _ := hold.StdinPipe()
 	out, _ := hold.StdoutPipe()
 	if err := hold.Start(); err != nil {

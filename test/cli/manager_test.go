@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -232,7 +231,7 @@ func TestLogReaderLeaves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.Command(filepath.Join(box.Programs(t), "dispatchd"), "--root", b.Dir)
+	daemon := exec.Command(box.Program(t, "dispatchd"), "--root", b.Dir)
 	daemon.Stderr = write
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)

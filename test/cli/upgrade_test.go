@@ -4,7 +4,6 @@ import (
 	"flag"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +104,7 @@ func TestStop(t *testing.T) {
 	gate1, keep := b.Gated("gate1", "keep")
 	gate2, direct := b.Gated("gate2", "direct")
 	gate3, never := b.Gated("gate3", "never")
-	second := exec.Command(filepath.Join(box.Programs(t), "dispatchd"), "--root", b.Dir)
+	second := exec.Command(box.Program(t, "dispatchd"), "--root", b.Dir)
 	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "another daemon uses") {
 		t.Errorf("a second daemon: %v, %s", err, out)
 	}

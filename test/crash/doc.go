@@ -5,7 +5,7 @@
 // idempotency keys and write down each answer; the children (stamp) write down
 // when they lived. The daemon is killed with SIGKILL at random moments, right
 // after an answer, while it starts, or at the Nth call of a kind (strace), and
-// started again, over and over; shims are killed as well where there are any.
+// started again, over and over; shims are killed as well.
 // Then everything is left to end, and check looks at nothing but the answers,
 // the children's stamps, and the final states that the daemon tells at the end:
 // never at its journal, its log or its word about the past.

@@ -55,7 +55,7 @@ type facts struct {
 	holds  []hold
 	runs   []attempt
 	finals map[string]ipc.Job // what the daemon says at the end
-	shims  map[string]bool    // jobs whose shim was killed; nil = there are no shims
+	shims  map[string]bool    // jobs whose shim was killed; nil = that is not looked at
 	traced bool               // processes died at their Nth call: whose is not known
 	faults []string           // found on the way: a daemon that ended by itself, a lock that is stuck
 }

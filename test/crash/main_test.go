@@ -3,6 +3,7 @@
 package crash
 
 import (
+	"cmp"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -43,23 +44,10 @@ func TestMain(m *testing.M) {
 
 // complete fills in what was not said.
 func (o *options) complete() {
-	o.kills = orDefault(o.kills, 1350, 100)
-	o.points = orDefault(o.points, 150, 10)
-	o.histories = orDefault(o.histories, 500, 50)
-	if o.seed == 0 {
-		o.seed = rand.Uint64()
-	}
-}
-
-// orDefault is a flag's value, or where that is 0 the one for this length of run.
-func orDefault(n, normal, short int) int {
-	switch {
-	case n != 0:
-		return n
-	case testing.Short():
-		return short
-	}
-	return normal
+	o.kills = box.OrDefault(o.kills, 1350, 100)
+	o.points = box.OrDefault(o.points, 150, 10)
+	o.histories = box.OrDefault(o.histories, 500, 50)
+	o.seed = cmp.Or(o.seed, rand.Uint64())
 }
 
 // stamp is the program that the jobs run. It is built as the daemon is, for the
@@ -69,7 +57,7 @@ func stamp(t testing.TB) string {
 	dir := box.Programs(t)
 	path := filepath.Join(dir, "stamp")
 	builtStamp.Do(func() {
-		if out, err := box.Build("dispatchd/test/crash/stamp", path); err != nil {
+		if out, err := box.Build(path, "dispatchd/test/crash/stamp"); err != nil {
 			t.Errorf("build: %v\n%s", err, out)
 		}
 	})

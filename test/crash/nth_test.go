@@ -47,10 +47,9 @@ func TestNth(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("strace is not installed")
 	}
-	shims := shimmed(t)
 	var total tally
 	inParallel((opt.points+pointsARound-1)/pointsARound, func(i int) {
-		r := newRound(t, stock(t), allRules(), 1<<24+uint64(i), shims)
+		r := newRound(t, stock(t), allRules(), 1<<24+uint64(i), true)
 		r.book.traced = true
 		for p := i * pointsARound; p < min(opt.points, (i+1)*pointsARound); p++ {
 			if err := r.dieAt(point(p)); err != nil {

@@ -26,12 +26,12 @@ type round struct {
 	load    *load
 	rng     *rand.Rand
 	lane    uint64
-	shims   bool // jobs with survive_restart have a shim
+	shims   bool // they are killed as well, and what survive_restart promises is checked
 	stop    context.CancelFunc
 }
 
 // stock is the daemon as it is.
-func stock(t *testing.T) string { return filepath.Join(box.Programs(t), "dispatchd") }
+func stock(t *testing.T) string { return box.Program(t, "dispatchd") }
 
 // newRound makes a box and lets callers ask it.
 func newRound(t *testing.T, program string, rules []rule, lane uint64, shims bool) *round {

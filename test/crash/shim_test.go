@@ -3,44 +3,14 @@
 package crash
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"dispatchd/ipc"
 )
-
-// shimmed says whether this daemon runs jobs under shims. It looks at a job:
-// its parent is the daemon, or a shim.
-func shimmed(t *testing.T) bool {
-	t.Helper()
-	b := newBox(t, stock(t), []rule{{name: "probe", survive: true}})
-	l, err := b.rise()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Kill()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	n, err := b.Client.Notify(ctx, ipc.NotifyRequest{Dispatcher: "probe"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if job, err := b.Client.Await(ctx, n.ID); err != nil || job.State != ipc.Succeeded {
-		t.Fatalf("the probe: %s %+v, %v", job.State, job.Error, err)
-	}
-	runs, err := readStamps(b.Path("stamps"))
-	if err != nil || len(runs) != 1 {
-		t.Fatalf("the probe: %d runs, %v", len(runs), err)
-	}
-	return runs[0].parent != l.Cmd.Process.Pid
-}
 
 // killShims kills some of the box's supervisors, or all.
 func (r *round) killShims() {

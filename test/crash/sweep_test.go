@@ -22,14 +22,14 @@ const roundKills = 75
 // or left.
 func TestSweep(t *testing.T) {
 	t.Parallel()
-	shims, slower := shimmed(t), box.Variant(t, slow())
+	slower := box.Variant(t, slow())
 	var total tally
 	inParallel((opt.kills+roundKills-1)/roundKills, func(i int) {
 		program := stock(t)
 		if i%2 == 1 {
 			program = slower
 		}
-		r := newRound(t, program, allRules(), uint64(i), shims)
+		r := newRound(t, program, allRules(), uint64(i), true)
 		r.sweep(min(roundKills, opt.kills-i*roundKills))
 		total.add(t, r)
 	})

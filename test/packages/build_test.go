@@ -86,9 +86,6 @@ func copied(t *testing.T, root string) string {
 
 // TestPackages builds the packages for this machine and looks at them.
 func TestPackages(t *testing.T) {
-	if testing.Short() {
-		t.Skip("short") // it is other programs that work here
-	}
 	root := here(t)
 	targets := []string{host("deb"), host("rpm"), host("apk"), host("freebsd")}
 	made := build(t, root, "1.2.3~rc4", targets...)

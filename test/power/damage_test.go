@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"dispatchd/ipc"
+
+	"dispatchd/test/box"
 )
 
 // relic is a state directory after some life: its journal as a crash left it,
@@ -121,7 +123,7 @@ func (r *relic) put(t *testing.T, s spoilt) *stateBox {
 // nothing to say.
 func TestDamagedJournal(t *testing.T) {
 	r := makeRelic(t)
-	for _, s := range r.ways(orDefault(0, 25, 6)) {
+	for _, s := range r.ways(box.OrDefault(0, 25, 6)) {
 		t.Run(s.name, func(t *testing.T) {
 			b := r.put(t, s)
 			if err := b.start(stock(t)).Up(); err != nil {

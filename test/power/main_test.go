@@ -3,12 +3,12 @@
 package power
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -62,29 +62,16 @@ func ownMounts() error {
 
 // complete fills in what was not said.
 func (o *options) complete() {
-	o.cuts = orDefault(o.cuts, 30, 12)
-	o.points = orDefault(o.points, 12, 6)
-	o.full = orDefault(o.full, 10, 3)
-	if o.seed == 0 {
-		o.seed = rand.Uint64()
-	}
-}
-
-// orDefault is a flag's value, or where that is 0 the one for this length of run.
-func orDefault(n, normal, short int) int {
-	switch {
-	case n != 0:
-		return n
-	case testing.Short():
-		return short
-	}
-	return normal
+	o.cuts = box.OrDefault(o.cuts, 30, 12)
+	o.points = box.OrDefault(o.points, 12, 6)
+	o.full = box.OrDefault(o.full, 10, 3)
+	o.seed = cmp.Or(o.seed, rand.Uint64())
 }
 
 // stock is the daemon as it is.
 func stock(t *testing.T) string {
 	t.Helper()
-	return filepath.Join(box.Programs(t), "dispatchd")
+	return box.Program(t, "dispatchd")
 }
 
 // unsynced builds a daemon that answers without any sync: the control.

@@ -19,9 +19,6 @@ func reaper() []string { return []string{"/bin/sh", "-c", "sleep infinity & wait
 // need skips a test where a program is not installed, or no machine can be had.
 func need(t *testing.T, programs ...string) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("not with -short: what runs is not this program but those that it builds")
-	}
 	if why := testbed.Missing(); why != "" {
 		t.Skip(why)
 	}

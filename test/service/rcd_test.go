@@ -18,12 +18,12 @@ func TestRcd(t *testing.T) {
 	need(t, "/bin/busybox")
 	m := newMachine(t, reaper()...)
 	stand := filepath.Join(t.TempDir(), "daemon")
-	if out, err := box.Build("dispatchd/test/service/daemon8", stand); err != nil {
+	if out, err := box.Build(stand, "dispatchd/test/service/daemon8"); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	m.Put(t, stand, "/usr/sbin/daemon")
-	m.Put(t, filepath.Join(box.Programs(t), "dispatchd"), "/usr/local/sbin/dispatchd")
-	m.Put(t, filepath.Join(box.Programs(t), "dispatchctl"), "/usr/local/bin/dispatchctl")
+	m.Put(t, box.Program(t, "dispatchd"), "/usr/local/sbin/dispatchd")
+	m.Put(t, box.Program(t, "dispatchctl"), "/usr/local/bin/dispatchctl")
 	m.Put(t, "testdata/rc.subr", "/etc/rc.subr")
 	m.Write(t, "/etc/rc.conf", "", 0o644)
 	m.service(map[string]string{"rc.d/dispatchd": "/usr/local/etc/rc.d/dispatchd"})

@@ -244,7 +244,7 @@ func upgrade(m *machine) {
 	h, old := m.hold(), m.pid()
 	program := m.Path(fmt.Sprintf("/proc/%d/exe", old))
 	before := inode(m.t, program)
-	m.Put(m.t, box.Programs(m.t)+"/dispatchd", "/usr/sbin/dispatchd")
+	m.Put(m.t, box.Program(m.t, "dispatchd"), "/usr/sbin/dispatchd")
 	j := m.follow()
 	m.run("systemctl kill --kill-whom=main --signal=USR2 dispatchd.service")
 	j.await(ready())

@@ -4,7 +4,6 @@ package service
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -56,7 +55,7 @@ func watchdog(m *machine) {
 	}
 	m.dropIn("WatchdogSec=1s\nRestartSec=10ms")
 	m.Put(m.t, hung(m.t), "/usr/sbin/dispatchd")
-	m.t.Cleanup(func() { m.Put(m.t, filepath.Join(box.Programs(m.t), "dispatchd"), "/usr/sbin/dispatchd") })
+	m.t.Cleanup(func() { m.Put(m.t, box.Program(m.t, "dispatchd"), "/usr/sbin/dispatchd") })
 	m.run("systemctl restart dispatchd.service")
 	h, old := m.hold(), m.pid()
 	j := m.follow()
