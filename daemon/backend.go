@@ -91,11 +91,13 @@ func (b *backend) Hold(ctx context.Context, by ipc.Peer, id string) (ipc.Job, er
 	return b.find(ctx, server.VerbHold, by, id, nil)
 }
 
-// Await returns when the job has ended, or when ctx is done with the job as it
-// is then.
+// Await returns when the job has ended, or when ctx is done or the loop ends with
+// the job as it is known then. Whatever ends the wait is no error: the job was
+// accepted, and a caller who hears of an error asks for it once more.
 func (b *backend) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error) {
 	var ended <-chan struct{}
-	view, err := b.find(ctx, server.VerbRead, by, id, func(_ *state, job *jobs.Job) { ended = job.AwaitEnd() })
+	asking := context.WithoutCancel(ctx) // a wait that is over before it began is answered too
+	view, err := b.find(asking, server.VerbRead, by, id, func(_ *state, job *jobs.Job) { ended = job.AwaitEnd() })
 	if err != nil || view.State.Final() {
 		return view, err
 	}
@@ -103,9 +105,12 @@ func (b *backend) Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, e
 	case <-ended:
 	case <-ctx.Done():
 	case <-b.loop.Stopping():
-		return view, errStopping()
 	}
-	return b.find(context.WithoutCancel(ctx), server.VerbRead, by, view.ID, nil)
+	last, err := b.find(asking, server.VerbRead, by, view.ID, nil)
+	if isKind(err, ipc.KindDraining) { // the loop has ended
+		return view, nil
+	}
+	return last, err
 }
 
 // Jobs lists jobs, newest first.

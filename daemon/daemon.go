@@ -275,15 +275,17 @@ func closeJournal(s *state) error {
 	return nil
 }
 
-// stop ends the daemon: no new starts, running children told to end, the journal
-// closed clean, open requests given a moment for their answers.
+// stop ends the daemon: no new starts, running children told to end, open requests
+// answered, the journal closed clean. The loop outlives the server: whoever waits
+// for a job gets that job as it is then, and nobody whose notify was accepted is
+// told that it was refused.
 func (d *daemon) stop(srv *server.Server, l *net.UnixListener) error {
 	d.log.Info("stopping")
 	d.manager.send("STOPPING=1", "STATUS=stopping; jobs that outlive the daemon go on")
 	d.stopRuns()
+	d.shutdown(context.Background(), srv)
 	var err error
 	d.loop.Stop(func(s *state) { err = closeJournal(s) })
-	d.shutdown(context.Background(), srv)
 	_ = l.Close()
 	if !d.socketActivated {
 		_ = os.Remove(d.cfg.Paths.Socket())

@@ -69,7 +69,7 @@ func (s timetable) deferred() []scheduler.Occurrence {
 // reports whether there was anything.
 func (s timetable) submitDue() bool {
 	var deferred []scheduler.Occurrence
-	if s.owing && s.journal.Err() == nil {
+	if s.owing && s.journal.Err() == nil && !s.handingOver {
 		s.owing, deferred = false, s.deferred()
 	}
 	due := s.planner.Due(s.clock(), deferred...)
@@ -96,10 +96,16 @@ func (h *host) checkThenAdmit(spec *dispatchers.Spec, d schedules.Due) {
 // decided on: a job that is submitted moves the cursor.
 func (s timetable) admit(sub submission, d schedules.Due, unfit error) {
 	for _, o := range d.Occurrences {
+		if s.handingOver && s.durability(sub.spec) == mode.Memory {
+			// The whole journal that the next image gets may be on its way already. If
+			// there is no next image after all, it is dealt with then.
+			s.deferOccurrence(o)
+			continue
+		}
 		_, running := s.core.DispatcherCounts(d.Dispatcher)
 		decision := schedules.Admit(sub.spec, o, schedules.Standing{
 			Cursor: s.entry(sub.spec).Cursor, Running: running,
-			Leaving: s.stopping || s.handingOver, At: s.cfg.wall(),
+			Leaving: s.stopping, At: s.cfg.wall(),
 		}, unfit)
 		switch decision.Verdict {
 		case schedules.Ignore:
@@ -140,8 +146,7 @@ func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *s
 		if before != nil {
 			_, _ = s.jobs.Revert(store.Record{Op: store.OpCursor, Dispatcher: sub.spec.Name, Cursor: before})
 		}
-		later := schedules.Deferred(o)
-		s.owing, s.jobs.Dispatcher(o.Name).Deferred = true, &later
+		s.deferOccurrence(o)
 		s.log.Warn("a due run waits for the journal", "dispatcher", o.Name, "due", o.Due, "error", err)
 	case isKind(err, ipc.KindDraining) && s.stopping: // the next daemon catches it up
 	default:
@@ -149,6 +154,13 @@ func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *s
 		s.moveCursor(sub.spec, next)
 		s.logRefused(sub.spec, next, err)
 	}
+}
+
+// deferOccurrence keeps an occurrence until it can be dealt with: nothing says that
+// it was.
+func (s timetable) deferOccurrence(o scheduler.Occurrence) {
+	later := schedules.Deferred(o)
+	s.owing, s.jobs.Dispatcher(o.Name).Deferred = true, &later
 }
 
 // logRefused logs an occurrence that led to no job.

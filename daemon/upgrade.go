@@ -149,8 +149,9 @@ func (d *daemon) notLaunched(ctx context.Context) string {
 func (d *daemon) resumeServing(srv *server.Server) error {
 	d.post(func(s *state) {
 		s.handingOver = false
-		s.core.Freeze(s.journal.Err() != nil)
+		s.core.Freeze(s.journal.Broken()) // on a full disk what was accepted starts all the same
 		performing(s).perform(s.core.Tick(s.now()))
+		scheduling(s).submitDue() // what waited for the next image
 	})
 	d.shutdown(context.Background(), srv) // serve opens another
 	return nil

@@ -52,8 +52,10 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 	}
 	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
-	if n.Job, err = s.backend.Await(waiting, by, n.ID); err != nil {
-		return err
+	// What ends the wait without a job changes nothing in that it was accepted: the
+	// answer is the job as it was then.
+	if job, err := s.backend.Await(waiting, by, n.ID); err == nil {
+		n.Job = job
 	}
 	if n.State.Final() {
 		n.Position = 0

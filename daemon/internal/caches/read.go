@@ -123,7 +123,8 @@ func (r *reading) reopen() (bool, error) {
 // addStanding adds what only the loop knows: the refresh under way, and the failure
 // of the last one.
 func (r *reading) addStanding(ctx context.Context) error {
-	standings, err := r.refresh.Standing(ctx, r.spec.Name)
+	// The end of a wait is no reason to give nothing.
+	standings, err := r.refresh.Standing(context.WithoutCancel(ctx), r.spec.Name)
 	if err == nil {
 		r.view.Refreshing, r.view.Error = standings[0].Refreshing, standings[0].Failed
 	}

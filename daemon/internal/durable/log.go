@@ -63,6 +63,10 @@ func New(j Journal, o Owner) *Log {
 // Err is why nothing that could be lost is accepted now, nil = all is well.
 func (l *Log) Err() error { return l.err }
 
+// Broken reports that nothing can be written, not even what space was set aside
+// for: a journal that is full is not broken.
+func (l *Log) Broken() bool { return l.repairing }
+
 // Write gives the journal a record that was applied to the state. The gates are
 // Writing until it answers; then (nil = nobody) is called with the answer to
 // this record, after the gates heard it.

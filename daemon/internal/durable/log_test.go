@@ -257,3 +257,21 @@ func TestRealJournal(t *testing.T) {
 		}
 	})
 }
+
+// A journal that is full takes nothing new, and is not broken: starts and ends go
+// on.
+func TestFullIsNotBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlayer()
+		for _, step := range []struct {
+			line            string
+			accepts, broken bool
+		}{{"full ENOSPC", false, false}, {"full ok", true, false}, {"break EIO", false, true}} {
+			p.play(step.line)
+			if p.log.Err() == nil != step.accepts || p.log.Broken() != step.broken {
+				t.Errorf("%s: accepts %t, broken %t", step.line, p.log.Err() == nil, p.log.Broken())
+			}
+		}
+		p.log.repair.Stop()
+	})
+}

@@ -32,7 +32,7 @@ type Decision struct {
 type Standing struct {
 	Cursor  *Cursor // nil = its schedule has never been dealt with
 	Running int     // active runs
-	Leaving bool    // the daemon stops, or hands over to its next version
+	Leaving bool    // the daemon stops
 	At      time.Time
 }
 
