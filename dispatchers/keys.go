@@ -106,7 +106,7 @@ func dueKeys() keys[Spec] {
 	return keys[Spec]{
 		{
 			name: "schedule", field: given(schedules(func(s *Spec) *[]string { return &s.Schedule })),
-			doc: "hourly, daily, weekly, monthly, five cron fields, @every 15m, or a list of them.",
+			doc: "hourly, daily, weekly, monthly, yearly (or with an @), five cron fields, @every 15m, or a list of them.",
 		}, {
 			name: "timezone", field: given(text(func(s *Spec) *string { return &s.Timezone }, timezone)),
 			doc: "IANA name; default = the machine's.",

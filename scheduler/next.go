@@ -92,9 +92,10 @@ func changeAfter(t time.Time) time.Time {
 }
 
 // nextWall is robfig's Next, which gives up after five years, carried on far
-// enough for 29 February across a century without one.
+// enough for a Sunday that is the 29th of February: 40 years, across a century
+// without that day.
 func (s Schedule) nextWall(w time.Time) time.Time {
-	for range 3 {
+	for range 9 {
 		if next := s.wall.Next(w); !next.IsZero() {
 			return next
 		}

@@ -38,7 +38,7 @@ expression means, and asks no daemon.`,
 	f.StringVar(&s.spec, "spec", "", "show when this `EXPR` is due, without a daemon")
 	f.StringVar(&s.zone, "tz", "", "show times in this `ZONE`; with --spec, the zone that it is meant in (default this machine's)")
 	f.StringVar(&s.from, "from", "", "with --spec, begin at `WHEN` instead of now")
-	_ = cmd.RegisterFlagCompletionFunc("spec", words("hourly", "daily", "weekly", "monthly"))
+	_ = cmd.RegisterFlagCompletionFunc("spec", words("hourly", "daily", "weekly", "monthly", "yearly"))
 	return cmd
 }
 
