@@ -1,5 +1,5 @@
-// Package lockfile is the protocol of the lock files: flock(2) on files that are
-// never removed. The kernel frees the lock of a process that dies, and a script
+// Package lockfile is the protocol of the lock files: flock(2) on files that nobody
+// of us removes. The kernel frees the lock of a process that dies, and a script
 // that uses flock(1) on the same file is excluded like a job.
 //
 // The holder of an exclusive lock writes its job and its pid into the file. That
@@ -78,22 +78,44 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	if !ValidName(name) {
 		return nil, fmt.Errorf("lock name %q: not allowed; use letters, digits, and . _ : - behind the first", name)
 	}
-	path := Path(dir, name)
-	f, err := open(path)
-	if err != nil {
-		return nil, err
-	}
-	ownAsDirectory(f, dir)
-	how := unix.LOCK_EX
+	how, path := unix.LOCK_EX, Path(dir, name)
 	if shared {
 		how = unix.LOCK_SH
 	}
-	if err := flock(f, how|unix.LOCK_NB); err != nil {
-		defer func() { _ = f.Close() }()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, &BusyError{Path: path, Holder: findHolder(f)}
+	for range renewals {
+		f, made, err := open(path)
+		if err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		ownAsDirectory(f, dir)
+		err = flock(f, how|unix.LOCK_NB)
+		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		if !current(f) { // it was removed or replaced since it was opened
+			_ = f.Close()
+			continue
+		}
+		return settle(f, made, shared, err != nil, h)
+	}
+	return nil, fmt.Errorf("lock %s: its file is replaced again and again", path)
+}
+
+// settle ends a try on the file that the name means: it is the lock, or busy.
+func settle(f *os.File, made, shared, busy bool, h Holder) (*os.File, error) {
+	if busy {
+		defer func() { _ = f.Close() }()
+		return nil, &BusyError{Path: f.Name(), Holder: findHolder(f)}
+	}
+	if made { // rarely: the first time since the machine started, or somebody removed the file
+		if pid, held := Orphaned(f.Name(), shared); held {
+			// The next try is to look again. Whoever has opened this file meanwhile sees
+			// that the name does not mean it.
+			_ = unix.Unlink(f.Name())
+			_ = f.Close()
+			return nil, &BusyError{Path: f.Name(), Holder: Holder{PID: pid}}
+		}
 	}
 	if !shared {
 		write(f, h)
@@ -101,19 +123,25 @@ func Try(dir, name string, shared bool, h Holder) (*os.File, error) {
 	return f, nil
 }
 
-// open opens a lock file and creates it where it is missing. O_NOFOLLOW: a link
+// open opens a lock file, or makes it where it is missing. O_NOFOLLOW: a link
 // that somebody planted in the directory is an error, not followed. os.OpenFile
 // would also register the file with the poller: five system calls more a lock.
-func open(path string) (*os.File, error) {
-	for {
-		fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o660)
+func open(path string) (f *os.File, made bool, err error) {
+	const flags = unix.O_RDWR | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	for range renewals {
+		fd, err := unix.Open(path, flags, 0)
+		if made = errors.Is(err, unix.ENOENT); made {
+			fd, err = unix.Open(path, flags|unix.O_CREAT|unix.O_EXCL, 0o660)
+		}
 		switch {
 		case err == nil:
-			return os.NewFile(uintptr(fd), path), nil
-		case !errors.Is(err, unix.EINTR):
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+			return os.NewFile(uintptr(fd), path), made, nil
+		case errors.Is(err, unix.EINTR), made && errors.Is(err, unix.EEXIST):
+		default:
+			return nil, false, &os.PathError{Op: "open", Path: path, Err: err}
 		}
 	}
+	return nil, false, &os.PathError{Op: "open", Path: path, Err: unix.EAGAIN}
 }
 
 // ownAsDirectory gives a lock file that this user owns the group of its directory

@@ -39,7 +39,7 @@ func permits() []permit {
 		{"daemon/internal/caches", "os", "Remove", "what a refresh that failed has written"},
 		{"daemon/internal/launch", "os", "OpenFile Remove", "the arguments of a job that starts, in the run directory"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},
-		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Major Minor SysctlRaw", "lock files and who holds them"},
+		{"ipc/lockfile", kernel, "Open Flock Fstat Stat Lstat Unlink Major Minor SysctlRaw", "lock files and who holds them"},
 		{"ipc/lockfile", "os", "OpenFile", "looks who holds a lock"},
 		{"dispatchers", "os", "OpenFile", "reads a definition without following a link"},
 		{"daemon", "os", "WriteFile Rename Remove MkdirAll Chown", "the run directory: marks of running jobs, the boot's mark, a stale socket"},

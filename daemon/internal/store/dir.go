@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/lockfile"
 )
 
 // Options of a state directory.
@@ -25,7 +27,9 @@ type Options struct {
 // Dir is an open state directory, ours alone.
 type Dir struct {
 	path string
-	lock *flock.Flock
+
+	mu    sync.Mutex
+	locks []*flock.Flock // the newest last: whoever finds its file gone makes it again, and keeps the old one
 }
 
 // lockWait bounds how long a start waits for the lock of another daemon, and
@@ -49,15 +53,70 @@ func Open(path string, o Options) (*Dir, error) {
 		}
 	}
 	defer func() { _ = startLock.Close() }()
-	lock, got, err := tryLock(filepath.Join(path, "lock"))
+	lock, err := takeLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("state directory lock: %w", err)
+		return nil, err
 	}
-	if !got {
-		return nil, inUse(path)
+	return &Dir{path: path, locks: []*flock.Flock{lock}}, nil
+}
+
+// takeLock takes the directory's lock and writes our process into its file. The
+// name must mean the file that was locked, and nobody may hold one that was removed
+// from there: that is a daemon too.
+func takeLock(path string) (*flock.Flock, error) {
+	name := filepath.Join(path, "lock")
+	_, missing := os.Lstat(name)
+	for {
+		lock, got, err := tryLock(name)
+		if err != nil {
+			return nil, fmt.Errorf("state directory lock: %w", err)
+		}
+		if !got {
+			return nil, inUse(path)
+		}
+		if !means(name, lock) {
+			_ = lock.Close()
+			continue
+		}
+		if missing != nil {
+			if pid, held := lockfile.Orphaned(name, false); held && pid != os.Getpid() {
+				err := os.WriteFile(name, fmt.Append(nil, pid), 0o600)
+				return nil, errors.Join(inUse(path), err, os.Remove(name), lock.Close())
+			}
+		}
+		_ = os.WriteFile(name, fmt.Append(nil, os.Getpid()), 0o600)
+		return lock, nil
 	}
-	_ = os.WriteFile(filepath.Join(path, "lock"), fmt.Append(nil, os.Getpid()), 0o600)
-	return &Dir{path: path, lock: lock}, nil
+}
+
+// means reports whether a name means the file that is locked.
+func means(name string, lock *flock.Flock) bool {
+	named, err := os.Lstat(name)
+	if err != nil {
+		return false
+	}
+	held, err := lock.Stat()
+	return err == nil && os.SameFile(named, held)
+}
+
+// KeepLock has the directory's lock be found by others: where its file is gone, or is
+// another one, it is made and locked again. It reports whether that was so. The error
+// says that another daemon was faster, or what keeps the file from being made.
+func (d *Dir) KeepLock() (again bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if means(filepath.Join(d.path, "lock"), d.locks[len(d.locks)-1]) {
+		return false, nil
+	}
+	if err := makeDir(d.path, 0o700); err != nil {
+		return true, fmt.Errorf("state directory: %w", err)
+	}
+	lock, err := takeLock(d.path)
+	if err != nil {
+		return true, err
+	}
+	d.locks = append(d.locks, lock)
+	return true, nil
 }
 
 // inUse says who has the directory.
@@ -94,7 +153,15 @@ func inheritLock(path string) (*os.File, error) {
 func (d *Dir) LockFile() (*os.File, error) { return inheritLock(d.path) }
 
 // Close gives the lock back.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var err error
+	for _, lock := range d.locks {
+		err = errors.Join(err, lock.Close())
+	}
+	return err
+}
 
 // tryLock takes the lock file.
 //

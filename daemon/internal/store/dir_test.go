@@ -114,3 +114,42 @@ func TestKeepDamaged(t *testing.T) {
 		t.Error("a file that is not there is kept")
 	}
 }
+
+// A daemon whose lock's file was removed still has the directory: a second one is
+// refused at once where the system lists its locks, and everywhere once the first has
+// made the file again.
+func TestLockFileRemoved(t *testing.T) {
+	path := t.TempDir()
+	d, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.KeepLock(); again || err != nil {
+		t.Errorf("with its file there: %t, %v", again, err)
+	}
+	name := filepath.Join(path, "lock")
+	for _, spoil := range []func() error{
+		func() error { return os.Remove(name) },
+		func() error { return errors.Join(os.Rename(name, name+".away"), os.WriteFile(name, nil, 0o600)) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := d.KeepLock(); !again || err != nil {
+			t.Errorf("without its file: %t, %v", again, err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			_, err := Open(path, Options{})
+			if p, ok := errors.AsType[*ipc.Error](err); !ok || p.Kind != ipc.KindLocked || p.Holder != strconv.Itoa(os.Getpid()) {
+				t.Errorf("a second daemon: %v", err)
+			}
+		})
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+	if d, err = Open(path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Close()
+}
