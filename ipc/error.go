@@ -31,7 +31,8 @@ const (
 	KindNotFound            Kind = "not_found"
 	KindMethodNotAllowed    Kind = "method_not_allowed"
 	KindTooManyConnections  Kind = "too_many_connections"
-	KindUnavailable         Kind = "unavailable" // no daemon answers; a client alone says it
+	KindUnavailable         Kind = "unavailable" // no daemon is there; a client alone says it
+	KindNoAnswer            Kind = "no_answer"   // a daemon is there and does not answer in time; a client alone says it
 	KindVersionMismatch     Kind = "version_mismatch"
 	KindConfiguration       Kind = "configuration"
 	KindLocked              Kind = "locked" // another process or job holds a lock
@@ -61,7 +62,7 @@ func Kinds() []Kind {
 		KindPackageMissing, KindIncludeMissing, KindDispatcherDisabled, KindArgumentsInvalid,
 		KindBodyTooLarge, KindHeaderTooLarge, KindRequestTimeout, KindForbidden,
 		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
-		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable,
+		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable, KindNoAnswer,
 		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindUpgradeFailed,
 		KindCacheUnknown, KindCacheEmpty, KindCacheStale, KindInternal,
 		KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted, KindCacheInvalid,
@@ -124,6 +125,8 @@ func codes(k Kind) (status, exit int) {
 		return 507, ExitBusy
 	case KindUnavailable:
 		return 503, ExitNoDaemon
+	case KindNoAnswer:
+		return 504, ExitNoDaemon
 	case KindVersionMismatch:
 		return 400, ExitVersion
 	case KindStartFailed, KindExitStatus, KindSignaled, KindCacheInvalid:

@@ -126,12 +126,29 @@ func Unreachable(socket string, cause error) *Error {
 }
 
 // Lost is the error of a client whose connection broke before the answer came.
-// The daemon may have done what was asked.
-func Lost(socket string, cause error) *Error {
+// Where the request changes something, the daemon may have done it.
+func Lost(socket string, changes bool, cause error) *Error {
 	p := Errorf(KindUnavailable, "the connection to the daemon on %s broke before the answer came: %v", socket, cause)
-	p.Suggestion = "it is not known whether it was accepted: ask again, with the same --key nothing runs twice"
+	p.Suggestion = "ask again"
+	if changes {
+		p.Suggestion = notKnown
+	}
 	return p
 }
+
+// NoAnswer is the error of a client that has waited for an answer this long; what
+// says what the daemon does meanwhile.
+func NoAnswer(socket, what string, waited time.Duration, changes bool) *Error {
+	p := Errorf(KindNoAnswer, "the daemon on %s has not answered within %s: %s", socket, waited, what)
+	p.Suggestion = "restart it if it does not go on by itself; jobs that run are kept"
+	if changes {
+		p.Suggestion = notKnown
+	}
+	return p
+}
+
+// notKnown is what to do about a request that may have been done.
+const notKnown = "it is not known whether it was accepted: ask again, with the same --key nothing runs twice"
 
 // WaitOver is the error of a client whose wait for a job ran out.
 func WaitOver(job Job, waited time.Duration) *Error {

@@ -63,7 +63,7 @@ func (c *command) notify() (ipc.Notified, error) {
 	defer func() { _ = conn.Close() }()
 	reply, err := notify.Post(conn, c.request)
 	if err != nil {
-		return n, ipc.Lost(c.socket, err)
+		return n, ipc.Lost(c.socket, true, err)
 	}
 	if !c.json && reply.Status < 400 && ipc.CheckAPI(reply.API) == nil {
 		if n, ok := notify.Plain(reply.Body); ok {
@@ -140,7 +140,7 @@ func (c *command) end(job *ipc.Job) error {
 	defer func() { _ = conn.Close() }()
 	reply, err := notify.Await(conn, job.ID, max(0, c.wait))
 	if err != nil {
-		p := ipc.Lost(c.socket, err)
+		p := ipc.Lost(c.socket, true, err)
 		p.Job, p.Suggestion = job.ID, "job "+job.ID+" is accepted; dispatchctl wait "+job.ID+" waits for it again"
 		return p
 	}

@@ -48,7 +48,7 @@ func (c *Client) Cache(ctx context.Context, name string, q ipc.CacheQuery) (ipc.
 	if len(v) > 0 {
 		path += "?" + v.Encode()
 	}
-	resp, err := c.send(ctx, http.MethodGet, path, nil, header)
+	resp, err := c.send(ctx, request{method: http.MethodGet, path: path, header: header, waits: q.Wait})
 	if err != nil {
 		return ipc.CacheData{}, err
 	}

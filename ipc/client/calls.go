@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -92,7 +93,7 @@ func (c *Client) Drain(ctx context.Context, on bool, wait time.Duration) (ipc.St
 	case !on:
 		return post[ipc.Status](ctx, c, "/v1/undrain")
 	case wait > 0:
-		return post[ipc.Status](ctx, c, "/v1/drain?wait="+wait.String())
+		return call[ipc.Status](ctx, c, request{method: http.MethodPost, path: "/v1/drain?wait=" + wait.String(), waits: wait})
 	}
 	return post[ipc.Status](ctx, c, "/v1/drain")
 }

@@ -14,7 +14,7 @@ import (
 // then come twice.
 func (c *Client) Log(ctx context.Context, id string, from int64, follow bool) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	o := &output{ctx: ctx, cancel: cancel, client: c, id: id, at: from, follow: follow}
+	o := &output{ctx: ctx, cancel: cancel, client: c, id: id, at: from, follow: follow, tries: patience{client: c, id: id}}
 	if err := o.open(); err != nil {
 		cancel()
 		return nil, err
@@ -30,16 +30,20 @@ type output struct {
 	id     string
 	follow bool
 	at     int64
-	pauses backoff
+	tries  patience
 
 	mu   sync.Mutex // Close may be called while Read waits
 	body io.ReadCloser
 }
 
+// request asks for the output from the next byte on.
+func (o *output) request() request {
+	return request{method: http.MethodGet, path: fmt.Sprintf("%s/log?from=%d&follow=%t", jobPath(o.id), o.at, o.follow)}
+}
+
 // open asks for the output from the next byte on.
 func (o *output) open() error {
-	path := fmt.Sprintf("%s/log?from=%d&follow=%t", jobPath(o.id), o.at, o.follow)
-	resp, err := o.client.send(o.ctx, http.MethodGet, path, nil, nil) //nolint:bodyclose // Close does it, and whoever opens anew
+	resp, err := o.client.send(o.ctx, o.request()) //nolint:bodyclose // Close does it, and whoever opens anew
 	if err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (o *output) Read(b []byte) (int, error) {
 		n, err := o.current().Read(b)
 		o.at += int64(n)
 		if n > 0 {
-			o.pauses = backoff{}
+			o.tries = patience{client: o.client, id: o.id}
 		}
 		switch {
 		case err == nil || err == io.EOF:
@@ -70,27 +74,27 @@ func (o *output) Read(b []byte) (int, error) {
 		case o.ctx.Err() != nil:
 			return n, o.ctx.Err()
 		case !o.follow:
-			return n, o.client.unreachable(o.ctx, err)
+			return n, o.client.unreachable(o.ctx, nil, o.request(), err)
 		case n > 0:
 			return n, nil // the next Read fails the same way
 		}
-		if err := o.reopen(); err != nil {
+		if err := o.reopen(o.client.unreachable(o.ctx, nil, o.request(), err)); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// reopen asks until a daemon answers.
-func (o *output) reopen() error {
+// reopen asks until a daemon answers; broken is why the last answer ended.
+func (o *output) reopen(broken error) error {
 	_ = o.current().Close()
-	for {
-		if err := o.pauses.pause(o.ctx); err != nil {
+	err := broken
+	for err != nil {
+		if err := o.tries.again(o.ctx, err); err != nil {
 			return err
 		}
-		if err := o.open(); err == nil || !o.client.isTransient(err) {
-			return err
-		}
+		err = o.open()
 	}
+	return nil
 }
 
 // Close is io.Closer's.

@@ -50,24 +50,67 @@ func (c *Client) isTransient(err error) bool {
 	return false
 }
 
+// patience is how a wait for a job treats answers that are not the end of it.
+type patience struct {
+	client *Client
+	id     string
+	pauses backoff
+	silent time.Time // since when no daemon was there; zero = one answered last
+}
+
+// again waits before the next try, or says why there is none: an answer that comes
+// before the wait's own time is over is not its end (a daemon that stops or makes
+// way for the next one answers all that wait), and a daemon that went away is
+// waited for as long as the client has time.
+func (p *patience) again(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		p.silent = time.Time{}
+	case !p.client.isTransient(err):
+		return p.named(err)
+	case p.silent.IsZero():
+		p.silent = time.Now()
+	}
+	if !p.silent.IsZero() {
+		since := time.Since(p.silent)
+		if p.client.Timeout > 0 && since > p.client.Timeout {
+			return p.named(err)
+		}
+		if since > slowTime {
+			p.client.tellWaiting(err.Error())
+		}
+	}
+	return p.pauses.pause(ctx)
+}
+
+// named is an error of a wait for a job that was accepted, whatever it says of the
+// daemon.
+func (p *patience) named(err error) error {
+	e, ok := errors.AsType[*ipc.Error](err)
+	if !ok || e.Kind != ipc.KindNoAnswer && e.Kind != ipc.KindUnavailable || !p.client.reached.Load() {
+		return err
+	}
+	e.Job, e.Suggestion = p.id, "job "+p.id+" is accepted; dispatchctl wait "+p.id+" waits for it again"
+	return e
+}
+
 // Await waits for a job's end until ctx is done; then its error is ctx's. It
 // polls in requests of pollTime each. When the daemon goes down meanwhile, it asks
 // again until one answers. A daemon that was never reached is an error at once.
 func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
-	var p backoff
+	p := patience{client: c, id: id}
+	poll := request{method: http.MethodGet, path: jobPath(id) + "?wait=" + pollTime.String(), waits: pollTime}
 	for {
 		asked := time.Now()
-		job, err := get[ipc.Job](ctx, c, jobPath(id)+"?wait="+pollTime.String())
+		job, err := call[ipc.Job](ctx, c, poll)
 		switch {
 		case err == nil && job.State.Final():
 			return job, nil
 		case err == nil && time.Since(asked) >= maxPause:
-			p = backoff{} // a poll has run its time: the daemon works
+			p = patience{client: c, id: id} // a poll has run its time: the daemon works
 			continue
-		case err != nil && !c.isTransient(err):
-			return job, err
 		}
-		if err := p.pause(ctx); err != nil {
+		if err := p.again(ctx, err); err != nil {
 			return job, err
 		}
 	}
@@ -78,16 +121,14 @@ func (c *Client) Await(ctx context.Context, id string) (ipc.Job, error) {
 // the job, unless others have joined it. A job that was asked for with Bound is
 // bound from the start, but for the moment between the answer and Hold.
 func (c *Client) Hold(ctx context.Context, id string) (ipc.Job, error) {
-	var p backoff
+	p := patience{client: c, id: id}
+	hold := request{method: http.MethodPost, path: jobPath(id) + "/hold", waits: forEver}
 	for {
-		job, err := post[ipc.Job](ctx, c, jobPath(id)+"/hold")
+		job, err := call[ipc.Job](ctx, c, hold)
 		if err == nil && job.State.Final() {
 			return job, nil
 		}
-		if err != nil && !c.isTransient(err) {
-			return job, err
-		}
-		if err := p.pause(ctx); err != nil {
+		if err := p.again(ctx, err); err != nil {
 			return job, err
 		}
 	}
@@ -137,13 +178,15 @@ func (c *Client) Notify(ctx context.Context, req ipc.NotifyRequest) (ipc.Notifie
 		bound = "?bound=true"
 	}
 	return withRetries(ctx, c, req.IdempotencyKey, func() (ipc.Notified, error) {
-		return call[ipc.Notified](ctx, c, http.MethodPost, dispatcherPath(req.Dispatcher)+"/notify"+bound, body, keyHeader(req.IdempotencyKey))
+		return call[ipc.Notified](ctx, c, request{
+			method: http.MethodPost, path: dispatcherPath(req.Dispatcher) + "/notify" + bound, body: body, header: keyHeader(req.IdempotencyKey),
+		})
 	})
 }
 
 // Retry asks for a new job like an ended one; with a key as Notify does.
 func (c *Client) Retry(ctx context.Context, id, key string) (ipc.Notified, error) {
 	return withRetries(ctx, c, key, func() (ipc.Notified, error) {
-		return call[ipc.Notified](ctx, c, http.MethodPost, jobPath(id)+"/retry", nil, keyHeader(key))
+		return call[ipc.Notified](ctx, c, request{method: http.MethodPost, path: jobPath(id) + "/retry", header: keyHeader(key)})
 	})
 }

@@ -50,7 +50,8 @@ func permits() []permit {
 		// The socket.
 		{"ipc/server", kernel, "Umask", "0660 without a window"},
 		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},
-		{"ipc/server", kernel, "GetsockoptUcred GetsockoptXucred", "who is at the other end"},
+		{"ipc/peer", kernel, "GetsockoptUcred Syscall6", "who is at the other end; x/sys has no pid for FreeBSD"},
+		{"ipc/client", kernel, "Conn", "the descriptor of its connection, for ipc/peer"},
 		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
 		{"ipc/server", "net", "ListenUnix FileListener", "its own socket, also one that a service manager or the last image opened"},
 		{"ipc/server", "net/http", "*", "it is the server"},

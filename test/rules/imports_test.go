@@ -12,11 +12,12 @@ import (
 func layers() map[string][]string {
 	return map[string][]string{
 		"ipc":          {},
-		"ipc/notify":   {"ipc"},
+		"ipc/peer":     {"ipc"},
+		"ipc/notify":   {"ipc", "ipc/peer"},
 		"ipc/lockfile": {},
-		"ipc/client":   {"ipc"},
+		"ipc/client":   {"ipc", "ipc/peer"},
 		"ipc/console":  {"ipc"},
-		"ipc/server":   {"ipc"},
+		"ipc/server":   {"ipc", "ipc/peer"},
 		"scheduler":    {},
 		"dispatchers":  {"dispatchers/mode", "ipc", "scheduler"},
 
@@ -45,7 +46,7 @@ func layers() map[string][]string {
 		"cmd/dispatchd-shim":  {"daemon/shim"},
 		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},
 		"cmd/dispatchctl":     {"dispatchers/mode", "ipc", "ipc/client", "ipc/console", "ipc/lockfile", "scheduler"},
-		"cmd/dispatch-notify": {"ipc", "ipc/notify"},
+		"cmd/dispatch-notify": {"ipc", "ipc/notify", "ipc/peer"},
 	}
 }
 
@@ -118,9 +119,9 @@ func standard() []origin {
 		{"os/exec", "daemon/internal/proc/command", "jobs are proc's; os/exec waits for pipes that grandchildren hold"},
 		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify daemon/internal/proc daemon/internal/shim dispatchers", "signals belong to programs; the shim and a function's child are programs"},
 		{"plugin", nobody, "a definition is data"},
-		{"syscall", "daemon daemon/internal/output daemon/internal/proc daemon/internal/run daemon/internal/shim daemon/internal/store dispatchers ipc ipc/notify ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
+		{"syscall", "daemon daemon/internal/output daemon/internal/proc daemon/internal/run daemon/internal/shim daemon/internal/store dispatchers ipc ipc/client ipc/notify ipc/peer ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
-		{"unsafe", "daemon/internal/output daemon/internal/proc daemon/internal/shim daemon/internal/store", "system calls of FreeBSD that have no wrapper, and the title of a supervisor"},
+		{"unsafe", "daemon/internal/output daemon/internal/proc daemon/internal/shim daemon/internal/store ipc/peer", "system calls of FreeBSD that have no wrapper, and the title of a supervisor"},
 	}
 }
 
