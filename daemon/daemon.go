@@ -32,6 +32,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := notOfAJob(); err != nil {
 		return err
 	}
+	forgetJob()
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -48,6 +49,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	proc.CloseInherited()
+	proc.DefaultSignals()
 	syscall.Umask(0o022)
 	if err := makeRunDir(cfg.Paths, settings.SocketGroup); err != nil {
 		return err
@@ -166,7 +168,7 @@ func (h *host) statusText(ctx context.Context) (text string) {
 func newBuilder(cfg Config, settings dispatchers.Settings, bootID string) *launch.Builder {
 	return &launch.Builder{
 		Settings: settings, Socket: cfg.Paths.Socket(), BootID: bootID,
-		Users: launch.SystemUsers{}, Packages: launch.NewDatabase(settings.PackageManager),
+		Users: launch.SystemUsers{}, Packages: launch.NewDatabase(settings.PackageManager), Zone: launch.SystemZone,
 	}
 }
 

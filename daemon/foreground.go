@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -28,6 +29,11 @@ import (
 // holds them. When ctx is done it ends the child. The exit code is the child's
 // where it ended by itself.
 func RunForeground(ctx context.Context, cfg Config, name string, args json.RawMessage, talk io.Writer) (ipc.State, int, error) {
+	// The caller's descriptors, ignored signals and umask are not the job's, as they
+	// are not when the daemon starts it.
+	proc.CloseInherited()
+	proc.DefaultSignals()
+	defer syscall.Umask(syscall.Umask(0o022))
 	settings, err := loadSettings(cfg.Paths)
 	if err != nil {
 		return ipc.Failed, 0, err

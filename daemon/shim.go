@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"os"
+	"strings"
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/shim"
@@ -32,4 +33,19 @@ func notOfAJob() error {
 		}
 	}
 	return nil
+}
+
+// forgetJob takes out of the environment what belongs to a job, where a job has
+// restarted this daemon: its readiness is not the job's progress, and what it starts
+// is not the job's.
+func forgetJob() {
+	if os.Getenv("DISPATCHD_JOB_ID") == "" {
+		return
+	}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "DISPATCHD_") && name != handoverEnv || name == "NOTIFY_SOCKET" {
+			_ = os.Unsetenv(name)
+		}
+	}
 }

@@ -22,7 +22,13 @@ import (
 	"dispatchd/test/box"
 )
 
-func TestMain(m *testing.M) { os.Exit(box.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(burdenEnv) != "" {
+		fmt.Fprintln(os.Stderr, burden(os.Args[1:]))
+		os.Exit(1)
+	}
+	os.Exit(box.Main(m))
+}
 
 // TestScripts runs every script of testdata.
 func TestScripts(t *testing.T) {

@@ -26,6 +26,7 @@ type Builder struct {
 	BootID   string // proc.BootID, read once a process
 	Users    Users
 	Packages Packages
+	Zone     func() string // the time zone in force: SystemZone
 }
 
 // Job is what a launch needs to know of a job.
@@ -67,7 +68,7 @@ func (b *Builder) Build(s *dispatchers.Spec, j Job, f proc.AttemptFiles, out Out
 	if l.Argv, err = b.argv(s, path); err != nil {
 		return l, err
 	}
-	l.Env = append(baseEnvironment(s, path, account), Environment(j, l.ArgsFile, b.Socket)...)
+	l.Env = append(baseEnvironment(s, path, b.Zone(), account), Environment(j, l.ArgsFile, b.Socket)...)
 	return l, nil
 }
 
@@ -142,13 +143,10 @@ func (b *Builder) Problems(ctx context.Context, s *dispatchers.Spec) []string {
 
 // baseEnvironment is the part of a child's environment that follows from the
 // definition and the user, sorted. Nothing of the daemon's own environment gets
-// there but TZ: a daemon that was started by hand must run its jobs as one that
+// there but a TZ: a daemon that was started by hand must run its jobs as one that
 // the service manager started.
-func baseEnvironment(s *dispatchers.Spec, path string, a Account) []string {
-	env := map[string]string{"PATH": path, "LANG": "C.UTF-8", "HOME": a.Home, "USER": a.Name}
-	if tz := os.Getenv("TZ"); tz != "" {
-		env["TZ"] = tz
-	}
+func baseEnvironment(s *dispatchers.Spec, path, zone string, a Account) []string {
+	env := map[string]string{"PATH": path, "LANG": "C.UTF-8", "HOME": a.Home, "USER": a.Name, "TZ": zone}
 	maps.Copy(env, s.Environment)
 	list := make([]string, 0, len(env)+1)
 	for name, value := range env {

@@ -60,7 +60,7 @@ func (i installed) Missing(_ context.Context, want []string) (missing []string, 
 func builder(path string) *Builder {
 	set := dispatchers.DefaultSettings()
 	set.Path, set.PHP, set.PHPBridge = path, "tool", "/usr/lib/dispatchd/bridge.php"
-	return &Builder{Settings: set, Socket: "/run/dispatchd/control.sock", BootID: "boot", Users: users(), Packages: installed{}}
+	return &Builder{Settings: set, Socket: "/run/dispatchd/control.sock", BootID: "boot", Users: users(), Packages: installed{}, Zone: func() string { return "Asia/Tokyo" }}
 }
 
 // tool makes an executable in a directory.
@@ -104,7 +104,6 @@ func definitions(t *testing.T, tmp string) map[string]*dispatchers.Spec {
 // Each definition's launch stands in a golden file, with all that its child gets.
 // It is no form of the supervisor's protocol, so that this may change freely.
 func TestGoldenLaunches(t *testing.T) {
-	t.Setenv("TZ", "")
 	tmp := t.TempDir()
 	tool(t, tmp)
 	tool(t, tmp+"/other")
@@ -213,10 +212,9 @@ func TestAccountIsResolvedAnew(t *testing.T) {
 	}
 }
 
-// TZ is what the daemon has; nothing else of the daemon's environment gets to a
-// job.
+// TZ is the zone in force, unless the definition has another; nothing of the
+// daemon's environment gets to a job.
 func TestEnvironmentIsTheDefinitions(t *testing.T) {
-	t.Setenv("TZ", "Asia/Tokyo")
 	t.Setenv("SECRET", "x")
 	l, err := builder("/opt/bin").Build(&dispatchers.Spec{Script: "x"}, Job{}, "", Outputs{})
 	if err != nil {
@@ -228,6 +226,10 @@ func TestEnvironmentIsTheDefinitions(t *testing.T) {
 	}
 	if slices.ContainsFunc(l.Env, func(s string) bool { return strings.Contains(s, "SECRET") }) {
 		t.Errorf("%q", l.Env)
+	}
+	l, err = builder("").Build(&dispatchers.Spec{Script: "x", Environment: map[string]string{"TZ": "UTC"}}, Job{}, "", Outputs{})
+	if err != nil || !slices.Contains(l.Env, "TZ=UTC") || slices.Contains(l.Env, "TZ=Asia/Tokyo") {
+		t.Errorf("with a TZ of its own: %q, %v", l.Env, err)
 	}
 	b := builder("")
 	if l, _ = b.Build(&dispatchers.Spec{Script: "x"}, Job{}, "", Outputs{}); !slices.Contains(l.Env, "PATH="+defaultPath) {

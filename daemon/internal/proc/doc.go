@@ -10,7 +10,8 @@
 //
 // What is promised:
 //   - The child leads its own session and process group, inherits descriptors 0
-//     to 3 only, and finds no signal blocked that we blocked.
+//     to 3 only, and finds every signal at its default and none blocked, whatever
+//     this process inherited (DefaultSignals, ForkExec).
 //   - Nobody waits for the end of its output or progress pipe: a grandchild may
 //     hold them. What it said before its end is read, and nothing after.
 //   - Its process id stays its own until everything about it is done: it is

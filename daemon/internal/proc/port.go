@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,13 @@ type platform interface {
 	// closeInherited keeps the descriptors that this process was born with from its
 	// children.
 	closeInherited()
+	// ignoredSignals lists the signals that this process ignores, and would pass on as
+	// ignored.
+	ignoredSignals() []syscall.Signal
+	// defaultSignal gives a signal that Go does not handle its default.
+	defaultSignal(syscall.Signal)
+	// unblockSignals empties the signal mask of the calling thread.
+	unblockSignals() (restore func())
 	// mayChangeUser reports whether children can run as other users.
 	mayChangeUser() bool
 	// setName gives this process the name that ps and killall show, where it can be

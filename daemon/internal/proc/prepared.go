@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -114,13 +113,13 @@ func (p *Prepared) Fork() (*Child, error) {
 func (p *Prepared) fork() (pid int, tree Tree, err error) {
 	l, argv := &p.launch, p.launch.argv()
 	if !l.SelfSupervised || !l.NeedsTree() {
-		pid, err = syscall.ForkExec(argv[0], argv, l.attributes(p.files, p.env))
+		pid, err = ForkExec(argv[0], argv, l.attributes(p.files, p.env))
 		return pid, nil, err
 	}
 	for _, tree := range (host{}).newTrees(filepath.Base(string(l.Files)), !l.NoCgroup) {
 		a := l.attributes(p.files, p.env)
 		tree.prepareAttr(a)
-		if pid, err = syscall.ForkExec(argv[0], argv, a); err == nil {
+		if pid, err = ForkExec(argv[0], argv, a); err == nil {
 			return pid, tree, nil
 		}
 		tree.close()

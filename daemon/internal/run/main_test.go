@@ -128,7 +128,7 @@ func newSite(t *testing.T, start Starter) *site {
 	t.Cleanup(func() { _ = logs.Close() })
 	s := &site{t: t, root: root, owner: newOwner(), users: &users{is: launch.Account{Home: "/", Name: "me"}}}
 	s.Runner = &Runner{
-		Build: &launch.Builder{Settings: dispatchers.DefaultSettings(), Socket: "/sock", BootID: proc.BootID(), Users: s.users, Packages: none{}},
+		Build: &launch.Builder{Settings: dispatchers.DefaultSettings(), Socket: "/sock", BootID: proc.BootID(), Users: s.users, Packages: none{}, Zone: launch.SystemZone},
 		Locks: LockDirs{Dispatchers: filepath.Join(root, "dispatchers"), Named: filepath.Join(root, "locks")},
 		Logs:  logs, Start: start, Log: slog.New(slog.DiscardHandler),
 	}

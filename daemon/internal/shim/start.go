@@ -116,7 +116,7 @@ func (b *birth) fork(argv []string, l proc.Launch, locks []*os.File) (pid int, e
 		files = append(files, f.Fd())
 	}
 	title := append([]string{Name}, argv[1:]...)
-	pid, err = syscall.ForkExec(argv[0], append(title, l.Dispatcher, l.Job), &syscall.ProcAttr{
+	pid, err = proc.ForkExec(argv[0], append(title, l.Dispatcher, l.Job), &syscall.ProcAttr{
 		Dir: "/", Env: []string{"GOMAXPROCS=1", "PATH=/usr/bin:/bin", Env + "=" + l.Job}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

@@ -31,6 +31,7 @@ func Main() int {
 		return 2
 	}
 	proc.CloseInherited()
+	proc.DefaultSignals()
 	signals, err := catchSignals()
 	// Pdeathsig means the thread that forks. Whichever it is now, it lives as long as
 	// this function.

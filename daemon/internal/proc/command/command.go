@@ -16,6 +16,8 @@ import (
 	"os/exec"
 	"strings"
 	"time"
+
+	"dispatchd/daemon/internal/proc"
 )
 
 const (
@@ -31,7 +33,7 @@ func Output(ctx context.Context, argv ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=" + os.TempDir()}
 	cmd.WaitDelay = pipeDelay
-	return cmd.Output()
+	return output(cmd)
 }
 
 // TryProgram runs a program with our own environment, and gives what it printed
@@ -41,9 +43,18 @@ func TryProgram(ctx context.Context, argv ...string) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.WaitDelay = pipeDelay
-	out, err := cmd.Output()
+	out, err := output(cmd)
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok && len(failed.Stderr) > 0 {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(failed.Stderr)))
 	}
 	return strings.TrimSpace(string(out)), err
+}
+
+// output is cmd.Output of a program that finds no signal blocked.
+func output(cmd *exec.Cmd) (out []byte, err error) {
+	err = proc.Unblocked(func() (err error) {
+		out, err = cmd.Output()
+		return err
+	})
+	return out, err
 }
