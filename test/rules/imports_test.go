@@ -28,7 +28,7 @@ func layers() map[string][]string {
 		"daemon/internal/output":       {},
 		"daemon/internal/proc":         {"dispatchers/mode", "ipc"},
 		"daemon/internal/shim":         {"daemon/internal/output", "daemon/internal/proc", "dispatchers/mode", "ipc"},
-		"daemon/internal/proc/command": {},
+		"daemon/internal/proc/command": {"daemon/internal/proc"},
 		"daemon/internal/store":        {"daemon/internal/output", "dispatchers/mode", "ipc", "ipc/lockfile"},
 		"daemon/internal/launch":       {"daemon/internal/proc", "daemon/internal/proc/command", "dispatchers", "ipc"},
 		"daemon/internal/run":          {"daemon/internal/launch", "daemon/internal/output", "daemon/internal/proc", "daemon/internal/shim", "daemon/internal/store", "dispatchers", "ipc", "ipc/lockfile"},
