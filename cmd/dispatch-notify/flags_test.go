@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/terminal"
 )
 
 func TestParse(t *testing.T) {
@@ -92,12 +93,12 @@ func TestParseRefuses(t *testing.T) {
 // asked for, wherever it stands.
 func TestMisuse(t *testing.T) {
 	var out, errw bytes.Buffer
-	c := &command{in: strings.NewReader(""), out: &out, err: &errw}
+	c := &command{in: strings.NewReader(""), out: terminal.NewOutput(&out), err: terminal.NewOutput(&errw)}
 	if code := c.run([]string{"--wiat", "op"}); code != ipc.ExitUsage || !strings.Contains(errw.String(), "did you mean --wait?") {
 		t.Errorf("exit %d, said %q", code, errw.String())
 	}
 	errw.Reset()
-	c = &command{in: strings.NewReader(""), out: &out, err: &errw}
+	c = &command{in: strings.NewReader(""), out: terminal.NewOutput(&out), err: terminal.NewOutput(&errw)}
 	if code := c.run([]string{"--wiat", "--json"}); code != ipc.ExitUsage || !strings.HasPrefix(errw.String(), `{"type":"/problems/usage"`) {
 		t.Errorf("exit %d, said %q", code, errw.String())
 	}

@@ -10,29 +10,53 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/notify"
+	"dispatchd/ipc/terminal"
 )
 
 func main() {
-	c := &command{in: os.Stdin, out: os.Stdout, err: os.Stderr}
-	os.Exit(c.run(os.Args[1:]))
+	// Caught, a broken pipe is an error of writing; else it would kill the process
+	// between the job and the words about it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	c := &command{in: os.Stdin, out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}
+	os.Exit(c.finish(c.run(os.Args[1:])))
 }
 
 // command is one run of the program.
 type command struct {
 	in       io.Reader
-	out, err io.Writer
+	out, err *terminal.Output
+	job      string // what was asked for
 	options
+}
+
+// finish closes the outputs. A command that would have ended with 0 ends with
+// ipc.ExitInternal if not all of its output could be written.
+func (c *command) finish(code int) int {
+	err := c.out.Close()
+	if err != nil && !errors.Is(err, syscall.EPIPE) { // a reader that has gone wants no words about it
+		p := ipc.Errorf(ipc.KindInternal, "standard output could not be written: %v", err)
+		p.Suggestion = "only the printing failed; what was asked for was done"
+		if c.job != "" {
+			p.Job, p.Suggestion = c.job, "job "+c.job+" is accepted all the same: dispatchctl show "+c.job
+		}
+		c.problem(p)
+	}
+	if err = errors.Join(err, c.err.Flush()); err != nil && code == ipc.ExitOK {
+		return ipc.ExitInternal
+	}
+	return code
 }
 
 // run does what the command line asks for and gives the exit code.
 func (c *command) run(args []string) int {
 	if err := c.parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
-			fmt.Fprint(c.err, usage)
+			_, _ = io.WriteString(c.out, usage)
 			return ipc.ExitOK
 		}
 		return c.problem(err)
@@ -41,6 +65,7 @@ func (c *command) run(args []string) int {
 	if err != nil {
 		return c.problem(err)
 	}
+	c.job = n.ID
 	if c.wait == 0 {
 		c.accepted(c.out, n)
 		return ipc.ExitOK
@@ -104,7 +129,7 @@ func (c *command) await(n ipc.Notified) int {
 		p := ipc.Errorf(ipc.KindInterrupted, "not waiting any longer; job %s goes on", n.ID)
 		p.Job, p.Suggestion = n.ID, "dispatchctl wait "+n.ID+" waits for it again"
 		if fi, err := os.Stderr.Stat(); err == nil && fi.Mode()&os.ModeCharDevice != 0 {
-			fmt.Fprintln(c.err) // behind the terminal's ^C
+			_ = terminal.Fprintf(c.err, "\n") // behind the terminal's ^C
 		}
 		c.problem(p)
 		return ipc.ExitInterrupted
@@ -115,12 +140,12 @@ func (c *command) await(n ipc.Notified) int {
 	}
 	switch {
 	case c.json:
-		_ = json.NewEncoder(c.out).Encode(job)
+		_ = terminal.EncodeJSON(c.out, job)
 	case c.quiet:
 	case c.printID:
-		fmt.Fprintln(c.err, job.Words())
+		_ = terminal.Fprintf(c.err, "%s\n", job.Words())
 	default:
-		fmt.Fprintln(c.out, job.Words())
+		_ = terminal.Fprintf(c.out, "%s\n", job.Words())
 	}
 	if c.exitStatus && job.ExitCode != nil && *job.ExitCode != 0 {
 		return *job.ExitCode
@@ -154,11 +179,11 @@ func (c *command) end(job *ipc.Job) error {
 func (c *command) accepted(w io.Writer, n ipc.Notified) {
 	switch {
 	case c.json:
-		_ = json.NewEncoder(w).Encode(n)
+		_ = terminal.EncodeJSON(w, n)
 	case c.printID:
-		fmt.Fprintln(w, n.ID)
+		_ = terminal.Fprintf(w, "%s\n", n.ID)
 	case !c.quiet:
-		fmt.Fprintln(w, n.Words())
+		_ = terminal.Fprintf(w, "%s\n", n.Words())
 	}
 }
 
@@ -169,15 +194,15 @@ func (c *command) problem(err error) int {
 		p = ipc.Errorf(ipc.KindInternal, "%v", err)
 	}
 	if c.json {
-		_ = json.NewEncoder(c.err).Encode(p)
+		_ = terminal.EncodeJSON(c.err, p)
 		return p.Kind.ExitCode()
 	}
 	for i, line := range p.Lines() {
+		prefix := "  "
 		if i == 0 {
-			fmt.Fprintln(c.err, "dispatch-notify: "+line)
-			continue
+			prefix = "dispatch-notify: "
 		}
-		fmt.Fprintln(c.err, "  "+line)
+		_ = terminal.Fprintf(c.err, "%s%s\n", prefix, line)
 	}
 	return p.Kind.ExitCode()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -40,7 +39,7 @@ func (a *app) cacheListVerb() *cobra.Command {
 				return err
 			}
 			if a.json {
-				return printLines(a, all)
+				return printLines(&a.screen, all)
 			}
 			if len(all) == 0 {
 				a.talk("no dispatcher has a [cache]")
@@ -96,7 +95,7 @@ func cacheError(c ipc.Cache) string {
 func (a *app) cacheGetVerb() *cobra.Command {
 	var q ipc.CacheQuery
 	var maxAge time.Duration
-	var stale bool
+	var stale, raw bool
 	cmd := &cobra.Command{
 		Use: "get NAME", Short: "Print a cache's data, and nothing else, on standard output",
 		Long: `get prints a cache's data. Older data than --max-age has the cache refreshed: with --wait it
@@ -110,7 +109,7 @@ is waited for, else the older data is printed and standard error says so, unless
 			if cmd.Flags().Changed("stale-ok") {
 				q.StaleOK = &stale
 			}
-			return a.cacheGet(cmd.Context(), args[0], q)
+			return a.cacheGet(cmd.Context(), args[0], q, raw)
 		},
 	}
 	f := cmd.Flags()
@@ -118,19 +117,24 @@ is waited for, else the older data is printed and standard error says so, unless
 	f.DurationVar(&q.Wait, "wait", 0, "wait for a refresh, at most this `DURATION`")
 	f.BoolVar(&stale, "stale-ok", true, "take older data rather than none (default what the cache says)")
 	f.Lookup("stale-ok").DefValue = ""
+	rawFlag(cmd, &raw)
 	return cmd
 }
 
 // cacheGet prints the data on standard output, and its age on standard error
 // where it is stale.
-func (a *app) cacheGet(ctx context.Context, name string, q ipc.CacheQuery) error {
+func (a *app) cacheGet(ctx context.Context, name string, q ipc.CacheQuery, raw bool) error {
 	d, err := a.api().Cache(ctx, name, q)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = d.Data.Close() }()
-	if _, err := io.Copy(a.out, d.Data); err != nil {
+	to, done := a.out.Job(raw, a.palette().On())
+	if _, err := io.Copy(to, d.Data); err != nil {
 		return fmt.Errorf("cache %s: the data broke off: %w", name, err)
+	}
+	if err := done(); err != nil {
+		return err
 	}
 	if d.Fresh || a.quiet {
 		return nil
@@ -142,7 +146,7 @@ func (a *app) cacheGet(ctx context.Context, name string, q ipc.CacheQuery) error
 	if d.Error != nil {
 		note = append(note, "its last refresh failed: "+d.Error.Message)
 	}
-	fmt.Fprintf(os.Stderr, "dispatchctl: cache %s is %s\n", name, strings.Join(note, "; "))
+	a.complain("dispatchctl: cache %s is %s", name, strings.Join(note, "; "))
 	return nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/console"
+	"dispatchd/ipc/terminal"
 )
 
 // shells are the shells that have a completion script.
@@ -110,7 +110,7 @@ func (a *app) lockNames(cmd *cobra.Command, _ []string, _ string) ([]string, cob
 		var list []string
 		for _, l := range locks {
 			if !strings.HasPrefix(l.Name, "dispatcher:") {
-				list = append(list, l.Name)
+				list = append(list, terminal.Line(l.Name))
 			}
 		}
 		return list
@@ -122,7 +122,7 @@ func (a *app) allNames(ctx context.Context) []string {
 	all, _ := a.api().Dispatchers(ctx)
 	var list []string
 	for _, d := range all {
-		list = append(list, d.Name+"\t"+console.Clean(about(d)))
+		list = append(list, terminal.Sprintf("%s\t%s", d.Name, about(d)))
 	}
 	return list
 }
@@ -140,7 +140,7 @@ func (a *app) idList(ctx context.Context, f ipc.JobFilter) []string {
 	jobs, _ := a.api().Jobs(ctx, f)
 	var list []string
 	for _, j := range jobs {
-		list = append(list, fmt.Sprintf("%s\t%s %s %s", j.ID, j.Dispatcher, j.State, ago(j.CreatedAt)))
+		list = append(list, terminal.Sprintf("%s\t%s %s %s", j.ID, j.Dispatcher, j.State, ago(j.CreatedAt)))
 	}
 	return list
 }

@@ -131,9 +131,9 @@ func (a *app) diagnosis(found []finding) error {
 		if a.quiet && f.Level != levelBad {
 			continue
 		}
-		a.printf("%s%s  %s", a.palette().State(f.Level), "    "[len(f.Level):], console.Clean(f.What))
+		a.printf("%s%s  %s", a.palette().State(f.Level), "    "[len(f.Level):], f.What)
 		if f.Next != "" {
-			a.printf("      → %s", console.Clean(f.Next))
+			a.printf("      → %s", f.Next)
 		}
 	}
 	if bad == 0 {

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/console"
 )
 
 // schedules finds due times that led to no job.
@@ -75,6 +74,6 @@ func (d *doctor) program(pid int) {
 		return // another user's process, or a system without /proc
 	}
 	if path, gone := strings.CutSuffix(target, " (deleted)"); gone {
-		d.note("dispatchctl upgrade has the daemon become it, with all jobs kept", "%s is another program than the one that runs", console.Clean(path))
+		d.note("dispatchctl upgrade has the daemon become it, with all jobs kept", "%s is another program than the one that runs", path)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/terminal"
 )
 
 // text makes lines comparable: "name: text".
@@ -125,7 +126,7 @@ func TestHolderWords(t *testing.T) {
 		{holder{Job: "J"}, "job J"},
 		{holder{}, "a process that the system does not name"},
 		{holder{PID: 7}, "process 7"},
-		{holder{PID: 7, Command: "sh -c \x1b[2J"}, "process 7 (sh -c �[2J)"},
+		{holder{PID: 7, Command: "sh -c \x1b[2J"}, "process 7 (sh -c \x1b[2J)"},
 	} {
 		if got := c.h.words(); got != c.want {
 			t.Errorf("%+v: %q, want %q", c.h, got, c.want)
@@ -300,7 +301,7 @@ func TestReloaded(t *testing.T) {
 		},
 	} {
 		var out, errw strings.Builder
-		(&app{out: &out, err: &errw}).reloaded(c.r, c.dry)
+		(&app{screen: screen{out: terminal.NewOutput(&out), err: terminal.NewOutput(&errw)}}).reloaded(c.r, c.dry)
 		if out.String() != c.data || errw.String() != c.comment {
 			t.Errorf("%+v: %q, %q", c.r, out.String(), errw.String())
 		}

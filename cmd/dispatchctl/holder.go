@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/console"
 	"dispatchd/ipc/lockfile"
 )
 
@@ -106,7 +105,7 @@ func (h *holder) words() string {
 	case h.PID == 0:
 		text = "a process that the system does not name"
 	case h.Command != "":
-		text = fmt.Sprintf("process %d (%s)", h.PID, console.Clean(h.Command))
+		text = fmt.Sprintf("process %d (%s)", h.PID, h.Command)
 	default:
 		text = fmt.Sprintf("process %d", h.PID)
 	}

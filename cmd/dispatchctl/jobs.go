@@ -94,7 +94,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 // jobTable prints jobs, a line each.
 func (a *app) jobTable(jobs []ipc.Job) error {
 	if a.json {
-		return printLines(a, jobs)
+		return printLines(&a.screen, jobs)
 	}
 	if len(jobs) == 0 {
 		a.talk("there are no such jobs")

@@ -19,7 +19,7 @@ func (a *app) listVerb() *cobra.Command {
 				return err
 			}
 			if a.json {
-				return printLines(a, all)
+				return printLines(&a.screen, all)
 			}
 			t := a.table("NAME", "STATE", "RUNNING", "QUEUED", "LAST", "DESCRIPTION")
 			for _, d := range all {

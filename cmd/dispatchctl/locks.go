@@ -22,7 +22,7 @@ process outside holds is listed once a job has met it.`,
 				return err
 			}
 			if a.json {
-				return printLines(a, all)
+				return printLines(&a.screen, all)
 			}
 			if len(all) == 0 {
 				a.talk("no lock is held or waited for")

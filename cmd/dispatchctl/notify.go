@@ -11,6 +11,7 @@ import (
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/console"
+	"dispatchd/ipc/terminal"
 )
 
 // request are the flags of the verbs that ask for a run or wait for one.
@@ -22,6 +23,7 @@ type request struct {
 	pidfile    string
 	timeout    time.Duration // 0 = the dispatcher's own alone
 	patient    bool
+	raw        bool     // the output as it is, on a terminal, too
 	bound      bool     // the job ends when this command does
 	instead    []string // the command to run where no daemon has had the request
 }
@@ -60,7 +62,9 @@ func (a *app) ask(ctx context.Context, r *request, args []string) (ipc.Notified,
 		}
 		req.Arguments = raw
 	}
-	return a.api().Notify(ctx, req)
+	n, err := a.api().Notify(ctx, req)
+	a.job = n.ID
+	return n, err
 }
 
 // notifyVerb asks for a run and returns, or waits for its end.
@@ -153,9 +157,9 @@ func (a *app) ended(job ipc.Job, r *request, talkOnly bool) error {
 }
 
 // outcome is a job's Words, coloured.
-func (a *app) outcome(job ipc.Job) string {
-	rest := console.Clean(job.Words()[len(job.State):])
-	return a.palette().State(string(job.State)) + rest
+func (a *app) outcome(job ipc.Job) terminal.Styled {
+	rest := terminal.Line(job.Words()[len(job.State):])
+	return a.palette().State(string(job.State)) + terminal.Styled(rest)
 }
 
 // raw gives a value as JSON for people to read.
@@ -164,5 +168,5 @@ func raw(v any) string {
 	if err != nil {
 		return fmt.Sprint(v)
 	}
-	return console.Clean(string(text))
+	return string(text)
 }

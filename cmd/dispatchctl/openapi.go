@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"dispatchd/ipc/terminal"
+)
 
 // openapiVerb prints the API's description.
 func (a *app) openapiVerb() *cobra.Command {
@@ -11,8 +15,8 @@ func (a *app) openapiVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.printf("%s", text)
-			return nil
+			_, err = a.out.Write(append(terminal.JSON(text), '\n'))
+			return err
 		},
 	}
 }

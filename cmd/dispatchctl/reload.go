@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,9 +69,9 @@ func (a *app) reloaded(r ipc.Reload, dry bool) {
 	if len(r.Faults) == 0 {
 		return
 	}
-	fmt.Fprintln(a.err, "dispatchctl: these files have faults and change nothing; what was good before stays in force:")
+	a.complain("dispatchctl: these files have faults and change nothing; what was good before stays in force:")
 	for _, f := range r.Faults {
-		fmt.Fprintln(a.err, "  "+console.Clean(f))
+		a.complain("  %s", f)
 	}
-	fmt.Fprintln(a.err, "  mend them, then run dispatchctl reload again; dispatchctl check shows each with its line")
+	a.complain("  mend them, then run dispatchctl reload again; dispatchctl check shows each with its line")
 }

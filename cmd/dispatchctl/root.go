@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"dispatchd/ipc"
@@ -26,7 +28,12 @@ func (a *app) root() *cobra.Command {
 		Long:    long,
 		Version: console.Version(),
 		Args:    cobra.ArbitraryArgs,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains(deeds(), cmd.Name()) {
+				if err := console.Closed(a.out); err != nil {
+					return err
+				}
+			}
 			return console.OneOf("color", a.color, console.ColorModes())
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,6 +53,15 @@ func (a *app) root() *cobra.Command {
 	console.Strict(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("color", words(console.ColorModes()...))
 	return cmd
+}
+
+// deeds are the verbs that do something besides printing: they do it also where
+// nobody reads what they say.
+func deeds() []string {
+	return []string{
+		"notify", "run", "notifydispatcher", "cancel", "retry", "wait", "pause", "resume", "drain", "undrain", "reload", "upgrade",
+		"lock", "refresh", "refreshcache", "pfsense",
+	}
 }
 
 // verbs are all commands.

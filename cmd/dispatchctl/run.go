@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,7 @@ kill the process to end the operation. A job that others have joined goes on.`,
 	}
 	r.keyFlag(cmd)
 	r.exitStatusFlag(cmd)
+	rawFlag(cmd, &r.raw)
 	cmd.Flags().StringVar(&r.pidfile, "pidfile", "", "keep this command's process id in `FILE` until the job has ended")
 	cmd.Flags().DurationVar(&r.timeout, "timeout", 0, "cancel the job when it has run `DUR`")
 	cmd.Flags().BoolVar(&r.bound, "bound", false, "cancel the job when this command ends, or is killed, before it")
@@ -82,7 +84,7 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 	}
 	if !a.json {
 		defer a.explainLater(cmd.Context(), n.ID)()
-		if err := a.copyLog(cmd.Context(), n.ID, true); err != nil {
+		if err := a.copyRun(cmd.Context(), r, n.ID); err != nil {
 			return err
 		}
 	}
@@ -91,6 +93,18 @@ func (a *app) run(cmd *cobra.Command, r *request, args []string) error {
 		return err
 	}
 	return a.ended(job, r, true)
+}
+
+// copyRun follows the output of a job that run asked for. Where standard output
+// cannot be written it is not the job's concern: the wait for its end goes on, for
+// with --bound the job would be canceled, and a pid file would name no process. Only
+// a reader who has gone ends a run that a person looks at.
+func (a *app) copyRun(ctx context.Context, r *request, id string) error {
+	err := a.copyLog(ctx, id, true, r.raw)
+	if gone := errors.Is(err, syscall.EPIPE); gone && !r.bound && r.pidfile == "" {
+		return err
+	}
+	return console.Lost(a.out, err)
 }
 
 // silence is how long run waits before it explains why the job has not started.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -71,7 +70,7 @@ func (a *app) schedule(cmd *cobra.Command, s *scheduling, args []string) error {
 		return err
 	}
 	if a.json {
-		return printLines(a, list)
+		return printLines(&a.screen, list)
 	}
 	return a.scheduleTable(list, q.Dispatcher, zone)
 }
@@ -94,7 +93,7 @@ func (a *app) preview(s *scheduling, zone *time.Location) error {
 		}
 		if !a.json {
 			a.printf("%s", at.Format(showTime))
-		} else if err := json.NewEncoder(a.out).Encode(at); err != nil {
+		} else if err := a.print(at); err != nil {
 			return err
 		}
 	}

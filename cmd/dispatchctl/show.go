@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/console"
 )
 
 // showVerb shows one dispatcher, or one job.
@@ -57,7 +56,7 @@ func (a *app) definition(d ipc.Dispatcher) {
 	}
 	if d.Reason != "" {
 		for fault := range strings.SplitSeq(d.Reason, "; ") {
-			a.printf("  %s", console.Clean(fault))
+			a.printf("  %s", fault)
 		}
 		a.printf("  mend it, then run: dispatchctl reload")
 	}
@@ -68,7 +67,7 @@ func (a *app) definition(d ipc.Dispatcher) {
 		if text, ok := d.Definition[key].(string); ok && strings.Contains(strings.TrimSpace(text), "\n") {
 			a.printf("  %s = '''", key)
 			for l := range strings.Lines(text) {
-				a.printf("    %s", console.Clean(strings.TrimSuffix(l, "\n")))
+				a.printf("    %s", strings.TrimSuffix(l, "\n"))
 			}
 			a.printf("  '''")
 			continue

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/terminal"
 )
 
 func TestParseSince(t *testing.T) {
@@ -134,7 +135,7 @@ func TestDescribeIsClean(t *testing.T) {
 		}
 	}
 	var b strings.Builder
-	a := &app{out: &b}
+	a := &app{screen: screen{out: terminal.NewOutput(&b)}}
 	if err := a.describe(job, nil, false); err != nil {
 		t.Fatal(err)
 	}

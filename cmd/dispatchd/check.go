@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/console"
+	"dispatchd/ipc/terminal"
 )
 
 // checkCommand validates configuration offline.
@@ -54,7 +54,7 @@ func check(cmd *cobra.Command, f *flags, args []string) error {
 		return err
 	}
 	if !f.quiet && !f.json {
-		fmt.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %s; %s\n", console.Count(len(r.faults), "fault"), r.counts())
+		_ = terminal.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %s; %s\n", console.Count(len(r.faults), "fault"), r.counts())
 	}
 	if len(r.faults) > 0 {
 		return console.Code(ipc.ExitConfiguration)
@@ -187,12 +187,12 @@ type fault struct {
 func printFaults(w io.Writer, asJSON bool, faults []dispatchers.Fault) error {
 	for _, f := range faults {
 		if !asJSON {
-			if _, err := fmt.Fprintln(w, f.Render()); err != nil {
+			if _, err := fmt.Fprintln(w, terminal.Text(f.Render())); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := json.NewEncoder(w).Encode(fault{f.File, f.Row, f.Column, f.Key, f.Message, f.Source, f.Suggestion}); err != nil {
+		if err := terminal.EncodeJSON(w, fault{f.File, f.Row, f.Column, f.Key, f.Message, f.Source, f.Suggestion}); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"dispatchd/dispatchers"
+	"dispatchd/ipc/terminal"
 )
 
 // newLogger makes the logger that dispatchd.toml asks for. log_format "auto" means
@@ -21,8 +22,12 @@ import (
 // the command line comes before log_level.
 func newLogger(w io.Writer, s dispatchers.Settings, f *flags) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level(s.LogLevel, f)}
+	format := logFormat(w, s.LogFormat, f)
+	if terminal.IsDevice(w) {
+		w = terminal.NewOutput(w) // quoting is the handlers', and JSON quotes neither C1 nor DEL
+	}
 	plain := slog.NewTextHandler(w, options)
-	switch logFormat(w, s.LogFormat, f) {
+	switch format {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, options))
 	case "journal":

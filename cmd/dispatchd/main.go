@@ -19,6 +19,7 @@ import (
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/console"
+	"dispatchd/ipc/terminal"
 )
 
 func main() {
@@ -47,11 +48,16 @@ type flags struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	signals(syscall.SIGPIPE) // caught, it kills no process, and a write to a broken pipe is an error
 	// Errors of parsing are JSON with --json, too, so this looks for it before.
 	f := &flags{json: slices.Contains(args, "--json")}
+	out, errw := terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr)
 	cmd := rootCommand(f)
 	cmd.SetArgs(args)
-	return console.Report(os.Stderr, "dispatchd", f.json, cmd.ExecuteContext(ctx))
+	cmd.SetOut(out)
+	cmd.SetErr(errw)
+	code := console.Report(errw, "dispatchd", f.json, console.Lost(out, cmd.ExecuteContext(ctx)))
+	return console.Finish(out, errw, "dispatchd", f.json, code, "")
 }
 
 // rootCommand is the daemon itself with its verbs below.
@@ -63,7 +69,12 @@ func rootCommand(f *flags) *cobra.Command {
 It stays in the foreground; a service manager starts it.`,
 		Args:    cobra.ArbitraryArgs,
 		Version: version(),
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if name := cmd.Name(); name == "check" || name == "schema" {
+				if err := console.Closed(terminal.NewOutput(os.Stdout)); err != nil {
+					return err
+				}
+			}
 			return console.OneOf("color", f.color, console.ColorModes())
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,7 +105,7 @@ It stays in the foreground; a service manager starts it.`,
 func run(cmd *cobra.Command, f *flags) error {
 	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
 	if f.check {
-		fmt.Fprintln(cmd.OutOrStdout(), cfg.Version)
+		_, _ = fmt.Fprintln(cmd.OutOrStdout(), cfg.Version)
 		return daemon.Check(cfg)
 	}
 	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
@@ -167,7 +178,6 @@ func serve(ctx context.Context, cfg daemon.Config) error {
 			ready()
 		}
 	}
-	signals(syscall.SIGPIPE) // caught, it kills no process: the reader of the log may end before the daemon
 	cfg.ReloadOn, cfg.UpgradeOn = signals(syscall.SIGHUP), signals(syscall.SIGUSR2)
 	cfg.Shim, cfg.Upgrade = argv, append([]string{self}, withoutReady(os.Args[1:])...)
 	return daemon.Run(ctx, cfg)

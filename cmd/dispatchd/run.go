@@ -11,6 +11,7 @@ import (
 	"dispatchd/daemon"
 	"dispatchd/ipc"
 	"dispatchd/ipc/console"
+	"dispatchd/ipc/terminal"
 )
 
 // runCommand runs one dispatcher in the foreground.
@@ -81,7 +82,7 @@ func runForeground(cmd *cobra.Command, f *flags, args []string) (outcome, error)
 // report tells how the run ended: always as JSON, in words if it did not succeed.
 func (o outcome) report(w io.Writer, f *flags) error {
 	if f.json {
-		return json.NewEncoder(w).Encode(o)
+		return terminal.EncodeJSON(w, o)
 	}
 	if o.State == ipc.Succeeded {
 		return nil
@@ -90,6 +91,5 @@ func (o outcome) report(w io.Writer, f *flags) error {
 	if o.State == ipc.Failed {
 		text += fmt.Sprintf(" with exit status %d", o.ExitCode)
 	}
-	_, err := fmt.Fprintf(w, "dispatchd: %s %s\n", o.Dispatcher, text)
-	return err
+	return terminal.Fprintf(w, "dispatchd: %s %s\n", o.Dispatcher, text)
 }

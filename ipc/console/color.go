@@ -7,6 +7,7 @@ import (
 	"golang.org/x/term"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/terminal"
 )
 
 // ColorModes are the values of --color.
@@ -24,8 +25,8 @@ func NewPalette(mode string, w io.Writer) Palette {
 	case mode == "never" || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb":
 		return Palette{}
 	}
-	f, ok := w.(*os.File)
-	return Palette{on: ok && term.IsTerminal(int(f.Fd()))}
+	f := terminal.FileOf(w)
+	return Palette{on: f != nil && term.IsTerminal(int(f.Fd()))}
 }
 
 // The colours, as a terminal knows them.
@@ -37,9 +38,12 @@ const (
 	plain  = "\x1b[0m"
 )
 
+// On reports whether words are coloured.
+func (p Palette) On() bool { return p.on }
+
 // State colours a word that is the state of a job, a dispatcher or a finding.
 // Other words stay plain.
-func (p Palette) State(word string) string {
+func (p Palette) State(word string) terminal.Styled {
 	switch word {
 	case string(ipc.Succeeded), string(ipc.DispatcherReady), "ok":
 		return p.paint(green, word)
@@ -50,13 +54,13 @@ func (p Palette) State(word string) string {
 	case string(ipc.Running):
 		return p.paint(cyan, word)
 	}
-	return word
+	return terminal.Styled(terminal.Line(word))
 }
 
 // paint wraps a word in a colour.
-func (p Palette) paint(color, word string) string {
+func (p Palette) paint(color, word string) terminal.Styled {
 	if !p.on {
-		return word
+		return terminal.Styled(word)
 	}
-	return color + word + plain
+	return terminal.Styled(color + word + plain)
 }

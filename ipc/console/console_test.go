@@ -65,7 +65,7 @@ func TestNewPalette(t *testing.T) {
 func TestState(t *testing.T) {
 	p := Palette{on: true}
 	for _, s := range ipc.States() {
-		if colored := p.State(string(s)) != string(s); colored == (s == ipc.Queued) {
+		if colored := string(p.State(string(s))) != string(s); colored == (s == ipc.Queued) {
 			t.Errorf("%s: coloured %t", s, colored)
 		}
 	}

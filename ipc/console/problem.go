@@ -1,13 +1,13 @@
 package console
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/terminal"
 )
 
 // Exit carries an exit code through cobra. The verb has printed its error itself.
@@ -42,7 +42,7 @@ func Report(w io.Writer, program string, asJSON bool, err error) int {
 	}
 	p := Problem(err)
 	if asJSON {
-		_ = json.NewEncoder(w).Encode(p)
+		_ = terminal.EncodeJSON(w, p)
 		return p.Kind.ExitCode()
 	}
 	for i, line := range p.Lines() {
@@ -51,7 +51,7 @@ func Report(w io.Writer, program string, asJSON bool, err error) int {
 		} else {
 			line = "  " + line
 		}
-		fmt.Fprintln(w, line)
+		_ = terminal.Fprintf(w, "%s\n", line)
 	}
 	return p.Kind.ExitCode()
 }

@@ -3,12 +3,12 @@ package console
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"dispatchd/ipc/terminal"
 )
 
 // State is a cell with the name of a state, coloured by it.
@@ -25,32 +25,20 @@ type Table struct {
 // Row adds a row; the first is the head.
 func (t *Table) Row(cells ...any) {
 	for i, c := range cells {
-		if _, state := c.(State); !state {
-			cells[i] = Clean(fmt.Sprint(c))
+		if state, ok := c.(State); ok {
+			cells[i] = State(terminal.Line(string(state)))
+		} else {
+			cells[i] = terminal.Sprintf("%v", c)
 		}
 	}
 	t.rows = append(t.rows, cells)
 }
 
-// Clean makes a text one line of printable characters. It may come from a job,
-// and would otherwise reach the terminal with escape sequences.
-func Clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-}
-
 // TerminalWidth is how many characters a line of w has, 0 when it is no
 // terminal.
 func TerminalWidth(w io.Writer) int {
-	f, ok := w.(*os.File)
-	if !ok {
+	f := terminal.FileOf(w)
+	if f == nil {
 		return 0
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
@@ -75,7 +63,7 @@ func (t *Table) WriteTo(w io.Writer) (int64, error) {
 			size := utf8.RuneCountInString(text)
 			switch state, ok := cell.(State); {
 			case ok:
-				line += t.Palette.State(string(state))
+				line += string(t.Palette.State(string(state)))
 			case i == len(row)-1 && t.Width > 0 && used+size > t.Width && t.Width > used:
 				line += string([]rune(text)[:t.Width-used-1]) + "…"
 			default:

@@ -47,6 +47,8 @@ func permits() []permit {
 		{"cmd/dispatchd", "os", "MkdirTemp MkdirAll WriteFile RemoveAll", "the demo's private root"},
 		{"cmd/dispatchctl", "os", "CreateTemp Rename Remove", "--pidfile"},
 
+		{"ipc/console", kernel, "FcntlInt", "was standard output closed"},
+
 		// The socket.
 		{"ipc/server", kernel, "Umask", "0660 without a window"},
 		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},

@@ -16,7 +16,8 @@ func layers() map[string][]string {
 		"ipc/notify":   {"ipc", "ipc/peer"},
 		"ipc/lockfile": {},
 		"ipc/client":   {"ipc", "ipc/peer"},
-		"ipc/console":  {"ipc"},
+		"ipc/console":  {"ipc", "ipc/terminal"},
+		"ipc/terminal": {},
 		"ipc/server":   {"ipc", "ipc/peer"},
 		"scheduler":    {},
 		"dispatchers":  {"dispatchers/mode", "ipc", "scheduler"},
@@ -44,9 +45,9 @@ func layers() map[string][]string {
 		"daemon/shim": {"daemon/internal/shim"},
 
 		"cmd/dispatchd-shim":  {"daemon/shim"},
-		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console"},
-		"cmd/dispatchctl":     {"dispatchers/mode", "ipc", "ipc/client", "ipc/console", "ipc/lockfile", "scheduler"},
-		"cmd/dispatch-notify": {"ipc", "ipc/notify", "ipc/peer"},
+		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console", "ipc/terminal"},
+		"cmd/dispatchctl":     {"dispatchers/mode", "ipc", "ipc/client", "ipc/console", "ipc/lockfile", "ipc/terminal", "scheduler"},
+		"cmd/dispatch-notify": {"ipc", "ipc/notify", "ipc/peer", "ipc/terminal"},
 	}
 }
 
@@ -99,7 +100,7 @@ func outside() []origin {
 		{"github.com/spf13/cobra", "cmd/dispatchd cmd/dispatchctl ipc/console", "verbs, flags, completions"},
 		{"github.com/spf13/pflag", "ipc/console", "cobra's flags: which one is unknown, for the nearest one"},
 		{"go.uber.org/goleak", "tests", "goroutines left behind"},
-		{"golang.org/x/sys/unix", "daemon/internal/output daemon/internal/proc daemon/internal/shim daemon/internal/store ipc/lockfile ipc/server cmd/dispatchctl", "system calls; which ones is said in permits()"},
+		{"golang.org/x/sys/unix", "daemon/internal/output daemon/internal/proc daemon/internal/shim daemon/internal/store ipc/console ipc/lockfile ipc/server cmd/dispatchctl", "system calls; which ones is said in permits()"},
 		{"golang.org/x/term", "cmd/dispatchd ipc/console", "is it a terminal"},
 		{"pgregory.net/rapid", "tests", "state machines"},
 	}
@@ -119,7 +120,7 @@ func standard() []origin {
 		{"os/exec", "daemon/internal/proc/command", "jobs are proc's; os/exec waits for pipes that grandchildren hold"},
 		{"os/signal", "cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify daemon/internal/proc daemon/internal/shim dispatchers", "signals belong to programs; the shim and a function's child are programs"},
 		{"plugin", nobody, "a definition is data"},
-		{"syscall", "daemon daemon/internal/output daemon/internal/proc daemon/internal/run daemon/internal/shim daemon/internal/store dispatchers ipc ipc/client ipc/notify ipc/peer ipc/server cmd/dispatchd cmd/dispatchctl", "which calls is said in permits()"},
+		{"syscall", "daemon daemon/internal/output daemon/internal/proc daemon/internal/run daemon/internal/shim daemon/internal/store dispatchers ipc ipc/client ipc/console ipc/notify ipc/peer ipc/server cmd/dispatchd cmd/dispatchctl cmd/dispatch-notify", "which calls is said in permits()"},
 		{"text/template", nobody, "nothing is made of templates: an argument is never text of a command"},
 		{"unsafe", "daemon/internal/output daemon/internal/proc daemon/internal/shim daemon/internal/store ipc/peer", "system calls of FreeBSD that have no wrapper, and the title of a supervisor"},
 	}
