@@ -34,8 +34,20 @@ func FuzzTerminal(f *testing.F) {
 			for _, refuse := range []bool{false, true} {
 				h := box.NewHostile(t, text, state, refuse)
 				for _, args := range [][]string{
-					{"d"}, {"d", "--print-id"}, {"d", "--json"}, {"d", "--wait=1ms"}, {"d", "--wait=1ms", "--json"}, {"d", "--wait=1ms", "--print-id"},
-					{text}, {"d", text}, {"d", "1", "--key", text}, {"--" + text, "d"}, {"--wait=" + text, "d"}, {"d", "--json", text}, {"--socket", text, "d"}, {"--help"},
+					{"d"},
+					{"d", "--print-id"},
+					{"d", "--json"},
+					{"d", "--wait=1ms"},
+					{"d", "--wait=1ms", "--json"},
+					{"d", "--wait=1ms", "--print-id"},
+					{text},
+					{"d", text},
+					{"d", "1", "--key", text},
+					{"--" + text, "d"},
+					{"--wait=" + text, "d"},
+					{"d", "--json", text},
+					{"--socket", text, "d"},
+					{"--help"},
 				} {
 					if state == ipc.Queued && strings.HasPrefix(args[len(args)-1], "--wait=") && text == "true" {
 						continue // it would wait for ever
