@@ -97,9 +97,8 @@ func (s performer) notStarted(a *run.Attempt, cause error) {
 		return
 	}
 	s.log.Warn("a job cannot be started now", "dispatcher", r.Spec.Name, "job", r.Job.ID, "error", cause)
-	s.startBlockedBy = cause.Error()
 	s.record(rec, s.durability(r.Spec), false, nil)
-	s.decide(s.core.Busy(s.now(), r.id(), queue.Reason{Kind: queue.NoResources}))
+	s.decide(s.core.Busy(s.now(), r.id(), s.blocked(cause)))
 }
 
 // attemptEnded lets the queue decide what follows the end of an attempt. Its locks

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dispatchd/daemon/internal/durable"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 )
@@ -34,4 +35,6 @@ type Config struct {
 	wall  func() time.Time      // nil = time.Now; another in tests of clocks that are set
 	allow func(query) error     // nil = allow; another in tests of who asks it
 	disk  func(durable.Journal) // gets the journal in tests that hold it up
+
+	room func(dir string) (store.Room, error) // nil = store.RoomAt; another in tests of full disks
 }

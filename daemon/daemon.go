@@ -85,6 +85,9 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if h.cfg.allow == nil {
 		h.cfg.allow = allow
 	}
+	if h.cfg.room == nil {
+		h.cfg.room = store.RoomAt
+	}
 	d := &daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}}
 	h.manager = newServiceManager(h.log, h.statusText)
 	if err := h.openEpoch(); err != nil {

@@ -43,6 +43,7 @@
 //	attempt.go     what an attempt reports
 //	view.go        what is told of jobs, dispatchers and locks
 //	state.go       what the loop owns
+//	room.go        disks that have too little room to start anything
 //	epoch.go       this boot, this run directory
 //	host.go        what needs no loop
 //	sdnotify.go    the service manager

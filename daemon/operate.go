@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -84,7 +85,7 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 	v := ipc.Status{
 		Version: b.cfg.Version, PID: os.Getpid(), StartedAt: b.epoch.UTC(), Root: b.cfg.Paths.Root,
 		Directories: b.cfg.Paths,
-		Durability:  string(b.settings.Durability), Volatile: b.dir.Volatile(), Journal: "ok", Disabled: []string{}, Paused: []string{},
+		Durability:  string(b.settings.Durability), Volatile: b.dir.Volatile(), Journal: "ok", Starts: cmp.Or(b.lack(nil, 0), "ok"), Disabled: []string{}, Paused: []string{},
 	}
 	err := b.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func(s *state) {
 		c := s.catalog.Load()
@@ -110,8 +111,12 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 // Health says ok when the loop answers and the journal can be written.
 func (b *backend) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
 	var h ipc.Health
+	lack := b.lack(nil, 0)
 	err := b.permitted(ctx, query{Verb: server.VerbHealth, Peer: by}, func(s *state) {
 		h = ipc.Health{Status: "ok"}
+		if lack != "" {
+			h = ipc.Health{Status: "degraded", Detail: "starts are put off: " + lack}
+		}
 		if err := s.journal.Err(); err != nil {
 			h = ipc.Health{Status: "degraded", Detail: "journal: " + err.Error()}
 		}

@@ -76,6 +76,9 @@ func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool
 		return queue.Reason{Kind: queue.Condition}, false
 	}
 	spec := specOf(job)
+	if !s.hasRoom(spec, len(job.State().Arguments)) {
+		return queue.Reason{Kind: queue.NoRoom}, false
+	}
 	locks, err := s.runner.TryLocks(spec, job.State().Arguments, lockfile.Holder{Job: job.ID().String(), PID: os.Getpid()})
 	if err != nil {
 		return s.missingLock(job, err), false
@@ -107,14 +110,22 @@ func (s performer) newAttempt(job *jobs.Job, number int, spec *dispatchers.Spec,
 func (s performer) missingLock(job *jobs.Job, err error) queue.Reason {
 	s.log.Debug("a lock cannot be taken", "job", job.ID().String(), "error", err)
 	if proc.IsTransient(err) {
-		s.startBlockedBy = err.Error()
-		return queue.Reason{Kind: queue.NoResources}
+		return s.blocked(err)
 	}
 	var r queue.Reason
 	if busy, ok := errors.AsType[*run.BusyError](err); ok {
 		r.Lock, r.PID = busy.Lock, busy.PID
 	}
 	return r
+}
+
+// blocked is the reason of a start that lacked something.
+func (s performer) blocked(err error) queue.Reason {
+	s.startBlockedBy = err.Error()
+	if proc.IsFull(err) { // a quota, or a disk that filled up just now
+		return queue.Reason{Kind: queue.NoRoom}
+	}
+	return queue.Reason{Kind: queue.NoResources}
 }
 
 // endQueued ends a job that never ran, or waited for a retry.

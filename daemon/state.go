@@ -28,6 +28,7 @@ type state struct {
 	planner        *schedules.Planner
 	outputs        *store.Quota
 	startBlockedBy string // what the system was short of at the last start that was put off
+	lacking        string // the disk that has too little room to start anything, "" = there was room
 	stopping       bool
 	owing          bool // a dispatcher has a due time that could not be journaled
 	handingOver    bool // to the next image of the program: starts nothing any more

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,6 +73,8 @@ func (s views) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 	switch kind {
 	case queue.NoJournal:
 		v.Lock, v.Detail = "journal", "the journal cannot be written"
+	case queue.NoRoom:
+		v.Detail = cmp.Or(s.lacking, "it cannot be started now: "+s.startBlockedBy)
 	case queue.NoResources:
 		v.Lock, v.Detail = "resources", "it cannot be started now: "+s.startBlockedBy
 	}
@@ -152,13 +155,15 @@ func (s views) refreshing(d *jobs.Dispatcher) string {
 // statusText says in a line what the daemon does.
 func (s views) statusText() string {
 	var parts []string
+	queued, running := s.core.Counts()
 	switch {
 	case s.journal.Err() != nil:
 		parts = append(parts, "NOTHING IS ACCEPTED, the journal cannot be written")
+	case s.lacking != "" && queued > 0:
+		parts = append(parts, "NO JOB STARTS, "+s.lacking)
 	case s.core.Draining():
 		parts = append(parts, "draining")
 	}
-	queued, running := s.core.Counts()
 	switch {
 	case running > 0:
 		parts = append(parts, "running "+s.runningNames())

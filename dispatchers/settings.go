@@ -23,6 +23,8 @@ type Settings struct {
 	HistoryAge     time.Duration
 	HistoryBytes   int64
 	LogBytes       int64 // of all jobs' output together
+	KeepFreeState  int64 // below so much room on the disk of state nothing starts, 0 = it may be full
+	KeepFreeRun    int64 // the same of the run directory
 	LogLevel       string
 	LogFormat      string
 	Path           string // PATH of the jobs, "" = the built-in one
@@ -99,7 +101,7 @@ func settingsKeys() keys[Settings] {
 			name: "max_outstanding", deflt: `100000`, field: integer(func(s *Settings) *int { return &s.MaxOutstanding }, 0, math.MaxInt32),
 			doc: "Queued and running jobs of all dispatchers together; 0 = no limit.",
 		},
-	}, historyKeys(), logKeys(), programKeys())
+	}, historyKeys(), roomKeys(), logKeys(), programKeys())
 }
 
 // historyKeys say what is kept of ended jobs.
@@ -117,6 +119,19 @@ func historyKeys() keys[Settings] {
 		}, {
 			name: "log_bytes", deflt: `"64 MiB"`, field: size(func(s *Settings) *int64 { return &s.LogBytes }, 1<<10),
 			doc: "How much room the output of all jobs may take.",
+		},
+	}
+}
+
+// roomKeys say how much of a disk is left alone.
+func roomKeys() keys[Settings] {
+	return keys[Settings]{
+		{
+			name: "keep_free_state", deflt: `"4 MiB"`, field: size(func(s *Settings) *int64 { return &s.KeepFreeState }, 0),
+			doc: "With less room on the disk of the state directory nothing starts; on a small disk a twentieth of it, if that is less; 0 = off.",
+		}, {
+			name: "keep_free_run", deflt: `"256 KiB"`, field: size(func(s *Settings) *int64 { return &s.KeepFreeRun }, 0),
+			doc: "The same for the run directory, beside the arguments of the job.",
 		},
 	}
 }

@@ -66,11 +66,12 @@ const (
 	WaitPaused   Reason = "paused"        // the dispatcher is paused or disabled
 	WaitSlot     Reason = "start_slot"    // the daemon's max_running is reached
 	WaitBackoff  Reason = "retry_backoff" // the pause before a retry
+	WaitDisk     Reason = "disk"          // a disk has too little room to start anything
 )
 
 // WaitingFor says what a queued job waits for, and what holds it up.
 type WaitingFor struct {
-	Reason Reason     `json:"reason" enum:"turn,lock,debounce,paused,start_slot,retry_backoff"`
+	Reason Reason     `json:"reason" enum:"turn,lock,debounce,paused,start_slot,retry_backoff,disk"`
 	Lock   string     `json:"lock,omitempty" doc:"the lock's name; dispatcher:NAME for a dispatcher's own"`
 	Job    string     `json:"job,omitempty" doc:"the job that holds the lock or has the turn"`
 	PID    int        `json:"pid,omitempty" doc:"the process outside the daemon that holds the lock, where known"`

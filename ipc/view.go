@@ -68,6 +68,7 @@ type Status struct {
 	Durability  string    `json:"durability" enum:"disk,relaxed,memory"`
 	Volatile    bool      `json:"volatile" doc:"the state directory does not outlive a reboot"`
 	Journal     string    `json:"journal" doc:"ok, or what is wrong with it"`
+	Starts      string    `json:"starts" doc:"ok, or what puts every start off"`
 	Warnings    []string  `json:"warnings" doc:"what an admin should know"`
 	Root        string    `json:"root,omitempty"`
 	Directories Paths     `json:"directories" doc:"where the daemon keeps its files"`

@@ -20,6 +20,9 @@ func (d *doctor) daemon(s ipc.Status) {
 	} else {
 		d.bad("free space on that disk or mend it; jobs are accepted again by themselves", "the journal cannot be written, nothing is accepted: %s", s.Journal)
 	}
+	if s.Starts != "ok" && s.Starts != "" { // an older daemon does not say
+		d.bad("free some room there: jobs start by themselves then; keep_free_state and keep_free_run in dispatchd.toml say how much is kept free", "no job starts: %s", s.Starts)
+	}
 	if s.Volatile {
 		d.bad("put the state directory on a disk if accepted jobs are to outlive a reboot", "the state directory is in memory: accepted jobs do not outlive a reboot")
 	}

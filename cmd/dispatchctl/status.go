@@ -24,6 +24,9 @@ func (a *app) statusVerb() *cobra.Command {
 			a.printf("dispatchd %s, process %d, started %s", s.Version, s.PID, ago(s.StartedAt))
 			a.printf("%d running, %d queued, %s, %s in the history", s.Running, s.Queued, ipc.Counted(s.Dispatchers, "dispatcher"), ipc.Counted(s.History, "job"))
 			a.printf("journal: %s (durability %s)", s.Journal, s.Durability)
+			if s.Starts != "ok" && s.Starts != "" { // an older daemon does not say
+				a.printf("no job starts: %s; they start by themselves when there is room", s.Starts)
+			}
 			if s.Draining {
 				a.printf("draining: nothing new is accepted; dispatchctl undrain ends that")
 			}

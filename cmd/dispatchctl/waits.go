@@ -47,6 +47,8 @@ func reason(w ipc.WaitingFor) string {
 		return "waits for a free slot (max_running)"
 	case ipc.WaitBackoff:
 		return "waits to be tried again"
+	case ipc.WaitDisk:
+		return "waits for room on a disk"
 	}
 	return "waits (" + string(w.Reason) + ")"
 }

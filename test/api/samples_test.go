@@ -94,7 +94,7 @@ func locks() []ipc.Lock {
 func status() ipc.Status {
 	return ipc.Status{
 		Version: "1.0.0", PID: 4700, StartedAt: at(-60), Draining: true, Queued: 2, Running: 1, Dispatchers: 12,
-		Disabled: []string{"bad"}, Paused: []string{"filter_reload"}, Durability: "disk", Volatile: true, Journal: "ok",
+		Disabled: []string{"bad"}, Paused: []string{"filter_reload"}, Durability: "disk", Volatile: true, Journal: "ok", Starts: "ok",
 		Warnings: []string{"the state directory is in memory"}, Root: "/tmp/box", Directories: ipc.RootPaths("/tmp/box"), History: 100,
 		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4},
 	}

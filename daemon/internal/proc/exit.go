@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -61,12 +62,44 @@ func (e *Exit) judge(status unix.WaitStatus, err error) {
 // ErrSupervisorDied says that a supervisor was killed before it started anything.
 var ErrSupervisorDied = errors.New("its supervisor ended before it started anything")
 
+// OwnError is a fault of what is ours, and not the job's: a file of an attempt that
+// cannot be made, a supervisor that cannot be executed. A job that could not be
+// started for its sake has not failed.
+type OwnError struct{ Err error }
+
+// Error is that of the fault.
+func (e *OwnError) Error() string { return e.Err.Error() }
+
+// Unwrap is for errors.Is.
+func (e *OwnError) Unwrap() error { return e.Err }
+
+// Own marks an error as a fault of what is ours; nil stays nil.
+func Own(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &OwnError{err}
+}
+
 // IsTransient reports whether a start failed for want of something that the
-// system is short of now (descriptors, processes, memory), or because its
-// supervisor was killed. The job is not at fault, and may be started later.
+// system is short of now (descriptors, processes, memory, room on a disk), because
+// its supervisor was killed, or by another fault of what is ours. The job is not at
+// fault, and may be started later.
 func IsTransient(err error) bool {
 	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, ErrSupervisorDied} {
 		if errors.Is(err, short) {
+			return true
+		}
+	}
+	_, ours := errors.AsType[*OwnError](err)
+	return ours || IsFull(err)
+}
+
+// IsFull reports whether an error is for want of room: a disk is full, or what a user
+// may have of it is used up. What another process has told is known by its words.
+func IsFull(err error) bool {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if errors.Is(err, full) || err != nil && strings.HasSuffix(err.Error(), full.Error()) {
 			return true
 		}
 	}

@@ -23,7 +23,7 @@ type Prepared struct {
 func Prepare(l Launch) (*Prepared, error) {
 	files, progress, err := l.files()
 	if err != nil {
-		return nil, err
+		return nil, Own(err)
 	}
 	p := &Prepared{launch: l, env: l.Env, files: files, progress: progress}
 	if l.NotifySocket != "" {
@@ -53,7 +53,7 @@ func (p *Prepared) Discard() {
 func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
 	run, err := p.launch.Files.Create(StartRecord{})
 	if err != nil {
-		return nil, fmt.Errorf("run directory: %w", err)
+		return nil, Own(fmt.Errorf("run directory: %w", err))
 	}
 	defer func() { _ = unix.Close(run) }()
 	started, err := p.start(onUpdate)

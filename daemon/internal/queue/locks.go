@@ -76,7 +76,11 @@ func (k *locks) obstacle(now time.Duration, j *job) (obstacle, bool) {
 		}
 	}
 	if missing, blocked := k.external.blocks(now, j); blocked {
-		return obstacle{reason: waitLock, missing: missing}, true
+		o := obstacle{reason: waitLock, missing: missing}
+		if missing.Kind == NoRoom {
+			o.reason = waitDisk
+		}
+		return o, true
 	}
 	for _, l := range j.locks.locks {
 		if h := k.claimed[l.Name]; h.conflicts(l) {

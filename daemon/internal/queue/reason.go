@@ -13,6 +13,7 @@ const (
 	LockHeld    ReasonKind = iota // a process outside holds Reason.Lock
 	NoJournal                     // the record of the start could not be written
 	NoResources                   // the system is short of processes, descriptors or memory
+	NoRoom                        // a disk has less room than is kept free
 	Condition                     // what the definition asks for before a start does not hold
 )
 

@@ -25,11 +25,12 @@ func (c *Core) Started(now time.Duration, id ID) ([]Effect, error) {
 // it had never started. What was missing is tried again after a second, by one
 // job.
 //
-// A supervisor may die after Started and before it has made its child: nothing
-// has run then, so Busy with NoResources takes back a started attempt as well.
+// A supervisor may die, or lack something, after Started and before it has made its
+// child: nothing has run then, so Busy with NoResources or NoRoom takes back a
+// started attempt as well.
 func (c *Core) Busy(now time.Duration, id ID, r Reason) ([]Effect, error) {
 	states := []state{starting, running}
-	if r.Kind != NoResources {
+	if r.Kind != NoResources && r.Kind != NoRoom {
 		states = states[:1]
 	}
 	j, err := c.expect("Busy", id, states...)

@@ -316,7 +316,7 @@ func (w *world) stepOutside() {
 // stepLate is a Busy long after its Start, for a reason that is no lock: the
 // journal could not be written, or a supervisor died before it began.
 func (w *world) stepLate() {
-	j, r := w.some("starting"), Reason{Kind: ReasonKind(1 + w.pick(3))}
+	j, r := w.some("starting"), Reason{Kind: ReasonKind(1 + w.pick(4))}
 	if j == nil {
 		j, r = w.some("running"), Reason{Kind: NoResources}
 	}

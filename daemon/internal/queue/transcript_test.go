@@ -188,6 +188,8 @@ func (o opts) reason(name string) Reason {
 		return Reason{Kind: NoJournal}
 	case "resources":
 		return Reason{Kind: NoResources}
+	case "disk":
+		return Reason{Kind: NoRoom}
 	case "condition":
 		return Reason{Kind: Condition}
 	}

@@ -15,12 +15,13 @@ const (
 	waitPaused   = "paused"
 	waitSlot     = "start_slot"
 	waitBackoff  = "retry_backoff"
+	waitDisk     = "disk"
 )
 
 // Wait is why a queued job does not run yet.
 type Wait struct {
 	Reason   string
-	Missing  ReasonKind // of "lock": what kept the start, as Busy named it
+	Missing  ReasonKind // of "lock" and "disk": what kept the start, as Busy named it
 	Lock     string
 	Job      ID            // the job that has the turn or the lock; zero = a process outside, or none
 	PID      int           // of the process outside that holds the lock, 0 = none, or not known

@@ -307,6 +307,12 @@ func (w *world) check() {
 		switch j.state {
 		case "queued":
 			queued++
+			if (wait.Reason == waitDisk) != (wait.Missing == NoRoom) {
+				w.t.Fatalf("%x waits for %+v", j.id, wait)
+			}
+			if wait.Reason == waitDisk { // the model knows one reason for all that a start was missing
+				wait.Reason = waitLock
+			}
 			if wait.Reason == "" || wait.Position < 1 || wait.Reason == waitLock && (wait.Lock == "") == (wait.Missing == LockHeld) {
 				w.t.Fatalf("%x waits for nothing: %+v", j.id, wait)
 			}

@@ -256,15 +256,28 @@ func TestNoSupervisor(t *testing.T) {
 	if left := s.files(); left != "" {
 		t.Errorf("left %q", left)
 	}
-	for _, start := range []Starter{Supervised(nil), Supervised([]string{"/no/such/program"})} {
-		s := newSite(t, start)
-		d := spec("")
-		d.Command, d.SurviveRestart = []string{"/no/such/program"}, true
-		a := s.attempt(d, 1, "")
-		<-s.begin(t.Context(), a)
-		if got := s.verdict(a); !strings.Contains(got, "/no/such/program") || s.holder() != "free" {
-			t.Errorf("%s, lock %s", got, s.holder())
-		}
+	s = newSite(t, Supervised(nil))
+	d = spec("")
+	d.Command, d.SurviveRestart = []string{"/no/such/program"}, true
+	a = s.attempt(d, 1, "")
+	<-s.begin(t.Context(), a)
+	if got := s.verdict(a); !strings.Contains(got, "/no/such/program") || s.holder() != "free" {
+		t.Errorf("%s, lock %s", got, s.holder())
+	}
+}
+
+// A supervisor whose program is away fails no job: the attempt is put off, and leaves
+// nothing.
+func TestSupervisorAway(t *testing.T) {
+	s := newSite(t, Supervised([]string{"/no/such/program"}))
+	d := spec("true")
+	d.SurviveRestart = true
+	<-s.begin(t.Context(), s.attempt(d, 1, ""))
+	if err := <-s.refusals; !proc.IsTransient(err) || proc.IsFull(err) || !strings.Contains(err.Error(), "/no/such/program") {
+		t.Error(err)
+	}
+	if left := s.files(); left != "" || s.holder() != "free" {
+		t.Errorf("left %q, lock %s", left, s.holder())
 	}
 }
 

@@ -50,8 +50,9 @@ type Events interface {
 	// Progressed tells what the child says of itself, on a goroutine of its own.
 	Progressed(*Attempt, proc.Update)
 	// NotStarted tells that there is no child, and that the job is not at fault:
-	// the start could not be recorded (errors.Is ErrNotRecorded), or the system was
-	// short of something (proc.IsTransient). It may be tried again.
+	// the start could not be recorded (errors.Is ErrNotRecorded), the system was short
+	// of something, or something of ours was in the way (proc.IsTransient). It may be
+	// tried again.
 	NotStarted(*Attempt, error)
 	// Ended tells how the attempt ended, also where it could not be started.
 	Ended(*Attempt, Result)
@@ -120,14 +121,14 @@ func (r *Runner) prepare(ctx context.Context, a *Attempt) (proc.Launch, error) {
 		return proc.Launch{}, err
 	}
 	if err := launch.WriteArguments(l, a.Job.Arguments); err != nil {
-		return l, err
+		return l, proc.Own(err)
 	}
 	if r.Logs != nil {
 		// Where no file can be made, a supervisor's word of it would be one more that
 		// has to get through; here it is the error of the start.
 		f, err := r.Logs.NewLog(a.ID)
 		if err != nil {
-			return l, fmt.Errorf("output file: %w", err)
+			return l, proc.Own(fmt.Errorf("output file: %w", err))
 		}
 		_ = f.Close()
 	}
@@ -228,15 +229,18 @@ func (r *Runner) follow(ctx context.Context, a *Attempt, c Child, ev Events) {
 func (r *Runner) ended(a *Attempt, c Child, ev Events) {
 	x := r.keepData(a, c.Exit())
 	a.locks.Release()
-	if x.NotStarted && proc.IsTransient(x.Err) { // its supervisor was killed before it began
+	var spare Spare
+	if s, ok := c.(interface{ Spare() Spare }); ok {
+		spare = s.Spare()
+	}
+	if x.NotStarted && proc.IsTransient(x.Err) { // its supervisor was killed before it began, or lacked something
+		discard(spare)
 		a.Files.Remove()
 		ev.NotStarted(a, x.Err)
 		return
 	}
 	res := r.result(a, x)
-	if s, ok := c.(interface{ Spare() Spare }); ok {
-		res.Spare = s.Spare()
-	}
+	res.Spare = spare
 	ev.Ended(a, res)
 }
 

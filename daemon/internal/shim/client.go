@@ -195,7 +195,7 @@ func (c *Client) gone() {
 	e.NotStarted = true
 	switch {
 	case c.refused != "":
-		e.Err = fmt.Errorf("shim: %s", c.refused)
+		e.Err = proc.Own(fmt.Errorf("shim: %s", c.refused))
 	case c.pid != 0:
 		e.Err = proc.ErrSupervisorDied
 	}

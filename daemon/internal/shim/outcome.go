@@ -22,6 +22,7 @@ type outcome struct {
 	TimedOut bool            `json:"timed_out,omitempty"`
 	Canceled bool            `json:"canceled,omitempty"`
 	Err      string          `json:"error,omitempty"`
+	PutOff   bool            `json:"put_off,omitempty"` // nothing was started, for want of what Err says, and the job is not at fault
 	Result   json.RawMessage `json:"result,omitempty"`
 	Failure  json.RawMessage `json:"failure,omitempty"`
 	Started  time.Time       `json:"started"`
@@ -99,6 +100,9 @@ func appendOutcome(b []byte, e proc.Exit) []byte {
 		b = append(b, `,"error":`...)
 		b = proc.AppendQuoted(b, e.Err.Error())
 	}
+	if e.NotStarted {
+		b = append(b, `,"put_off":true`...)
+	}
 	if len(e.Result) > 0 {
 		b = append(append(b, `,"result":`...), e.Result...)
 	}
@@ -134,6 +138,9 @@ func readOutcome(f proc.AttemptFiles) (proc.Exit, bool) {
 	}
 	if o.Err != "" {
 		e.Err = errors.New(o.Err)
+	}
+	if o.PutOff {
+		e.NotStarted, e.Err = true, proc.Own(e.Err)
 	}
 	return e, true
 }

@@ -22,6 +22,7 @@ func TestOutcome(t *testing.T) {
 	for _, e := range []proc.Exit{
 		{Started: at, Ended: at.Add(time.Second)},
 		{Code: 137, Signal: "SIGKILL", TimedOut: true, Canceled: true, Err: errors.New("a \"b\" <c>"), Started: at, Ended: at},
+		{NotStarted: true, Err: errors.New("output file: open: no space left on device")},
 		{Result: json.RawMessage(`{"n":1}`), Failure: json.RawMessage(`"why"`), Progress: &ipc.Progress{Percent: new(50.0), Message: "half"}},
 	} {
 		f := proc.AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
@@ -39,7 +40,7 @@ func TestOutcome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.Result, e.Failure, e.Started.UTC(), e.Ended.UTC(), e.Progress}
+		o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.NotStarted, e.Result, e.Failure, e.Started.UTC(), e.Ended.UTC(), e.Progress}
 		if e.Err != nil {
 			o.Err = e.Err.Error()
 		}
@@ -47,7 +48,8 @@ func TestOutcome(t *testing.T) {
 			t.Errorf("%s\nwant %s", text, want)
 		}
 		got, ok := readOutcome(f)
-		if !ok || got.Code != e.Code || got.Signal != e.Signal || !got.Started.Equal(e.Started) || (got.Err == nil) != (e.Err == nil) {
+		if !ok || got.Code != e.Code || got.Signal != e.Signal || !got.Started.Equal(e.Started) || (got.Err == nil) != (e.Err == nil) ||
+			got.NotStarted != e.NotStarted || proc.IsTransient(got.Err) != e.NotStarted {
 			t.Errorf("%+v, want %+v", got, e)
 		}
 	}

@@ -63,7 +63,7 @@ func (s *Spare) Next(l proc.Launch, locks []*os.File, onUpdate func(proc.Update)
 	b, err := newBirth(l.Files)
 	if err != nil {
 		k.close()
-		return nil, runDirectory(err)
+		return nil, proc.Own(runDirectory(err))
 	}
 	c := newClient(l.Files, l.Job, onUpdate)
 	c.pid, c.channel, c.keep = k.pid, k, true

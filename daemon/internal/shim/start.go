@@ -21,7 +21,7 @@ const backlog = 16
 func Start(argv []string, l proc.Launch, locks []*os.File, onUpdate func(proc.Update)) (*Client, error) {
 	b, err := newBirth(l.Files)
 	if err != nil {
-		return nil, runDirectory(err)
+		return nil, proc.Own(runDirectory(err))
 	}
 	file := programAt(argv[0]) // before it is executed: what is replaced in between is seen as changed
 	c := newClient(l.Files, l.Job, onUpdate)
@@ -34,7 +34,7 @@ func Start(argv []string, l proc.Launch, locks []*os.File, onUpdate func(proc.Up
 	if err != nil {
 		b.close()
 		l.Files.Remove()
-		return nil, fmt.Errorf("shim: %w", err)
+		return nil, proc.Own(fmt.Errorf("shim: %w", err))
 	}
 	k := newLink(fd, c)
 	k.program = file

@@ -178,7 +178,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, lock := supervise(t, l, ignore)
-	if x := c.Exit(); !x.NotStarted || x.Err == nil || !strings.HasPrefix(x.Err.Error(), "shim: run directory: ") || proc.IsTransient(x.Err) {
+	if x := c.Exit(); !x.NotStarted || x.Err == nil || !strings.HasPrefix(x.Err.Error(), "shim: run directory: ") || !proc.IsTransient(x.Err) || proc.IsFull(x.Err) {
 		t.Errorf("%+v", x)
 	}
 	if !isFree(t, lock) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,4 +28,21 @@ func (d *Dir) Volatile() bool {
 		return false
 	}
 	return int64(st.Type) == unix.TMPFS_MAGIC || int64(st.Type) == unix.RAMFS_MAGIC
+}
+
+// roomAt asks statfs(2). Root may also write what is set aside for it (f_bfree).
+func roomAt(path string) (Room, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return Room{}, err
+	}
+	left := st.Bavail
+	if os.Geteuid() == 0 {
+		left = st.Bfree
+	}
+	r := Room{Bytes: int64(left) * st.Bsize, Size: int64(st.Blocks) * st.Bsize, Inodes: -1}
+	if st.Files > 0 {
+		r.Inodes = int64(st.Ffree)
+	}
+	return r, nil
 }
