@@ -64,7 +64,7 @@ func (a *app) externalHolder(ctx context.Context, lock string, pid int) (*holder
 		if text.Start > 0 {
 			h.Since = time.Unix(text.Start, 0)
 		}
-		if h.Command == "" {
+		if text.Command != "" { // what dispatchctl lock runs says more than its own command line
 			h.Command = text.Command
 		}
 	}

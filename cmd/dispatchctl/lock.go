@@ -24,39 +24,45 @@ import (
 type lockFlags struct {
 	shared  bool
 	own     bool
+	inherit bool
 	timeout time.Duration
 }
 
-// lockVerb runs a command under the locks of the jobs. It replaces itself by the
-// command, which inherits the locks' descriptors: the kernel frees them when the
-// command ends, however it ends.
+// lockVerb runs a command under the locks of the jobs. It holds them itself and
+// waits for the command alone: what the command leaves running, such as a service
+// that it restarted, holds no lock. With --inherit it replaces itself by the command,
+// which has the locks' descriptors then, and so has all that it starts.
 func (a *app) lockVerb() *cobra.Command {
 	var f lockFlags
 	cmd := &cobra.Command{
 		Use: "lock NAME... -- CMD [ARG...]", Short: "Run a command by hand under the same locks as the jobs",
-		Long: `lock waits for named locks, says who holds them meanwhile, and then becomes the command.
-The locks are held as long as the command runs. It needs no daemon.`,
+		Long: `lock waits for named locks, says who holds them meanwhile, and runs the command. The locks
+are held until the command has ended; what it leaves running holds them with --inherit
+only. Signals are passed on, and the exit code is the command's: 128 + N when signal N
+ended it, 127 when there is no such command, 126 when it cannot be executed. It needs no
+daemon.`,
 		ValidArgsFunction: a.lockNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dash := cmd.ArgsLenAtDash()
 			if dash < 1 || dash >= len(args) {
 				return console.Usage("usage: "+cmd.UseLine(), "lock: say which locks, then --, then the command")
 			}
-			return a.execLocked(cmd.Context(), f, args[:dash], args[dash:])
+			return a.runLocked(cmd.Context(), f, args[:dash], args[dash:])
 		},
 	}
 	cmd.Flags().BoolVar(&f.shared, "shared", false, "share the locks with other holders that do")
 	cmd.Flags().BoolVar(&f.own, "dispatcher", false, "the names are dispatchers: take their own locks, so that none of their jobs runs")
+	cmd.Flags().BoolVar(&f.inherit, "inherit", false, "hold the locks as long as anything runs that the command started")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 0, "wait at most `DUR` for the locks (default for ever)")
 	return cmd
 }
 
-// execLocked takes the locks in the order of their names, so that two commands
-// cannot wait for each other, and replaces this process by the command.
-func (a *app) execLocked(ctx context.Context, f lockFlags, names, argv []string) error {
-	path := lookPath(argv[0])
-	if path == "" {
-		return console.Usage("check its name and PATH; nothing was locked", "lock: no command %q is found", argv[0])
+// runLocked takes the locks in the order of their names, so that two commands
+// cannot wait for each other, and runs the command.
+func (a *app) runLocked(ctx context.Context, f lockFlags, names, argv []string) error {
+	path, err := findCommand("lock", argv[0], "nothing was locked")
+	if err != nil {
+		return err
 	}
 	for _, name := range names {
 		if !lockfile.ValidName(name) {
@@ -76,11 +82,18 @@ func (a *app) execLocked(ctx context.Context, f lockFlags, names, argv []string)
 		if err != nil {
 			return err
 		}
+		defer func() { _ = file.Close() }()
+		if !f.inherit {
+			continue
+		}
 		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
 			return fmt.Errorf("lock %s: %w", name, err)
 		}
 	}
-	return fmt.Errorf("%s: %w", path, syscall.Exec(path, argv, os.Environ()))
+	if f.inherit {
+		return cannotExec(path, syscall.Exec(path, argv, os.Environ()))
+	}
+	return runChild(path, argv)
 }
 
 // waitLock waits for one lock, and names its holder meanwhile.

@@ -16,6 +16,18 @@ type Exit int
 // Error makes an exit code an error without words.
 func (e Exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
+// failure is an error with an exit code of its own instead of its kind's.
+type failure struct {
+	code int
+	error
+}
+
+// Unwrap gives the error.
+func (f failure) Unwrap() error { return f.error }
+
+// Failed makes err an error that ends the command with code.
+func Failed(code int, err error) error { return failure{code, err} }
+
 // Code is an exit code as an error, nil for 0.
 func Code(code int) error {
 	if code == 0 {
@@ -41,9 +53,13 @@ func Report(w io.Writer, program string, asJSON bool, err error) int {
 		return int(code)
 	}
 	p := Problem(err)
+	exit := p.Kind.ExitCode()
+	if f, ok := errors.AsType[failure](err); ok {
+		exit = f.code
+	}
 	if asJSON {
 		_ = terminal.EncodeJSON(w, p)
-		return p.Kind.ExitCode()
+		return exit
 	}
 	for i, line := range p.Lines() {
 		if i == 0 {
@@ -53,7 +69,7 @@ func Report(w io.Writer, program string, asJSON bool, err error) int {
 		}
 		_ = terminal.Fprintf(w, "%s\n", line)
 	}
-	return p.Kind.ExitCode()
+	return exit
 }
 
 // packaged is the version of the package that a program comes in. Its build sets
