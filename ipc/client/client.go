@@ -33,6 +33,9 @@ type Client struct {
 	Socket string                                      // "" = ipc.FindSocket
 	Dial   func(ctx context.Context) (net.Conn, error) // nil = the socket; who serves another connection is not asked
 
+	// ServerUser names the user, by name or number, whose daemon is trusted besides
+	// root's and one's own; "" = $DISPATCHD_SERVER_USER.
+	ServerUser string
 	// Timeout is how long the daemon may take for an answer, beyond the time that
 	// it was asked to wait; 0 = as long as it likes. What waits for a job gives up
 	// as well when no daemon was there for so long.

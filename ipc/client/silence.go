@@ -112,7 +112,7 @@ func (c *Client) dialSocket(ctx context.Context) (net.Conn, error) {
 	}
 	if err == nil {
 		c.server.Store(int64(server.PID))
-		err = peer.Trusted(server, c.socket())
+		err = peer.Trusted(server, c.socket(), c.ServerUser)
 	}
 	if err != nil {
 		_ = conn.Close()

@@ -36,7 +36,7 @@ func TestTrusted(t *testing.T) {
 		{"a stranger, and too large a number", 4242, "4294971538", false},
 	} {
 		t.Setenv(ServerUserEnv, c.env)
-		err := Trusted(ipc.Peer{UID: c.uid, PID: 7}, "/s")
+		err := Trusted(ipc.Peer{UID: c.uid, PID: 7}, "/s", "")
 		if (err == nil) != c.wanted {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -45,6 +45,9 @@ func TestTrusted(t *testing.T) {
 		}
 	}
 	t.Setenv(ServerUserEnv, "root")
+	if err := Trusted(ipc.Peer{UID: 4242}, "/s", "4242"); err != nil {
+		t.Errorf("named by the program: %v", err)
+	}
 	if uid, ok := userID("root"); !ok || uid != 0 {
 		t.Errorf("root is %d, %v", uid, ok)
 	}

@@ -14,11 +14,13 @@ import (
 const ServerUserEnv = "DISPATCHD_SERVER_USER"
 
 // Trusted gives an error where the process that serves a socket is neither root's
-// nor the caller's own, nor that of the user whom $DISPATCHD_SERVER_USER names:
-// whoever makes the socket's directory first would get every argument otherwise
-// (libpq asks so by requirepeer). A client asks before it sends a byte.
-func Trusted(server ipc.Peer, socket string) error {
-	named := os.Getenv(ServerUserEnv)
+// nor the caller's own, nor that of the named user; "" = whom $DISPATCHD_SERVER_USER
+// names. Whoever makes the socket's directory first would get every argument
+// otherwise (libpq asks so by requirepeer). A client asks before it sends a byte.
+func Trusted(server ipc.Peer, socket, named string) error {
+	if named == "" {
+		named = os.Getenv(ServerUserEnv)
+	}
 	if server.UID == 0 || server.UID == os.Geteuid() {
 		return nil
 	}
@@ -28,8 +30,8 @@ func Trusted(server ipc.Peer, socket string) error {
 			return nil
 		}
 		if !ok {
-			p := ipc.Errorf(ipc.KindForbidden, "$%s: no user is named %q", ServerUserEnv, named)
-			p.Suggestion = "set it to the name or the number of the user that runs dispatchd"
+			p := ipc.Errorf(ipc.KindForbidden, "the user %q whose daemon is to be trusted is not known here", named)
+			p.Suggestion = "set " + ServerUserEnv + " to the name or the number of the user that runs dispatchd"
 			return p
 		}
 	}

@@ -71,13 +71,16 @@ func (l *lab) openInstalled(ctx context.Context, settings string, files map[stri
 		cmd.Env = append(os.Environ(), "HOME="+root, "XDG_RUNTIME_DIR="+runtime, "XDG_CONFIG_HOME="+root,
 			"XDG_STATE_HOME="+root+"/state", "XDG_DATA_HOME="+root+"/data", "XDG_CACHE_HOME="+root+"/cache")
 		if os.Geteuid() == 0 {
-			const nobody = 65534
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-			give(nobody, runtime, b.root)
+			const uid = 65534
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+			give(uid, runtime, b.root)
 		}
 	}
 	return b.open(ctx, l, filepath.Join(root, "dispatchd"), settings, files)
 }
+
+// nobody is the user whose daemon root asks in these boxes.
+const nobody = "nobody"
 
 // give makes directories, and what is in them, a user's. What fails shows in
 // the daemon that does not start.
@@ -122,7 +125,7 @@ func (b *box) open(ctx context.Context, l *lab, config, settings string, files m
 func (b *box) start(ctx context.Context, l *lab) (err error) {
 	b.server, err = l.serve(ctx, "daemon", filepath.Join(b.run, "control.sock"), b.prepare)
 	if err == nil {
-		b.client = &client.Client{Socket: b.socket}
+		b.client = &client.Client{Socket: b.socket, ServerUser: nobody}
 	}
 	return err
 }

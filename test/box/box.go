@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,6 +87,9 @@ func (b *Box) Begin(tracer ...string) (*Process, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	if b.Prepare != nil {
 		b.Prepare(cmd)
+	}
+	if a := cmd.SysProcAttr; a != nil && a.Credential != nil {
+		b.Client.ServerUser = strconv.Itoa(int(a.Credential.Uid))
 	}
 	p, err := Begin(cmd)
 	if err == nil {
