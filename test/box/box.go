@@ -153,7 +153,7 @@ func (b *Box) Run(program string, args ...string) (stdout, stderr string, code i
 		program = own
 	}
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket)
+	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHD_SERVER_USER="+b.Client.ServerUser)
 	stdout, stderr, code, err := Output(cmd)
 	if err != nil {
 		b.T.Fatal(err)
