@@ -144,9 +144,12 @@ func (w *watcher) verdict(spec *dispatchers.Spec) (ipc.State, int, error) {
 		if p, typed := errors.AsType[*ipc.Error](x.Err); typed {
 			return state, 0, p
 		}
-		return state, 0, ipc.Errorf(why.Kind, "%s", why.Message)
+		return state, why.ExitStatus, ipc.Errorf(why.Kind, "%s", why.Message)
 	case why != nil && why.Kind == ipc.KindSignaled:
 		return state, x.Code, ipc.Errorf(ipc.KindSignaled, "%s %s", spec.Name, why.Message)
+	}
+	if state == ipc.TimedOut && x.Signal != "" {
+		return state, state.ExitCode(), nil // as the clients say it
 	}
 	return state, x.Code, nil
 }

@@ -153,3 +153,45 @@ func TestUserPathsFollowXDG(t *testing.T) {
 		t.Errorf("without a runtime directory: state %s, run %s", p.State, p.Run)
 	}
 }
+
+func TestExitStatus(t *testing.T) {
+	for _, c := range []struct {
+		job  Job
+		want int
+	}{
+		{Job{State: Succeeded, ExitCode: new(0)}, 0},
+		{Job{State: Succeeded, ExitCode: new(3)}, 3}, // success_exit_codes has it
+		{Job{State: Failed, ExitCode: new(7)}, 7},
+		{Job{State: Failed, ExitCode: new(0)}, 1}, // success_exit_codes has it not
+		{Job{State: Failed, Signal: "SIGSEGV"}, 139},
+		{Job{State: Failed, Signal: "SIGKILL"}, 137},
+		{Job{State: Failed, Signal: SignalName(firstRealtime() + 6)}, 128 + firstRealtime() + 6},
+		{Job{State: Failed, Signal: "SIG7X"}, 1},
+		{Job{State: Failed, Error: &JobError{Kind: KindStartFailed, ExitStatus: 127}}, 127},
+		{Job{State: Failed, Error: &JobError{Kind: KindStartFailed}}, 126},
+		{Job{State: Failed, Error: &JobError{Kind: KindIncludeMissing}}, 1},
+		{Job{State: TimedOut, Signal: "SIGTERM"}, 124},
+		{Job{State: TimedOut, ExitCode: new(9)}, 9},
+		{Job{State: Canceled, Signal: "SIGTERM"}, 125},
+		{Job{State: Expired}, 125},
+		{Job{State: Interrupted}, 125},
+	} {
+		if got := c.job.ExitStatus(); got != c.want {
+			t.Errorf("%+v: %d, want %d", c.job, got, c.want)
+		}
+	}
+}
+
+// Every signal has a name, and the name leads back to it.
+func TestSignalNames(t *testing.T) {
+	for n := 1; n < 65; n++ {
+		if name := SignalName(n); SignalNumber(name) != n || !strings.HasPrefix(name, "SIG") {
+			t.Errorf("%d is %s, which is %d", n, name, SignalNumber(name))
+		}
+	}
+	for _, none := range []string{"", "SIG", "KILL", "SIGRTMIN+x", "SIG-1", "40"} {
+		if n := SignalNumber(none); n != 0 {
+			t.Errorf("%q is %d", none, n)
+		}
+	}
+}

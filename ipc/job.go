@@ -86,6 +86,8 @@ type JobError struct {
 	Kind    Kind   `json:"kind" doc:"what went wrong, for programs"`
 	Message string `json:"message" doc:"what went wrong, for people"`
 
+	ExitStatus int `json:"exit_status,omitempty" doc:"of a job whose program could not be started: 127 it was not found, 126 it could not be executed"`
+
 	Detail json.RawMessage `json:"detail,omitempty" doc:"what the job itself said of it: the error of its last line on descriptor 3"`
 }
 

@@ -21,6 +21,7 @@ type options struct {
 	printID    bool
 	json       bool
 	exitStatus bool
+	timeout    time.Duration // for an answer; below 0 = not given
 }
 
 // usage is the help.
@@ -31,10 +32,13 @@ from standard input. The answer comes when the job is safe on disk.
 
   --wait[=DUR]   wait for the job's end, at most DUR, such as 30s
   --key K        idempotency key: the same key gives the same job
-  --exit-status  with --wait: exit with the job's own exit status
+  --exit-status  with --wait: exit with the job's own exit status (128 and
+                 the number for a signal, 126 or 127 as shells do)
   --print-id     print the job's id only
   --json         print JSON
   -q, --quiet    print errors only
+  --timeout DUR  how long the daemon may take to answer (default 60s for the
+                 notify, no end while waiting for the job)
   --socket PATH  the daemon's socket (default $DISPATCHD_SOCKET, then the platform's)
 `
 
@@ -65,6 +69,22 @@ func (w waitFlag) Set(s string) error {
 	return nil
 }
 
+// timeoutFlag is --timeout.
+type timeoutFlag struct{ d *time.Duration }
+
+// String is flag.Value's.
+func (timeoutFlag) String() string { return "" }
+
+// Set is flag.Value's; 0 is no end.
+func (t timeoutFlag) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return errors.New("use a duration, such as 10s; 0s is no end")
+	}
+	*t.d = d
+	return nil
+}
+
 // parse reads the command line; flags may stand anywhere before a --.
 func (c *command) parse(args []string) error {
 	c.json = asksForJSON(args)
@@ -78,6 +98,8 @@ func (c *command) parse(args []string) error {
 	set.BoolVar(&c.printID, "print-id", false, "")
 	set.BoolVar(&c.json, "json", c.json, "")
 	set.BoolVar(&c.exitStatus, "exit-status", false, "")
+	c.timeout = -1
+	set.Var(timeoutFlag{&c.timeout}, "timeout", "")
 	words, err := parseWords(set, args)
 	if err != nil {
 		return err
@@ -141,6 +163,6 @@ func asksForJSON(args []string) bool {
 // misuse is a wrong command line.
 func misuse(what string) error {
 	p := ipc.Errorf(ipc.KindUsage, "%s", what)
-	p.Suggestion = "usage: dispatch-notify [--wait[=DUR]] [--key K] [--exit-status] [--print-id] [--json] [-q] [--socket PATH] NAME [JSON|-]"
+	p.Suggestion = "usage: dispatch-notify [--wait[=DUR]] [--key K] [--exit-status] [--print-id] [--json] [-q] [--timeout DUR] [--socket PATH] NAME [JSON|-]"
 	return p
 }

@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -14,7 +12,6 @@ import (
 	"time"
 
 	"dispatchd/ipc"
-	"dispatchd/ipc/notify"
 	"dispatchd/ipc/terminal"
 )
 
@@ -31,6 +28,7 @@ type command struct {
 	in       io.Reader
 	out, err *terminal.Output
 	job      string // what was asked for
+	told     bool   // that the daemon is waited for, and nothing came since
 	options
 }
 
@@ -78,44 +76,6 @@ func (c *command) run(args []string) int {
 	return c.await(n)
 }
 
-// notify sends the notify and reads what became of it.
-func (c *command) notify() (ipc.Notified, error) {
-	var n ipc.Notified
-	conn, err := notify.Dial(c.socket)
-	if err != nil {
-		return n, ipc.Unreachable(c.socket, err)
-	}
-	defer func() { _ = conn.Close() }()
-	reply, err := notify.Post(conn, c.request)
-	if err != nil {
-		return n, ipc.Lost(c.socket, true, err)
-	}
-	if !c.json && reply.Status < 400 && ipc.CheckAPI(reply.API) == nil {
-		if n, ok := notify.Plain(reply.Body); ok {
-			return n, nil
-		}
-	}
-	return n, read(reply, &n)
-}
-
-// read decodes an answer: a value, or an error.
-func read(r notify.Reply, v any) error {
-	if err := ipc.CheckAPI(r.API); err != nil {
-		return err
-	}
-	if r.Status < 400 {
-		if err := json.Unmarshal(r.Body, v); err != nil {
-			return fmt.Errorf("the daemon's answer: %w", err)
-		}
-		return nil
-	}
-	var p ipc.Error
-	if json.Unmarshal(r.Body, &p) != nil || p.Kind == "" {
-		return ipc.Errorf(ipc.KindInternal, "the daemon answered with HTTP status %d", r.Status)
-	}
-	return &p
-}
-
 // await waits for the job's end and makes it the exit code. Ctrl-C ends the
 // wait, not the job.
 func (c *command) await(n ipc.Notified) int {
@@ -147,32 +107,10 @@ func (c *command) await(n ipc.Notified) int {
 	default:
 		_ = terminal.Fprintf(c.out, "%s\n", job.Words())
 	}
-	if c.exitStatus && job.ExitCode != nil && *job.ExitCode != 0 {
-		return *job.ExitCode
+	if c.exitStatus {
+		return job.ExitStatus()
 	}
 	return job.State.ExitCode()
-}
-
-// end asks for the job until it has ended or the wait is over.
-func (c *command) end(job *ipc.Job) error {
-	if job.State.Final() {
-		return nil
-	}
-	conn, err := notify.Dial(c.socket)
-	if err != nil {
-		return ipc.Unreachable(c.socket, err)
-	}
-	defer func() { _ = conn.Close() }()
-	reply, err := notify.Await(conn, job.ID, max(0, c.wait))
-	if err != nil {
-		p := ipc.Lost(c.socket, true, err)
-		p.Job, p.Suggestion = job.ID, "job "+job.ID+" is accepted; dispatchctl wait "+job.ID+" waits for it again"
-		return p
-	}
-	if err := read(reply, job); err != nil || job.State.Final() {
-		return err
-	}
-	return ipc.WaitOver(*job, c.wait)
 }
 
 // accepted prints the job that the notify made or joined.

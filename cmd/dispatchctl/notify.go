@@ -34,7 +34,7 @@ func (r *request) keyFlag(cmd *cobra.Command) {
 }
 
 func (r *request) exitStatusFlag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&r.exitStatus, "exit-status", false, "exit with the job's own exit status")
+	cmd.Flags().BoolVar(&r.exitStatus, "exit-status", false, "exit with the job's own exit status; 128 and the signal's number, 126 or 127 as shells do")
 }
 
 // limit reads --wait: how long, 0 = for ever; false = not at all.
@@ -150,8 +150,8 @@ func (a *app) ended(job ipc.Job, r *request, talkOnly bool) error {
 	case !a.quiet:
 		a.printf("%s", a.outcome(job))
 	}
-	if r.exitStatus && job.ExitCode != nil && *job.ExitCode != 0 {
-		return console.Code(*job.ExitCode)
+	if r.exitStatus {
+		return console.Code(job.ExitStatus())
 	}
 	return console.Code(job.State.ExitCode())
 }

@@ -26,6 +26,10 @@ the command. With --json it says on standard error, as an object, how it ended.`
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := runForeground(cmd, f, args)
+			if err != nil && passExit && o.ExitCode > 0 {
+				console.Report(cmd.ErrOrStderr(), "dispatchd", f.json, err)
+				return console.Code(o.ExitCode)
+			}
 			if err != nil {
 				return err
 			}
@@ -38,7 +42,7 @@ the command. With --json it says on standard error, as an object, how it ended.`
 			return console.Code(o.State.ExitCode())
 		},
 	}
-	cmd.Flags().BoolVar(&passExit, "exit-status", false, "exit with the command's own exit status")
+	cmd.Flags().BoolVar(&passExit, "exit-status", false, "exit with the command's own exit status; 128 and the signal's number, 126 or 127 as shells do")
 	return cmd
 }
 

@@ -81,17 +81,7 @@ func (c *Client) tellWaiting(why string) {
 // silence says what the daemon does instead of an answer, as far as the kernel
 // tells.
 func (c *Client) silence() string {
-	text := "it has accepted the connection and does not answer"
-	if c.refusing.Load() {
-		text = "it accepts no connections (as many as the system allows wait for it)"
-	}
-	if c.Dial != nil {
-		return text
-	}
-	if p, ok := peer.Server(int(c.server.Load()), c.socket()); ok {
-		return text + ": " + p.String()
-	}
-	return text
+	return peer.Silence(!c.refusing.Load(), int(c.server.Load()), c.socket())
 }
 
 // dialSocket connects to the daemon's socket, and asks the kernel who serves it

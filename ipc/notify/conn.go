@@ -6,38 +6,84 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"dispatchd/ipc/peer"
 )
+
+// Limits bound what is done with a connection, its making included.
+type Limits struct {
+	Until  time.Time   // zero = no end
+	Slow   time.Time   // when OnSlow is called, once, if a call still waits then
+	OnSlow func(*Conn) // nil = nobody
+}
 
 // Conn is a connection to the daemon's socket with blocking calls. net's poller
 // and its threads cost a tenth of the tiny client's processor time, and a program
 // that does one thing has no use for them.
 type Conn struct {
-	fd    int
-	until time.Time // zero = no deadline
+	socket    string
+	fd        int
+	limits    Limits
+	timed     bool // a call had a timeout
+	connected bool
+	server    int // process id of who listens, 0 = not known
 }
 
-// Dial connects to the socket.
+// Dial connects to the socket, whoever serves it.
 func Dial(socket string) (*Conn, error) {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	for {
-		err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket})
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil && err != syscall.EISCONN { // EISCONN: connect went on after a signal
-		_ = syscall.Close(fd)
-		return nil, os.NewSyscallError("connect", err)
-	}
-	return &Conn{fd: fd}, nil
+	c := &Conn{socket: socket}
+	return c, c.connect()
 }
+
+// DialTrusted connects to the socket within limits, and asks the kernel who serves
+// it before a byte is sent. Where time runs out, the error is os.ErrDeadlineExceeded,
+// and the connection, which is closed, still says what the daemon does.
+func DialTrusted(socket string, l Limits) (*Conn, error) {
+	c := &Conn{socket: socket, limits: l}
+	if err := c.connect(); err != nil {
+		return c, err
+	}
+	server, err := peer.OfSocket(c.fd)
+	if err == nil {
+		c.server = server.PID
+		err = peer.Trusted(server, socket, "")
+	}
+	if err != nil {
+		_ = c.Close()
+	}
+	return c, err
+}
+
+// connect connects. Where the socket's backlog is full, connect(2) waits as long
+// as a write may.
+func (c *Conn) connect() error {
+	var err error
+	c.fd, err = syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	_, err = c.call(syscall.SO_SNDTIMEO, "connect", func() (int, error) {
+		err := syscall.Connect(c.fd, &syscall.SockaddrUnix{Name: c.socket})
+		if err == syscall.EISCONN { // it went on after a signal
+			err = nil
+		}
+		return 0, err
+	})
+	if err != nil {
+		_ = syscall.Close(c.fd)
+		return err
+	}
+	c.connected = true
+	return nil
+}
+
+// Silence says what the daemon does instead of an answer, as far as the kernel
+// tells.
+func (c *Conn) Silence() string { return peer.Silence(c.connected, c.server, c.socket) }
 
 // SetDeadline bounds all calls from now on; the zero time ends that.
 func (c *Conn) SetDeadline(t time.Time) error {
-	c.until = t
+	c.limits.Until = t
 	return nil
 }
 
@@ -65,19 +111,11 @@ func (c *Conn) Write(p []byte) (done int, err error) {
 	return done, nil
 }
 
-// call makes a call within the rest of the deadline, and again after a signal
-// (EINTR).
+// call makes a call within the limits, and again after a signal (EINTR).
 func (c *Conn) call(option int, name string, fn func() (int, error)) (int, error) {
 	for {
-		if !c.until.IsZero() {
-			left := time.Until(c.until)
-			if left <= 0 {
-				return 0, os.ErrDeadlineExceeded
-			}
-			limit := syscall.NsecToTimeval(int64(max(left, time.Microsecond)))
-			if err := syscall.SetsockoptTimeval(c.fd, syscall.SOL_SOCKET, option, &limit); err != nil {
-				return 0, os.NewSyscallError("setsockopt", err)
-			}
+		if err := c.setTimeout(option); err != nil {
+			return 0, err
 		}
 		n, err := fn()
 		switch {
@@ -88,4 +126,29 @@ func (c *Conn) call(option int, name string, fn func() (int, error)) (int, error
 			return 0, os.NewSyscallError(name, err)
 		}
 	}
+}
+
+// setTimeout has the kernel end the next call when a limit is reached. The one
+// that is reached already is told, or is the error.
+func (c *Conn) setTimeout(option int) error {
+	next := c.limits.Until
+	if c.limits.OnSlow != nil {
+		if tell := c.limits.OnSlow; !time.Now().Before(c.limits.Slow) {
+			c.limits.OnSlow = nil
+			tell(c)
+		} else if next.IsZero() || c.limits.Slow.Before(next) {
+			next = c.limits.Slow
+		}
+	}
+	var limit syscall.Timeval // 0 = none
+	switch left := time.Until(next); {
+	case next.IsZero() && !c.timed:
+		return nil
+	case next.IsZero():
+	case left <= 0 && next.Equal(c.limits.Until):
+		return os.ErrDeadlineExceeded
+	default:
+		limit, c.timed = syscall.NsecToTimeval(int64(max(left, time.Microsecond))), true
+	}
+	return os.NewSyscallError("setsockopt", syscall.SetsockoptTimeval(c.fd, syscall.SOL_SOCKET, option, &limit))
 }

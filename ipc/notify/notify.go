@@ -32,44 +32,26 @@ type Reply struct {
 	Body       []byte
 }
 
-// answerTime bounds the wait for an answer that does not wait for a job.
-const answerTime = 60 * time.Second
-
 // maxReply bounds what is read of an answer: a job with 1 MiB of arguments.
 const maxReply = 4 << 20
 
-// stream is what an exchange needs of a connection.
-type stream interface {
-	io.ReadWriter
-	SetDeadline(time.Time) error
-}
-
 // Post sends the request over a connection and reads the answer.
-func Post(c stream, r Request) (Reply, error) {
+func Post(c io.ReadWriter, r Request) (Reply, error) {
 	if strings.ContainsAny(r.Key, "\r\n") {
 		return Reply{}, errors.New("idempotency key: a line break is not allowed")
 	}
-	return exchange(c, encode(r), answerTime)
+	return exchange(c, encode(r))
 }
 
 // Await asks for a job over a fresh connection and reads the answer, which comes
-// when the job has ended, or after this time. 0 = whenever it ends.
-func Await(c stream, id string, wait time.Duration) (Reply, error) {
-	limit, text := time.Duration(0), "true"
-	if wait > 0 {
-		limit, text = wait+answerTime, wait.String()
-	}
-	path := "/v1/jobs/" + escape(id) + "?wait=" + text
-	return exchange(c, []byte("GET "+path+" HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n\r\n"), limit)
+// when the job has ended, after this time, or when the daemon goes down.
+func Await(c io.ReadWriter, id string, wait time.Duration) (Reply, error) {
+	path := "/v1/jobs/" + escape(id) + "?wait=" + wait.String()
+	return exchange(c, []byte("GET "+path+" HTTP/1.1\r\nHost: dispatchd\r\nConnection: close\r\n\r\n"))
 }
 
-// exchange writes a request and reads its answer, within limit unless it is 0.
-func exchange(c stream, request []byte, limit time.Duration) (Reply, error) {
-	if limit > 0 {
-		if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
-			return Reply{}, err
-		}
-	}
+// exchange writes a request and reads its answer.
+func exchange(c io.ReadWriter, request []byte) (Reply, error) {
 	_, broken := c.Write(request)
 	// A daemon that refuses a request may answer before it has read all of it.
 	r, err := readReply(bufio.NewReader(c))

@@ -78,11 +78,11 @@ func TestOfSocket(t *testing.T) {
 		t.Error("no error for no socket")
 	}
 	if runtime.GOOS == "linux" {
-		if s, ok := Server(1, path); !ok || s.PID != os.Getpid() {
+		if s, ok := server(1, path); !ok || s.PID != os.Getpid() {
 			t.Errorf("behind a service manager: %+v, %v", s, ok)
 		}
 	}
-	if _, ok := Server(0, path+"x"); ok {
+	if _, ok := server(0, path+"x"); ok {
 		t.Error("found who serves no socket")
 	}
 }

@@ -54,11 +54,24 @@ func stateWords(state byte) string {
 	return "not known here"
 }
 
-// Server names the process that serves a socket, for a client that gets no answer:
-// the one that listened, as the kernel told at connect. Where that is the service
-// manager, or where no connection was made, it is the one that has the socket
-// open, as far as this process may look.
-func Server(pid int, socket string) (Process, bool) {
+// Silence says, for a client that gets no answer, what who serves the socket does
+// meanwhile, as far as the kernel tells. pid is that of the process that listens, 0 =
+// not known.
+func Silence(connected bool, pid int, socket string) string {
+	text := "it has accepted the connection and does not answer"
+	if !connected {
+		text = "it accepts no connections (as many as the system allows wait for it)"
+	}
+	if p, ok := server(pid, socket); ok {
+		text += ": " + p.String()
+	}
+	return text
+}
+
+// server is the process that serves a socket: the one that listened, or, where
+// that is the service manager or not known, the one that has the socket open, as
+// far as this process may look.
+func server(pid int, socket string) (Process, bool) {
 	if pid <= 1 {
 		if holder := listenerOf(socket); holder > 0 {
 			pid = holder

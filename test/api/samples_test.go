@@ -36,7 +36,7 @@ func jobs() map[string]ipc.Job {
 		j.Attempt, j.StartedAt, j.EndedAt = 1, new(at(1)), new(at(9))
 		j.Output = ipc.Output{Bytes: 2 << 20, Dropped: 1 << 20}
 		if k != "" {
-			j.Error = &ipc.JobError{Kind: k, Message: why}
+			j.Error = &ipc.JobError{Kind: k, Message: why, ExitStatus: 126}
 		}
 	}
 	add(ipc.Queued, func(j *ipc.Job) {
@@ -49,7 +49,7 @@ func jobs() map[string]ipc.Job {
 		j.Attempt, j.StartedAt = 2, new(at(1))
 		j.Attempts = []ipc.Attempt{{
 			Number: 1, StartedAt: at(-9), EndedAt: at(-5), ExitCode: new(3), Signal: "SIGTERM",
-			Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 3", Detail: json.RawMessage(`{}`)},
+			Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 3", ExitStatus: 126, Detail: json.RawMessage(`{}`)},
 		}}
 		j.Progress = &ipc.Progress{Percent: new(42.5), Message: "loading rules"}
 		j.Output.Bytes = 100

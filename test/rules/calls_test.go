@@ -59,7 +59,7 @@ func permits() []permit {
 		{"ipc/server", "os", "Remove Chmod Chown", "its own socket"},
 		{"ipc/server", "net", "ListenUnix FileListener", "its own socket, also one that a service manager or the last image opened"},
 		{"ipc/server", "net/http", "*", "it is the server"},
-		{"ipc/notify", kernel, "Socket Connect SockaddrUnix Read Write Close SetsockoptTimeval NsecToTimeval", "the tiny client connects without net's poller and threads"},
+		{"ipc/notify", kernel, "Socket Connect SockaddrUnix Read Write Close SetsockoptTimeval NsecToTimeval Timeval", "the tiny client connects without net's poller and threads"},
 
 		// Programs end themselves, libraries do not.
 		{"cmd/dispatchd", "os", "Exit", "main"},

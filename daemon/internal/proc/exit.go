@@ -3,6 +3,7 @@ package proc
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -15,7 +16,7 @@ import (
 
 // Exit is how a child ended.
 type Exit struct {
-	Code           int
+	Code           int    // of one that could not be started: StartCode
 	Signal         string // such as SIGKILL, "" when it ended by itself
 	TimedOut       bool
 	Canceled       bool
@@ -52,11 +53,28 @@ func (e *Exit) judge(status unix.WaitStatus, err error) {
 	case err != nil:
 		e.Err = os.NewSyscallError("wait", err)
 	case status.Signaled():
-		e.Signal = unix.SignalName(status.Signal())
+		e.Signal = signalName(status.Signal())
 		e.Code = 128 + int(status.Signal())
 	default:
 		e.Code = status.ExitStatus()
 	}
+}
+
+// signalName is a signal's name. x/sys has none for real-time signals: their jobs
+// seemed to have exited by themselves, with 128 and the number.
+func signalName(s syscall.Signal) string {
+	if name := unix.SignalName(s); name != "" {
+		return name
+	}
+	return ipc.SignalName(int(s))
+}
+
+// StartCode is the code of a child that could not be started, as a shell has it.
+func StartCode(err error) int {
+	if errors.Is(err, fs.ErrNotExist) {
+		return ipc.ExitNotFound
+	}
+	return ipc.ExitNotExecutable
 }
 
 // ErrSupervisorDied says that a supervisor was killed before it started anything.

@@ -83,7 +83,7 @@ func (r *Runner) Run(ctx context.Context, a *Attempt, recorded <-chan error, ev 
 	case err != nil:
 		r.undo(a, l)
 		now := time.Now()
-		ev.Ended(a, r.result(a, proc.Exit{Err: err, Started: now, Ended: now}))
+		ev.Ended(a, r.result(a, proc.Exit{Err: err, Code: proc.StartCode(err), Started: now, Ended: now}))
 		return
 	}
 	if c.Supervised() {

@@ -97,7 +97,11 @@ func Verdict(s *dispatchers.Spec, x proc.Exit, c Cause) (ipc.State, *ipc.JobErro
 		if p, ok := errors.AsType[*ipc.Error](x.Err); ok {
 			kind = p.Kind
 		}
-		return ipc.Failed, why(kind, "%v", x.Err)
+		failed := why(kind, "%v", x.Err)
+		if kind == ipc.KindStartFailed {
+			failed.ExitStatus = x.Code
+		}
+		return ipc.Failed, failed
 	case c.Stopping && x.Canceled:
 		return ipc.Interrupted, why(ipc.KindInterrupted, "the daemon was stopped while it ran")
 	case x.Canceled && s.SurviveRestart: // by an earlier daemon, for somebody

@@ -75,7 +75,7 @@ func (s *supervisor) start() error {
 	now := time.Now()
 	err := s.attempt.start(now)
 	if failed, ok := errors.AsType[noJobError](err); ok {
-		return s.end(proc.Exit{Err: failed.error, NotStarted: proc.IsTransient(failed.error), Started: now, Ended: now})
+		return s.end(proc.Exit{Err: failed.error, Code: proc.StartCode(failed.error), NotStarted: proc.IsTransient(failed.error), Started: now, Ended: now})
 	}
 	if err != nil {
 		return err
