@@ -62,9 +62,11 @@ const numberMark = ` {"b":`
 // sumLength is the length of a line's checksum.
 const sumLength = 8
 
-// begins reports whether the text begins like a line.
+// begins reports whether the text begins like a line, or like one that has a bad
+// byte there.
 func (s segment) begins() bool {
-	return len(s.text) > sumLength && bytes.HasPrefix(s.text[sumLength:], []byte(numberMark))
+	end := sumLength + len(numberMark)
+	return len(s.text) > end && differ(string(s.text[sumLength:end]), numberMark) <= 1
 }
 
 // split cuts a text at the place where a further line seems to begin.
