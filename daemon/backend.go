@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -234,6 +235,11 @@ func (b *backend) Retry(ctx context.Context, by ipc.Peer, id, key string) (ipc.N
 	if !view.State.Final() {
 		p := ipc.Errorf(ipc.KindStateConflict, "job %s has not ended yet (%s)", view.ID, view.State)
 		p.Job, p.Suggestion = view.ID, "wait for its end, or notify "+view.Dispatcher+" once more"
+		return ipc.Notified{}, p
+	}
+	if slices.Contains(view.Omitted, "arguments") {
+		p := ipc.Errorf(ipc.KindStateConflict, "the history has no longer the arguments of job %s: they were large", view.ID)
+		p.Job, p.Suggestion = view.ID, "notify "+view.Dispatcher+" with its arguments once more"
 		return ipc.Notified{}, p
 	}
 	return b.Notify(ctx, by, ipc.NotifyRequest{Dispatcher: view.Dispatcher, Arguments: view.Arguments, IdempotencyKey: key})

@@ -93,6 +93,8 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if err := h.openEpoch(); err != nil {
 		return nil, nil, err
 	}
+	atStart := proc.Uptime()
+	h.timeline = store.NewTimeline(h.bootID, func() time.Duration { return atStart + h.now() })
 	h.build = newBuilder(cfg, settings, h.bootID)
 	s := newState(h)
 	h.loop = loop.New(s, loop.Driver[state]{Due: due, Next: next, After: after})
@@ -114,7 +116,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 
 // openJournal replays the journal into the state, and opens it for writing.
 func openJournal(s *state) (store.Report, error) {
-	journal, report, err := s.dir.OpenJournal(s.jobs.Replay())
+	journal, report, err := s.dir.OpenJournal(s.jobs.Replay(), s.timeline)
 	if err != nil {
 		return report, err
 	}

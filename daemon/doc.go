@@ -41,6 +41,7 @@
 //	backend.go     what the API asks of jobs
 //	perform.go     decisions become deeds
 //	attempt.go     what an attempt reports
+//	retention.go   what is kept of history, keys and logs
 //	view.go        what is told of jobs, dispatchers and locks
 //	state.go       what the loop owns
 //	room.go        disks that have too little room to start anything

@@ -29,7 +29,8 @@ type host struct {
 	dir       *store.Dir
 	inherited *inherited // from the last image of the program, nil = there was none
 	loop      *loop.Loop[state]
-	epoch     time.Time // of the queue's clock: the daemon's start
+	epoch     time.Time       // of the queue's clock: the daemon's start
+	timeline  *store.Timeline // by which what is kept grows old
 	catalog   atomic.Pointer[dispatchers.Catalog]
 	build     *launch.Builder
 	runner    *run.Runner

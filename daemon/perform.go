@@ -214,29 +214,6 @@ func (s performer) logEnd(job *jobs.Job, end ipc.State) {
 	level("job ended", "dispatcher", job.Dispatcher.Name, "job", job.ID().String(), "state", string(end))
 }
 
-// prune keeps history and logs within their bounds after a job that left an
-// output. Nothing is done unless a bound is passed.
-func (s performer) prune(out ipc.Output) {
-	if gone := s.jobs.Prune(time.Now()); len(gone) > 0 {
-		go s.dir.RemoveLogs(gone)
-	}
-	if !s.outputs.Add(out.Bytes - out.Dropped) {
-		return
-	}
-	open := map[ulid.ULID]bool{}
-	for a := range s.attempts() {
-		open[a.ID] = true
-	}
-	go s.enforceLogs(open)
-}
-
-// enforceLogs removes the oldest logs until all are within their bound, but those
-// of running jobs.
-func (h *host) enforceLogs(running map[ulid.ULID]bool) {
-	left := h.dir.EnforceLogs(h.settings.LogBytes, func(id ulid.ULID) bool { return running[id] })
-	h.post(func(s *state) { s.outputs.Counted(left) })
-}
-
 // refreshed notes how a refresh of a cache ended.
 func (s performer) refreshed(job *jobs.Job, end ipc.State, out *store.Outcome) {
 	if end == ipc.Succeeded {

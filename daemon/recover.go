@@ -33,6 +33,7 @@ func (s recovery) recover(suspects []ulid.ULID) {
 	s.load()
 	s.restoreBackoff()
 	s.restore(suspects)
+	s.prune(ipc.Output{})
 	if s.inherited != nil {
 		s.jobs.Total = s.inherited.Counters
 		s.core.Drain(s.inherited.Draining)

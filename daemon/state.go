@@ -63,6 +63,7 @@ func newState(h *host) *state {
 		core: queue.New(queue.Limits{MaxRunning: h.settings.MaxRunning, MaxOutstanding: h.settings.MaxOutstanding}),
 		jobs: jobs.New(store.Retention{
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
+			Floor: h.settings.HistoryKeep,
 		}),
 		planner: schedules.New(hostname()),
 		outputs: store.NewQuota(h.settings.LogBytes),
@@ -81,6 +82,7 @@ func hostname() string {
 // nobody) gets the journal's answer after them. A record that does not fit is a
 // fault of the daemon: it is logged, and changes nothing.
 func (s *state) record(rec store.Record, d mode.Durability, urgent bool, then func(error)) (*jobs.Job, bool) {
+	rec.Lived = s.timeline.Lived()
 	job, err := s.jobs.Apply(rec)
 	if err != nil {
 		s.log.Error("a record does not fit the state", "op", string(rec.Op), "job", rec.ID.String(), "dispatcher", rec.Dispatcher, "error", err)

@@ -10,6 +10,7 @@ import (
 
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
+	"dispatchd/daemon/internal/store"
 	"dispatchd/ipc"
 )
 
@@ -103,6 +104,7 @@ func (s views) dispatcher(name string) ipc.Dispatcher {
 		}
 	}
 	v.Counters, v.LastJob, v.LastState = d.Counters, d.Last.ID, d.Last.State
+	v.LastEndedAt, v.LastSuccess, v.LastSuccessAt = store.Wall(d.Last.EndedAt), d.LastSuccess.ID, store.Wall(d.LastSuccess.EndedAt)
 	return v
 }
 

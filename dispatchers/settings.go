@@ -22,6 +22,7 @@ type Settings struct {
 	HistoryCount   int
 	HistoryAge     time.Duration
 	HistoryBytes   int64
+	HistoryKeep    int   // of each dispatcher, so many of the last jobs stay
 	LogBytes       int64 // of all jobs' output together
 	KeepFreeState  int64 // below so much room on the disk of state nothing starts, 0 = it may be full
 	KeepFreeRun    int64 // the same of the run directory
@@ -116,6 +117,9 @@ func historyKeys() keys[Settings] {
 		}, {
 			name: "history_bytes", deflt: `"16 MiB"`, field: size(func(s *Settings) *int64 { return &s.HistoryBytes }, 1<<10),
 			doc: "How much room ended jobs may take.",
+		}, {
+			name: "history_keep", deflt: `10`, field: integer(func(s *Settings) *int { return &s.HistoryKeep }, 0, 10_000),
+			doc: "How many of the last jobs of each dispatcher stay in the history, with their output, however old they are.",
 		}, {
 			name: "log_bytes", deflt: `"64 MiB"`, field: size(func(s *Settings) *int64 { return &s.LogBytes }, 1<<10),
 			doc: "How much room the output of all jobs may take.",

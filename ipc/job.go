@@ -125,6 +125,7 @@ type Job struct {
 	Result         json.RawMessage `json:"result,omitempty"`
 	Output         Output          `json:"output"`
 	CoalescedCount int             `json:"coalesced_count" doc:"notifies that joined after the first"`
+	Omitted        []string        `json:"omitted,omitempty" doc:"arguments and result, where the history had no room for them: they were large"`
 }
 
 // Attempt is one run of a job that another one followed.

@@ -14,18 +14,21 @@ const (
 
 // Dispatcher is the public view of one dispatcher.
 type Dispatcher struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	State       DispatcherState `json:"state" enum:"ready,paused,disabled"`
-	Reason      string          `json:"reason,omitempty" doc:"why it is disabled"`
-	Origin      string          `json:"origin" doc:"the file that defines it, or go"`
-	Definition  map[string]any  `json:"definition,omitempty" doc:"every key that is in force"`
-	Queued      int             `json:"queued"`
-	Running     int             `json:"running"`
-	Counters    Counters        `json:"counters"`
-	LastJob     string          `json:"last_job,omitempty" doc:"id of the job that ended last"`
-	LastState   State           `json:"last_state,omitempty"`
-	Problems    []string        `json:"problems,omitempty" doc:"what would make its next run fail: a missing command, user, include or package; told for a single dispatcher only"`
+	Name          string          `json:"name"`
+	Description   string          `json:"description,omitempty"`
+	State         DispatcherState `json:"state" enum:"ready,paused,disabled"`
+	Reason        string          `json:"reason,omitempty" doc:"why it is disabled"`
+	Origin        string          `json:"origin" doc:"the file that defines it, or go"`
+	Definition    map[string]any  `json:"definition,omitempty" doc:"every key that is in force"`
+	Queued        int             `json:"queued"`
+	Running       int             `json:"running"`
+	Counters      Counters        `json:"counters"`
+	LastJob       string          `json:"last_job,omitempty" doc:"id of the job that ended last"`
+	LastState     State           `json:"last_state,omitempty"`
+	LastEndedAt   *time.Time      `json:"last_ended_at,omitempty" doc:"when the job that ended last did"`
+	LastSuccess   string          `json:"last_success,omitempty" doc:"id of the job that succeeded last"`
+	LastSuccessAt *time.Time      `json:"last_success_at,omitempty" doc:"when that was"`
+	Problems      []string        `json:"problems,omitempty" doc:"what would make its next run fail: a missing command, user, include or package; told for a single dispatcher only"`
 }
 
 // Counters counts since the daemon's start.

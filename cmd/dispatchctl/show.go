@@ -50,6 +50,12 @@ func (a *app) definition(d ipc.Dispatcher) {
 	if d.LastJob != "" {
 		a.printf("last job %s %s", d.LastJob, a.palette().State(string(d.LastState)))
 	}
+	if d.LastEndedAt != nil {
+		a.printf("last end %s", when(*d.LastEndedAt))
+	}
+	if d.LastSuccess != "" && d.LastSuccess != d.LastJob && d.LastSuccessAt != nil {
+		a.printf("last success %s, %s", d.LastSuccess, when(*d.LastSuccessAt))
+	}
 	if c := d.Counters; c.Accepted+c.Coalesced+c.Refused > 0 {
 		a.printf("since the daemon's start: %d accepted, %d joined, %d refused; %d succeeded, %d failed, %d canceled or expired",
 			c.Accepted, c.Coalesced, c.Refused, c.Succeeded, c.Failed, c.Canceled)

@@ -67,7 +67,10 @@ func jobs() map[string]ipc.Job {
 	add(ipc.Expired, func(j *ipc.Job) {
 		j.EndedAt, j.Error = new(at(300)), &ipc.JobError{Kind: ipc.KindExpired, Message: "waited longer than 5m0s"}
 	})
-	add(ipc.Interrupted, func(j *ipc.Job) { ended(j, ipc.KindInterrupted, "the daemon went down while it ran") })
+	add(ipc.Interrupted, func(j *ipc.Job) {
+		ended(j, ipc.KindInterrupted, "the daemon went down while it ran")
+		j.Omitted = []string{"result"}
+	})
 	return all
 }
 
@@ -78,7 +81,7 @@ func dispatcher() ipc.Dispatcher {
 		Reason: "filter_reload.toml:3:1: why", Origin: "/etc/dispatchd/dispatchers.d/filter_reload.toml",
 		Definition: map[string]any{"command": []string{"/sbin/pfctl"}, "max_queue": 10}, Queued: 2, Running: 1,
 		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4},
-		LastJob:  id2, LastState: ipc.TimedOut, Problems: []string{"command /sbin/pfctl: no such file"},
+		LastJob:  id2, LastState: ipc.TimedOut, LastEndedAt: new(at(-60)), LastSuccess: id1, LastSuccessAt: new(at(-90)), Problems: []string{"command /sbin/pfctl: no such file"},
 	}
 }
 

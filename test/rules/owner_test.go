@@ -137,7 +137,7 @@ func keyed() map[string]string {
 	return map[string]string{
 		"daemon/internal/jobs.State.jobs":        "a job: here is the one struct",
 		"daemon/internal/jobs.State.dispatchers": "a dispatcher: here is the one struct",
-		"daemon/internal/jobs.State.keys":        "an idempotency key, which outlives its job",
+		"daemon/internal/jobs.keyring.all":       "an idempotency key, which outlives its job",
 		"daemon/internal/queue.Core.jobs":        "a job: here is what the queue knows of it",
 		"daemon/internal/queue.registry.byName":  "a dispatcher: here is what the queue knows of it",
 		"daemon/internal/queue.dispatcher.keys":  "arguments: the queued job that a notify with the same may join",

@@ -230,7 +230,7 @@ func TestRealJournal(t *testing.T) {
 	}
 	defer func() { _ = dir.Close() }()
 	synctest.Test(t, func(t *testing.T) {
-		journal, _, err := dir.OpenJournal(empty{})
+		journal, _, err := dir.OpenJournal(empty{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,6 +53,7 @@ func (s *State) replayed(r store.Record) error {
 	_, j, err := s.change(r)
 	if err == nil && j != nil && j.state.State.Final() {
 		delete(s.jobs, j.ID())
+		j.Dispatcher.ended(j.state)
 	}
 	return err
 }
@@ -66,7 +67,7 @@ func (s *State) change(r store.Record) (before *store.Job, j *Job, err error) {
 	case store.OpCursor:
 		s.setCursor(r.Dispatcher, r.Cursor)
 	case store.OpKey:
-		s.keys[keyOf(r, r.Dispatcher)] = &Key{Job: r.ID, Hash: r.ArgHash, at: r.At}
+		s.keys.set(r, s.dispatcher(r.Dispatcher))
 	case store.OpAccept, store.OpDone:
 		j, err = s.add(r)
 	case store.OpJoin, store.OpStart, store.OpRequeue, store.OpEnd:
@@ -89,7 +90,9 @@ func (s *State) add(r store.Record) (*Job, error) {
 		s.lastID = r.Job.ID
 	}
 	if r.Op == store.OpDone {
-		s.archive.add(r.Job)
+		d := s.dispatcher(r.Job.Dispatcher)
+		s.archive.add(r.Job, d, r.Lived)
+		d.ended(r.Job)
 		return nil, nil
 	}
 	state := *r.Job
@@ -113,7 +116,7 @@ func (s *State) move(r store.Record) (before *store.Job, j *Job, err error) {
 	j.state = with(before, r)
 	s.note(r, j)
 	if j.state.State.Final() {
-		s.archive.add(j.state)
+		s.archive.add(j.state, j.Dispatcher, r.Lived)
 		s.close(j)
 	}
 	return before, j, nil
@@ -122,7 +125,7 @@ func (s *State) move(r store.Record) (before *store.Job, j *Job, err error) {
 // note keeps what a record says beside its job: a key, where a schedule stands.
 func (s *State) note(r store.Record, j *Job) {
 	if r.Key != "" {
-		s.keys[keyOf(r, j.Dispatcher.Name)] = &Key{Job: r.ID, Hash: r.ArgHash, at: r.At}
+		s.keys.set(r, j.Dispatcher)
 	}
 	s.setCursor(j.Dispatcher.Name, r.Cursor)
 	if j.state.State == ipc.Running {

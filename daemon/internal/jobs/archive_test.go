@@ -23,10 +23,10 @@ func endAll(t testing.TB, b *State, from, to int) (gone []ulid.ULID) {
 	now := time.Unix(1_800_000_000, 0)
 	for n := from; n < to; n++ {
 		j := &store.Job{ID: numbered(n), Dispatcher: "op", State: ipc.Succeeded, CreatedAt: now.UnixNano(), Run: &store.Outcome{EndedAt: now.UnixNano()}}
-		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: j.ID, Job: j}); err != nil {
+		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: j.ID, Lived: 1000, Job: j}); err != nil {
 			t.Fatal(err)
 		}
-		gone = append(gone, b.Prune(now)...)
+		gone = append(gone, b.Prune(1000*time.Second)...)
 	}
 	return gone
 }
@@ -67,20 +67,20 @@ func TestPruneByBytesAndAge(t *testing.T) {
 	for _, e := range b.archive.jobs {
 		room += int64(len(e.raw))
 	}
-	if room != b.archive.bytes || room > 1000 || room < 800 {
+	if room != b.archive.bytes || room > 1000 || room < 800 || b.dispatchers["op"].kept.bytes != room {
 		t.Errorf("%d jobs in %d bytes, counted %d", b.History(), room, b.archive.bytes)
 	}
 	old := b.archive.jobs[0]
-	b.archive.add(old.job())
+	b.archive.add(old.job(), old.dispatcher, old.lived)
 	if b.archive.bytes != room {
 		t.Errorf("added again: %d bytes instead of %d", b.archive.bytes, room)
 	}
 	b.archive.keep = store.Retention{Age: time.Hour}
-	at := time.Unix(1_800_000_000, 0)
-	if gone := b.Prune(at.Add(time.Hour)); len(gone) != 0 {
+	at := 1000*time.Second + time.Hour
+	if gone := b.Prune(at); len(gone) != 0 {
 		t.Errorf("%d are too old", len(gone))
 	}
-	if b.Prune(at.Add(time.Hour + 1)); b.History() != 0 || b.archive.bytes != 0 {
+	if b.Prune(at + time.Hour/slackPart); b.History() != 0 || b.archive.bytes != 0 {
 		t.Errorf("%d left, %d bytes", b.History(), b.archive.bytes)
 	}
 }

@@ -27,9 +27,10 @@ type Dispatcher struct {
 	Refresh  Backoff               // of its cache
 	Wishes   []Wish                // readers for whom a refresh of its cache is being submitted
 
-	Counters ipc.Counters // since the daemon started
-	Last     LastJob
-	Running  map[*Job]struct{}
+	Counters    ipc.Counters // since the daemon started
+	Last        LastJob
+	LastSuccess LastJob
+	Running     map[*Job]struct{}
 
 	// Spare is the supervisor of the run that has just ended. It serves the next
 	// one if that starts at once, so that a row of short jobs pays for one; nil =
@@ -38,6 +39,8 @@ type Dispatcher struct {
 
 	gate durable.Gate // of the records that are about no job
 	open int          // jobs that have not ended
+	keys int          // idempotency keys
+	kept share        // of the archive
 }
 
 // Spare is a supervisor that can serve one more job.
@@ -45,15 +48,31 @@ type Spare interface {
 	Discard() // ends it
 }
 
-// LastJob is the job of a dispatcher whose end was told last.
+// LastJob is the job of a dispatcher whose end was told last. It is known over
+// restarts: the history keeps it.
 type LastJob struct {
-	ID    string // "" = none
-	State ipc.State
+	ID      string // "" = none
+	State   ipc.State
+	EndedAt int64 // Unix nanoseconds, 0 = not known
+}
+
+// ended notes the job of the dispatcher that has ended last.
+func (d *Dispatcher) ended(j *store.Job) {
+	d.Last = LastJob{ID: j.ID.String(), State: j.State}
+	if j.Run != nil {
+		d.Last.EndedAt = j.Run.EndedAt
+	}
+	if j.State == ipc.Succeeded {
+		d.LastSuccess = d.Last
+	}
 }
 
 // Gate keeps back what depends on the dispatcher's own records: a pause, where
 // its schedule stands.
 func (d *Dispatcher) Gate() *durable.Gate { return &d.gate }
+
+// Keys counts the idempotency keys that are kept of it.
+func (d *Dispatcher) Keys() int { return d.keys }
 
 // Idle reports that no job of it is open.
 func (d *Dispatcher) Idle() bool { return d.open == 0 }

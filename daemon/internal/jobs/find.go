@@ -78,7 +78,7 @@ func (s *State) List(f ipc.JobFilter) []*Job {
 		}
 	}
 	for n, i := 0, len(s.archive.jobs)-1; i >= 0 && n < limit; i-- {
-		if e := &s.archive.jobs[i]; fits(e.id, e.dispatcher, e.state, e.created) {
+		if e := &s.archive.jobs[i]; fits(e.id, e.dispatcher.Name, e.state, e.created) {
 			j, _ := s.Job(e.id)
 			list = append(list, j)
 			n++

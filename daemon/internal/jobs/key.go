@@ -20,13 +20,54 @@ type Key struct {
 	Job  ulid.ULID
 	Hash string // of the arguments
 
-	at   int64
-	gate *durable.Gate // nil = the key is durable, as most are
+	dispatcher *Dispatcher
+	at         int64
+	lived      int64         // when it was used, by the store's Timeline
+	gate       *durable.Gate // nil = the key is durable, as most are
 }
+
+// keyring is the idempotency keys that are kept.
+type keyring struct {
+	all map[store.Key]*Key
+	due time.Duration // when to look for old keys again, on the store's timeline
+}
+
+// set notes the key of a record about a dispatcher.
+func (k *keyring) set(r store.Record, d *Dispatcher) {
+	key := keyOf(r, d.Name)
+	if k.all[key] == nil {
+		d.keys++
+	}
+	k.all[key] = &Key{Job: r.ID, Hash: r.ArgHash, dispatcher: d, at: r.At, lived: r.Lived}
+}
+
+// drop forgets keys.
+func (k *keyring) drop(old func(*Key) bool) {
+	maps.DeleteFunc(k.all, func(_ store.Key, v *Key) bool {
+		if !old(v) {
+			return false
+		}
+		v.dispatcher.keys--
+		return true
+	})
+}
+
+// prune forgets keys that are old and whose job is gone.
+func (k *keyring) prune(now time.Duration, known func(ulid.ULID) bool) {
+	if now < k.due {
+		return
+	}
+	k.due = now + keysEvery
+	old := seconds(now - keyLife)
+	k.drop(func(v *Key) bool { return v.lived < old && !known(v.Job) })
+}
+
+// Keys counts the idempotency keys that are kept: of all dispatchers.
+func (s *State) Keys() int { return len(s.keys.all) }
 
 // Key finds the job of an idempotency key.
 func (s *State) Key(k store.Key) (*Key, bool) {
-	key, ok := s.keys[k]
+	key, ok := s.keys.all[k]
 	return key, ok
 }
 
@@ -51,16 +92,6 @@ func (k *Key) begin() *durable.Gate {
 // keyOf is the idempotency key of a record about a dispatcher.
 func keyOf(r store.Record, dispatcher string) store.Key {
 	return store.Key{UID: r.KeyUID, Dispatcher: dispatcher, Key: r.Key}
-}
-
-// pruneKeys forgets keys that are old and whose job is gone.
-func (s *State) pruneKeys(now time.Time) {
-	if now.Before(s.keysAt) {
-		return
-	}
-	s.keysAt = now.Add(keysEvery)
-	old := now.Add(-keyLife).UnixNano()
-	maps.DeleteFunc(s.keys, func(_ store.Key, k *Key) bool { return k.at < old && !s.known(k.Job) })
 }
 
 // known reports whether a job is open or in the history.

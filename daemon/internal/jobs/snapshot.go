@@ -14,10 +14,10 @@ import (
 func (s *State) Snapshot() store.Snapshot {
 	snap := store.Snapshot{
 		Open: slices.Collect(s.openStates()), Ended: s.archive.encoded(), Paused: s.Paused(),
-		Keys: make(map[store.Key]store.Keyed, len(s.keys)), Cursors: map[string]store.Cursor{},
+		Keys: make(map[store.Key]store.Keyed, len(s.keys.all)), Cursors: map[string]store.Cursor{},
 	}
-	for k, v := range s.keys {
-		snap.Keys[k] = store.Keyed{Job: v.Job, Hash: v.Hash, At: v.at}
+	for k, v := range s.keys.all {
+		snap.Keys[k] = store.Keyed{Job: v.Job, Hash: v.Hash, At: v.at, Lived: v.lived}
 	}
 	for name, d := range s.dispatchers {
 		if d.Cursor != nil {

@@ -21,8 +21,7 @@ type State struct {
 	jobs        map[ulid.ULID]*Job // open, or ended and not yet durable
 	open        int                // those that have not ended
 	dispatchers map[string]*Dispatcher
-	keys        map[store.Key]*Key
-	keysAt      time.Time // when to look for old keys again
+	keys        keyring
 	archive     archive
 	accepted    uint64 // jobs that were accepted: gives their order
 	lastID      ulid.ULID
@@ -40,7 +39,7 @@ func New(keep store.Retention) *State {
 func (s *State) reset() {
 	*s = State{
 		archive: archive{keep: s.archive.keep}, jobs: map[ulid.ULID]*Job{},
-		dispatchers: map[string]*Dispatcher{}, keys: map[store.Key]*Key{},
+		dispatchers: map[string]*Dispatcher{}, keys: keyring{all: map[store.Key]*Key{}},
 	}
 }
 
@@ -123,7 +122,7 @@ func (s *State) Gates(r store.Record) []*durable.Gate {
 		gates = append(gates, s.dispatcher(r.Dispatcher).Gate())
 	} else if j := s.jobs[r.ID]; j != nil {
 		gates = append(gates, j.Gate())
-		if k := s.keys[keyOf(r, j.Dispatcher.Name)]; r.Key != "" && k != nil {
+		if k := s.keys.all[keyOf(r, j.Dispatcher.Name)]; r.Key != "" && k != nil {
 			gates = append(gates, k.begin())
 		}
 	}
@@ -139,7 +138,7 @@ func (s *State) settled(j *Job) {
 		return // withdrawn
 	}
 	delete(s.jobs, j.ID())
-	j.Dispatcher.Last = LastJob{ID: j.ID().String(), State: j.state.State}
+	j.Dispatcher.ended(j.state)
 	j.Dispatcher.retire()
 	j.settle()
 }
@@ -158,11 +157,7 @@ func (s *State) Withdraw(id ulid.ULID) {
 	} else {
 		s.close(j)
 	}
-	for k, key := range s.keys {
-		if key.Job == id {
-			delete(s.keys, k)
-		}
-	}
+	s.keys.drop(func(k *Key) bool { return k.Job == id })
 	s.events.withdraw(id)
 	j.Dispatcher.retire()
 	j.gate.Drop()
@@ -178,11 +173,9 @@ func (s *State) close(j *Job) {
 }
 
 // Prune keeps history and keys within their bounds, and lists the jobs that it
-// forgot. The oldest go first.
-func (s *State) Prune(now time.Time) []ulid.ULID {
+// forgot. now is of the store's Timeline: what the wall clock says is no age.
+func (s *State) Prune(now time.Duration) []ulid.ULID {
 	gone := s.archive.prune(now)
-	if len(gone) > 0 {
-		s.pruneKeys(now)
-	}
+	s.keys.prune(now, s.known)
 	return gone
 }

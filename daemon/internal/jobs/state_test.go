@@ -39,7 +39,7 @@ func TestEndIsToldWhenDurable(t *testing.T) {
 	if !over(waiting) || j.Told().State != ipc.Succeeded || j.Undecided() || d.Undurable() != 0 {
 		t.Errorf("over %v, told %s", over(waiting), j.Told().State)
 	}
-	if want := (LastJob{ID: j.ID().String(), State: ipc.Succeeded}); j.Dispatcher.Last != want {
+	if want := (LastJob{j.ID().String(), ipc.Succeeded, 3}); j.Dispatcher.Last != want {
 		t.Errorf("last %v", j.Dispatcher.Last)
 	}
 	kept := d.must(j.ID())

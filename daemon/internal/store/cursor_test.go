@@ -20,7 +20,7 @@ func TestTicksAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j, _, err := d.OpenJournal(jobs.New(store.Retention{}).Replay())
+	j, _, err := d.OpenJournal(jobs.New(store.Retention{}).Replay(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

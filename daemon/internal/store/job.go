@@ -21,6 +21,7 @@ type Job struct {
 	CreatedAt  int64           `json:"at"`             // Unix nanoseconds, as all times here
 	Seq        uint64          `json:"-"`              // order of acceptance
 	Volatile   bool            `json:"-"`              // accepted with durability "memory": never written while it is open
+	Cut        Cut             `json:"cut,omitempty"`  // what the history left out of it
 	Up         int64           `json:"up,omitempty"`   // time since boot when it was accepted
 	Boot       string          `json:"boot,omitempty"` // which boot that was
 	NotBefore  int64           `json:"nb,omitempty"`
@@ -28,6 +29,27 @@ type Job struct {
 	Coalesced  int32           `json:"c,omitempty"`
 	Run        *Outcome        `json:"run,omitempty"`
 	Tries      []Try           `json:"tries,omitempty"` // attempts that another one followed
+}
+
+// Cut says which parts of an ended job the history left out, because they were
+// large: one bit each.
+type Cut uint8
+
+// The parts that may be left out.
+const (
+	CutArguments Cut = 1 << iota
+	CutResult
+)
+
+// words names what was left out, as the wire does.
+func (c Cut) words() (list []string) {
+	if c&CutArguments != 0 {
+		list = append(list, "arguments")
+	}
+	if c&CutResult != 0 {
+		list = append(list, "result")
+	}
+	return list
 }
 
 // Try is an attempt that another one followed.
@@ -59,6 +81,12 @@ func (j *Job) View() ipc.Job {
 		ID: j.ID.String(), Dispatcher: j.Dispatcher, State: j.State, Origin: j.Origin, Arguments: j.Arguments,
 		Notifiers: j.Notifiers, Attempt: int(j.Attempt), CreatedAt: wall(j.CreatedAt), CoalescedCount: int(j.Coalesced),
 	}
+	if j.Cut != 0 {
+		v.Omitted = j.Cut.words()
+	}
+	if j.Cut&CutArguments != 0 {
+		v.Arguments = nil
+	}
 	if v.Notifiers == nil {
 		v.Notifiers = []ipc.Notifier{}
 	}
@@ -69,7 +97,7 @@ func (j *Job) View() ipc.Job {
 		})
 	}
 	if r := j.Run; r != nil {
-		v.StartedAt, v.EndedAt = wallOrNil(r.StartedAt), wallOrNil(r.EndedAt)
+		v.StartedAt, v.EndedAt = Wall(r.StartedAt), Wall(r.EndedAt)
 		v.ExitCode, v.Signal, v.Error, v.Result = r.ExitCode, r.Signal, r.Error, r.Result
 		v.Output, v.Progress = r.Output, r.Progress
 	}
@@ -78,7 +106,8 @@ func (j *Job) View() ipc.Job {
 
 func wall(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 
-func wallOrNil(ns int64) *time.Time {
+// Wall is an instant as the wire has it, nil for 0.
+func Wall(ns int64) *time.Time {
 	if ns == 0 {
 		return nil
 	}

@@ -30,11 +30,12 @@ type Journal struct {
 	writer writer
 }
 
-// OpenJournal replays the journal into the state and opens it for writing. A
-// journal that cannot be written now is open all the same: SetOnFail's function
+// OpenJournal replays the journal into the state and opens it for writing, and
+// has the timeline go on where it left off. A journal that cannot be written now is open all the same: SetOnFail's function
 // is told, and a Rewrite repairs it.
-func (d *Dir) OpenJournal(s State) (*Journal, Report, error) {
+func (d *Dir) OpenJournal(s State, t *Timeline) (*Journal, Report, error) {
 	j := newJournal(osDisk{d.path}, allocAhead)
+	j.writer.timeline = t
 	report, err := j.writer.open(s)
 	if err != nil {
 		return nil, report, err

@@ -1,14 +1,12 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -50,42 +48,6 @@ func (d *Dir) TrimLog(id ulid.ULID, size, max int64) error {
 	}
 	defer func() { _ = f.Close() }()
 	return output.Trim(f, size, max)
-}
-
-// RemoveLogs removes the outputs of forgotten jobs.
-func (d *Dir) RemoveLogs(ids []ulid.ULID) {
-	for _, id := range ids {
-		_ = os.Remove(d.LogPath(id))
-	}
-}
-
-// EnforceLogs removes the oldest outputs until all together take at most total
-// bytes of disk, and gives what they take then. Those of open jobs stay.
-func (d *Dir) EnforceLogs(total int64, open func(ulid.ULID) bool) (left int64) {
-	entries, err := os.ReadDir(filepath.Join(d.path, "logs"))
-	if err != nil {
-		return 0
-	}
-	var sum int64
-	slices.SortFunc(entries, func(a, b os.DirEntry) int { return cmp.Compare(b.Name(), a.Name()) })
-	for _, e := range entries {
-		id, err := ulid.ParseStrict(strings.TrimSuffix(e.Name(), ".log"))
-		if err != nil {
-			continue
-		}
-		fi, err := e.Info()
-		if err != nil {
-			continue
-		}
-		use := diskUse(fi)
-		sum += use
-		if sum > total && !open(id) {
-			_ = os.Remove(d.LogPath(id))
-			continue
-		}
-		left += use
-	}
-	return left
 }
 
 // followStep is how often a followed output is looked at.

@@ -155,7 +155,7 @@ func TestRemoveLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.RemoveLogs([]ulid.ULID{id, ulid.Make()})
-	if left := d.EnforceLogs(0, func(ulid.ULID) bool { return false }); left != 0 || d.LogSize(id) != 0 {
+	if left := d.EnforceLogs(0, func(ulid.ULID) LogOwner { return LogOwner{} }); left != 0 || d.LogSize(id) != 0 {
 		t.Errorf("%d bytes are left", left)
 	}
 	if _, err := os.Stat(other); err != nil {

@@ -16,6 +16,7 @@ func (w *writer) open(s State) (Report, error) {
 		return report, err
 	}
 	w.number = report.number
+	w.timeline.resume(report.moment, report.lived)
 	known := w.readID()
 	w.checkStoreID(&report, known, size)
 	if report.Damaged && size > 0 {

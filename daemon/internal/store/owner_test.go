@@ -302,7 +302,7 @@ func (o *owner) end(j *jobs.Job, s ipc.State) {
 		}
 		o.hear(func() { o.w.jobs[j.ID()].told = s }) // with a whole journal, if not before
 	})
-	o.state.Prune(time.Now())
+	o.state.Prune(time.Since(o.epoch))
 }
 
 // finish ends one of the running children.

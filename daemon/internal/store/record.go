@@ -38,6 +38,7 @@ type Record struct {
 	Op         Op            `json:"op"`
 	ID         ulid.ULID     `json:"id,omitzero"`
 	At         int64         `json:"at,omitempty"`
+	Lived      int64         `json:"el,omitempty"` // Timeline.Lived then, 0 = of an earlier version
 	Job        *Job          `json:"job,omitempty"`
 	By         *ipc.Notifier `json:"by,omitempty"`
 	Attempt    int32         `json:"n,omitempty"`
@@ -60,7 +61,20 @@ type head struct {
 	Format int    `json:"format,omitempty"`
 	Store  string `json:"store,omitempty"`
 	Base   uint64 `json:"base,omitempty"` // number of the line that ends the snapshot
+	Moment moment `json:"moment,omitzero"`
 }
 
 // number is the line's own.
 func (r Record) number() uint64 { return r.Batch + r.Index }
+
+// perLine is about how many bytes a line takes beside what room counts.
+const perLine = 400
+
+// room is about how many bytes the record's line takes.
+func (r *Record) room() int {
+	n := perLine + len(r.raw)
+	if r.Job != nil {
+		n += len(r.Job.Arguments)
+	}
+	return n
+}

@@ -35,7 +35,7 @@ func (w *writer) replace(s Snapshot) error {
 	}
 	sw := &snapshotWriter{f: f, number: w.number, texts: make([][]byte, runtime.GOMAXPROCS(0))}
 	size := space{ahead: w.space.ahead}
-	err = sw.write(w.id, s)
+	err = sw.write(head{Format: format, Store: w.id, Moment: w.timeline.mark()}, s)
 	if err == nil {
 		err = size.allocate(f, sw.size, len(s.Open))
 	}
@@ -82,19 +82,25 @@ type snapshotWriter struct {
 	number uint64 // of the last record
 	size   int64
 	block  []Record // not written yet
+	room   int      // about how many bytes they take
 	texts  [][]byte // of its parts, one for each processor
 }
 
-// block is how many records are shared out to the processors and then written:
-// about 2 MiB.
-const block = 4096
+// block is how many records are shared out to the processors and then written,
+// and blockBytes about how many bytes: with large arguments 4,096 jobs would be
+// 4 GiB, and a start that needs more memory than the run before is killed again
+// and again.
+const (
+	block      = 4096
+	blockBytes = 2 << 20
+)
 
 // write writes head, records and the line that says that they are all there.
 // Each is a batch of its own: the file gets its name only when it is synced,
 // so nothing of this is ever a torn tail.
-func (w *snapshotWriter) write(id string, s Snapshot) error {
-	base := w.number + 2 + uint64(s.length())
-	err := w.record(Record{Op: opHead, head: head{Format: format, Store: id, Base: base}, At: time.Now().UnixNano()})
+func (w *snapshotWriter) write(h head, s Snapshot) error {
+	h.Base = w.number + 2 + uint64(s.length())
+	err := w.record(Record{Op: opHead, head: h, At: time.Now().UnixNano()})
 	for rec := range s.records {
 		if err != nil {
 			return err
@@ -115,7 +121,8 @@ func (w *snapshotWriter) record(rec Record) error {
 	w.number++
 	rec.Batch = w.number
 	w.block = append(w.block, rec)
-	if len(w.block) < block {
+	w.room += rec.room()
+	if len(w.block) < block && w.room < blockBytes {
 		return nil
 	}
 	return w.flush()
@@ -126,7 +133,8 @@ func (w *snapshotWriter) flush() error {
 	if err := encodeAll(w.texts, w.block); err != nil {
 		return err
 	}
-	w.block = w.block[:0]
+	clear(w.block)
+	w.block, w.room = w.block[:0], 0
 	for _, text := range w.texts {
 		n, err := w.f.Write(text)
 		w.size += int64(n)

@@ -20,6 +20,8 @@ type Report struct {
 	Suspects []ulid.ULID // queued jobs whose start may be what was lost
 	number   uint64      // of the last line
 	store    string      // the store's id in the head
+	moment   moment      // where its timeline stood at the head
+	lived    int64       // and at the last record
 }
 
 // replay folds a journal into a state.
@@ -172,9 +174,10 @@ func (r *replay) apply(rec Record) {
 		r.losses.missing += int(rec.number() - r.next)
 	}
 	r.next, r.last = rec.number()+1, rec.Op
+	r.report.lived = max(r.report.lived, rec.Lived)
 	switch rec.Op {
 	case opHead:
-		r.report.store, r.base = rec.Store, rec.Base
+		r.report.store, r.base, r.report.moment = rec.Store, rec.Base, rec.Moment
 		r.losses.newer = rec.Format > format
 		return
 	case opBase, opClose:

@@ -19,8 +19,9 @@ type Snapshot struct {
 
 // Ended is a job of the history, encoded.
 type Ended struct {
-	ID  ulid.ULID
-	Raw []byte
+	ID    ulid.ULID
+	Lived int64 // when it ended, by the store's Timeline
+	Raw   []byte
 }
 
 // Key is an idempotency key.
@@ -34,6 +35,8 @@ type Keyed struct {
 	Job  ulid.ULID
 	Hash string // of the arguments
 	At   int64
+	// Lived is when it was used last, by the store's Timeline.
+	Lived int64
 }
 
 // WithoutVolatile leaves out the open jobs that are kept in memory: their ends
@@ -68,7 +71,7 @@ func (s *Snapshot) length() int {
 // records gives the snapshot as records, in the order of a journal.
 func (s *Snapshot) records(yield func(Record) bool) {
 	for i := range s.Ended {
-		if !yield(Record{Op: OpDone, ID: s.Ended[i].ID, raw: s.Ended[i].Raw}) {
+		if !yield(Record{Op: OpDone, ID: s.Ended[i].ID, Lived: s.Ended[i].Lived, raw: s.Ended[i].Raw}) {
 			return
 		}
 	}
@@ -78,7 +81,7 @@ func (s *Snapshot) records(yield func(Record) bool) {
 		}
 	}
 	for k, v := range s.Keys {
-		if !yield(Record{Op: OpKey, ID: v.Job, At: v.At, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash}) {
+		if !yield(Record{Op: OpKey, ID: v.Job, At: v.At, Lived: v.Lived, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash}) {
 			return
 		}
 	}

@@ -32,6 +32,7 @@ var ErrOrphan = errors.New("not an open job")
 // Retention bounds the history. 0 = no bound of that sort.
 type Retention struct {
 	Count int
-	Age   time.Duration
+	Age   time.Duration // by the store's Timeline
 	Bytes int64
+	Floor int // of each dispatcher, so many of the last jobs stay
 }

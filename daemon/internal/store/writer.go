@@ -18,6 +18,8 @@ type writer struct {
 	disk   disk
 	id     string // the store's
 
+	timeline *Timeline // nil = none, and nothing in it has an age
+
 	file    file // nil = none could be opened yet
 	size    int64
 	number  uint64 // of the last line
