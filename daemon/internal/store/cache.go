@@ -71,6 +71,14 @@ func NewCaches(dir string, keep func(attempt string) bool) (*Caches, error) {
 	return c, nil
 }
 
+// Keep makes the directory where it is missing, and reports whether it was.
+func (c *Caches) Keep() (again bool, err error) {
+	if _, err := os.Lstat(c.dir); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return true, os.MkdirAll(c.dir, 0o755)
+}
+
 // Path is a cache's file.
 func (c *Caches) Path(name, format string) string {
 	if format == "text" {

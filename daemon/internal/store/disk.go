@@ -16,6 +16,7 @@ type disk interface {
 	create(name string) (file, error) // always a new file, never one that was there
 	rename(from, to string) error
 	remove(name string) error
+	means(name string, f file) bool          // whether the name still leads to an open file
 	keepDamaged(name string) (string, error) // a further name for a damaged file
 	sync() error                             // makes what was created and renamed durable
 }
@@ -30,6 +31,7 @@ type source interface {
 // file is a file that is written.
 type file interface {
 	io.WriteCloser
+	io.ReaderAt
 	sync() error
 	allocate(size int64) error
 	truncate(size int64) error
@@ -52,7 +54,13 @@ func (d osDisk) create(name string) (file, error) {
 	if err := d.remove(name); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(d.at(name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(d.at(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if errors.Is(err, os.ErrNotExist) { // somebody has removed the directory
+		if err := makeDir(d.path, 0o700); err != nil {
+			return nil, err
+		}
+		f, err = os.OpenFile(d.at(name), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	}
 	return diskFile{f}, err
 }
 

@@ -18,9 +18,10 @@ type health struct {
 	full      error // no space for what needs space of its own
 	onFail    func(error)
 	onFull    func(error)
-	size      int64     // written
-	base      int64     // size of the last snapshot
-	compactAt time.Time // not before
+	onAgain   func(aside string, err error) // the file was gone from its place
+	size      int64                         // written
+	base      int64                         // size of the last snapshot
+	compactAt time.Time                     // not before
 }
 
 // setOnFail gives why the journal is broken already, or nil.
@@ -35,6 +36,22 @@ func (h *health) setOnFull(fn func(error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.onFull = fn
+}
+
+func (h *health) setOnReinstated(fn func(string, error)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onAgain = fn
+}
+
+// tellReinstated tells that the file was gone from its place.
+func (h *health) tellReinstated(aside string, err error) {
+	h.mu.Lock()
+	tell := h.onAgain
+	h.mu.Unlock()
+	if tell != nil {
+		tell(aside, err)
+	}
 }
 
 // broken is why the file cannot be written any more, or nil.

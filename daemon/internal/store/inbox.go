@@ -29,6 +29,7 @@ type inbox struct {
 	pending       []entry
 	rewriting     *rewrite // one at a time: until it is done, not until it is taken
 	syncRequested bool     // what waits for a sync gets it now
+	lookRequested bool     // whether the file is still there
 	closing       bool
 
 	wake chan struct{} // of one: a signal that waits stands for all
@@ -82,6 +83,14 @@ func (b *inbox) requestSync() {
 	b.wakeWriter()
 }
 
+// requestLook has the writer see whether its file is still there.
+func (b *inbox) requestLook() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lookRequested = true
+	b.wakeWriter()
+}
+
 // close lets nothing more in.
 func (b *inbox) close() {
 	b.mu.Lock()
@@ -95,6 +104,7 @@ type work struct {
 	batch   []entry
 	rewrite *rewrite // after the batch; nil = none
 	sync    bool
+	look    bool
 	closing bool
 }
 
@@ -103,8 +113,8 @@ type work struct {
 func (b *inbox) dequeue() work {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := work{batch: b.pending, rewrite: b.rewriting, sync: b.syncRequested, closing: b.closing}
-	b.pending, b.syncRequested = nil, false
+	w := work{batch: b.pending, rewrite: b.rewriting, sync: b.syncRequested, look: b.lookRequested, closing: b.closing}
+	b.pending, b.syncRequested, b.lookRequested = nil, false, false
 	if rw := w.rewrite; rw != nil {
 		w.batch, b.pending = w.batch[:rw.queuedBefore], w.batch[rw.queuedBefore:]
 	}

@@ -36,6 +36,7 @@ type Journal struct {
 func (d *Dir) OpenJournal(s State, t *Timeline) (*Journal, Report, error) {
 	j := newJournal(osDisk{d.path}, allocAhead)
 	j.writer.timeline = t
+	j.writer.guard = func() error { _, err := d.KeepLock(); return err }
 	report, err := j.writer.open(s)
 	if err != nil {
 		return nil, report, err
@@ -50,7 +51,7 @@ func newJournal(on disk, ahead int64) *Journal {
 	j := &Journal{inbox: inbox{wake: make(chan struct{}, 1)}}
 	j.writer = writer{
 		inbox: &j.inbox, health: &j.health, disk: on, space: space{ahead: ahead},
-		rejected: map[ulid.ULID]bool{}, ended: make(chan struct{}),
+		rejected: map[ulid.ULID]bool{}, ended: make(chan struct{}), guard: func() error { return nil },
 	}
 	return j
 }
@@ -90,6 +91,15 @@ func (j *Journal) Rewrite(s Snapshot, done func(error)) {
 
 // Hurry has what was appended synced now: somebody waits for it.
 func (j *Journal) Hurry() { j.inbox.requestSync() }
+
+// Look has the writer see whether the journal's name still means its file, and put
+// it there again if not. It does so by itself before it writes.
+func (j *Journal) Look() { j.inbox.requestLook() }
+
+// SetOnReinstated says who is told that the journal's file was gone from its place:
+// where what was found there instead is kept, "" = nothing was, and nil if the file
+// is in its place again. It is called on the writer's goroutine.
+func (j *Journal) SetOnReinstated(fn func(aside string, err error)) { j.health.setOnReinstated(fn) }
 
 // CompactDue reports whether the journal has grown enough to be rewritten.
 func (j *Journal) CompactDue() bool {

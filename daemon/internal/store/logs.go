@@ -24,6 +24,28 @@ func (d *Dir) LogPath(id ulid.ULID) string {
 
 // NewLog opens a job's output for appending, new for the first attempt.
 func (d *Dir) NewLog(id ulid.ULID) (*os.File, error) {
+	f, err := d.openLog(id)
+	if errors.Is(err, os.ErrNotExist) { // somebody has removed the directory
+		if _, err := d.KeepLogs(); err != nil {
+			return nil, err
+		}
+		f, err = d.openLog(id)
+	}
+	return f, err
+}
+
+// KeepLogs makes the directory of outputs where it is missing, and reports whether it
+// was.
+func (d *Dir) KeepLogs() (again bool, err error) {
+	path := filepath.Join(d.path, "logs")
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	return true, makeDir(path, 0o700)
+}
+
+// openLog opens a job's output for appending, and makes it where it is missing.
+func (d *Dir) openLog(id ulid.ULID) (*os.File, error) {
 	return os.OpenFile(d.LogPath(id), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -160,5 +161,34 @@ func TestRemoveLogs(t *testing.T) {
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Error(err)
+	}
+}
+
+// A directory of outputs that somebody removed is made again by the next job.
+func TestLogsRemoved(t *testing.T) {
+	path := t.TempDir()
+	d, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	if again, err := d.KeepLogs(); again || err != nil {
+		t.Errorf("with it: %t, %v", again, err)
+	}
+	for range 2 {
+		if err := os.RemoveAll(filepath.Join(path, "logs")); err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.NewLog(ulid.Make())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	if err := os.RemoveAll(filepath.Join(path, "logs")); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.KeepLogs(); !again || err != nil {
+		t.Errorf("without it: %t, %v", again, err)
 	}
 }

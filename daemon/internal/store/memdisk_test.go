@@ -111,6 +111,12 @@ func (d *MemDisk) remove(name string) error {
 	return d.do("remove", func() { d.set(name, nil) })
 }
 
+func (d *MemDisk) means(name string, f file) bool {
+	d.Mu.Lock()
+	defer d.Mu.Unlock()
+	return d.Dead || d.Names[name] == f.(*memFile).n
+}
+
 func (d *MemDisk) keepDamaged(name string) (string, error) {
 	kept := name + ".damaged-" + strconv.Itoa(len(d.Names))
 	return kept, d.do("keep", func() { d.set(kept, d.Names[name]) })

@@ -25,6 +25,9 @@ func (w *writer) rewrite(rw *rewrite) {
 // replace writes a snapshot to a new file, syncs it, and puts it in the
 // journal's place. On an error before that the old one stays in use.
 func (w *writer) replace(s Snapshot) error {
+	if err := w.guard(); err != nil {
+		return err
+	}
 	s = s.without(w.rejected)
 	if _, err := w.keepDamaged(); err != nil {
 		return err
@@ -149,6 +152,9 @@ func (w *snapshotWriter) flush() error {
 // and nothing behind it. Its length is never a multiple of a page, so that it
 // cannot be taken for a journal in use.
 func (w *writer) seal() error {
+	if err := w.keepNamed(); err != nil {
+		return err
+	}
 	if err := w.sync(); err != nil {
 		return err
 	}

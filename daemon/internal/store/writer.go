@@ -16,7 +16,8 @@ type writer struct {
 	inbox  *inbox
 	health *health
 	disk   disk
-	id     string // the store's
+	guard  func() error // why the directory is not ours any more, nil = it is
+	id     string       // the store's
 
 	timeline *Timeline // nil = none, and nothing in it has an age
 
@@ -57,6 +58,11 @@ func (w *writer) cycle() (due time.Time, worked, closing bool) {
 	w.syncer.requested = w.syncer.requested || todo.sync
 	if len(todo.batch) > 0 {
 		w.commit(todo.batch)
+	}
+	if todo.look && w.health.broken() == nil {
+		if err := w.keepNamed(); err != nil {
+			w.fail(err, nil)
+		}
 	}
 	if todo.rewrite != nil {
 		w.rewrite(todo.rewrite)
@@ -101,6 +107,10 @@ func (w *writer) sync() error {
 func (w *writer) commit(batch []entry) {
 	if err := w.health.broken(); err != nil {
 		w.complete(batch, fmt.Errorf("%w: %s", ErrUnavailable, err.Error())) // not in doubt itself
+		return
+	}
+	if err := w.keepNamed(); err != nil {
+		w.fail(err, batch)
 		return
 	}
 	out, err := w.admit(batch)

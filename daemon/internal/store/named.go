@@ -1,0 +1,81 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// The journal is a file that everybody finds by its name. One that was removed, or
+// replaced by another, would take records until the daemon ends and then be gone
+// with all of them. So the writer looks before each batch, and at the end, whether
+// the name still means its file (two calls of stat(2), 2 µs), and if not puts its
+// content there again before anything else is written.
+
+// means reports whether a name of the directory means an open file.
+func (d osDisk) means(name string, f file) bool {
+	named, err := os.Lstat(d.at(name))
+	if err != nil {
+		return false
+	}
+	ours, ok := f.(diskFile)
+	if !ok {
+		return false
+	}
+	is, err := ours.Stat()
+	return err == nil && os.SameFile(named, is)
+}
+
+// keepNamed has the journal's name mean its file. The error says that this cannot be
+// had: nothing may be written then.
+func (w *writer) keepNamed() error {
+	if w.file == nil || w.disk.means("journal", w.file) {
+		return nil
+	}
+	var aside string
+	err := w.guard() // else what is there may be another daemon's
+	if err == nil {
+		aside, _ = w.disk.keepDamaged("journal") // what is there in its place, if anything
+		err = w.reinstate()
+	}
+	if err != nil {
+		err = fmt.Errorf("its file was removed or replaced, and cannot be made again: %w", err)
+	}
+	w.health.tellReinstated(aside, err)
+	return err
+}
+
+// reinstate copies the file, which has no name any more, to a new one.
+func (w *writer) reinstate() error {
+	f, err := w.disk.create("journal.new")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, io.NewSectionReader(w.file, 0, w.size))
+	size := space{ahead: w.space.ahead}
+	if err == nil {
+		err = size.allocate(f, w.size, w.opened)
+	}
+	if err == nil {
+		err = f.sync()
+	}
+	if err == nil {
+		err = w.disk.rename("journal.new", "journal")
+	}
+	if err != nil { // give its space back: the disk may be full
+		return errors.Join(err, f.Close(), w.disk.remove("journal.new"))
+	}
+	_ = w.file.Close()
+	size.synced = size.allocated
+	w.file, w.space = f, size
+	w.syncer.synced()
+	if err := w.disk.sync(); err != nil {
+		return fmt.Errorf("%w: directory: %w", ErrInDoubt, err)
+	}
+	if w.readID() != w.id {
+		_ = w.writeID() // the next start asks for it; the journal says it too
+	}
+	w.completeSynced(nil) // they are in the copy
+	return nil
+}
