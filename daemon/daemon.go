@@ -16,9 +16,11 @@ import (
 	"dispatchd/daemon/internal/loop"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/run"
+	"dispatchd/daemon/internal/schedules"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc/server"
+	"dispatchd/scheduler"
 )
 
 // stopGrace bounds how long a stop waits for open requests.
@@ -77,7 +79,7 @@ type daemon struct {
 // restored when it runs.
 func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed *inherited) (*daemon, func(*state), error) {
 	h := &host{
-		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, inherited: handed, epoch: time.Now(),
+		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, inherited: handed, epoch: time.Now(), zones: &scheduler.Zones{},
 	}
 	if h.cfg.wall == nil {
 		h.cfg.wall = time.Now
@@ -102,6 +104,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if err != nil {
 		return nil, nil, fmt.Errorf("journal in %s: %w", cfg.Paths.State, err)
 	}
+	s.planner = schedules.New(h.machine(), h.zones)
 	s.logReport(report)
 	files, err := s.openCaches(s.jobs)
 	if err != nil {

@@ -46,6 +46,7 @@
 //	state.go       what the loop owns
 //	room.go        disks that have too little room to start anything
 //	epoch.go       this boot, this run directory
+//	machine.go     which machine this is
 //	host.go        what needs no loop
 //	sdnotify.go    the service manager
 //	inherited.go   what one image of the program gives the next

@@ -37,9 +37,10 @@ type host struct {
 	following context.Context // done when the loop stops: supervised children are left then
 	caches    *caches.Caches
 	manager   *serviceManager // nil = none listens
-	bootID    string          // of the machine
-	bootShort string          // the same, short
-	epochID   string          // of the run directory
+	zones     *scheduler.Zones
+	bootID    string // of the machine
+	bootShort string // the same, short
+	epochID   string // of the run directory
 }
 
 // now is the queue's clock: monotonic, since the daemon's start.

@@ -98,6 +98,9 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 		for _, f := range c.Unlisted {
 			v.Warnings = append(v.Warnings, "definitions that cannot be read: "+f.Error())
 		}
+		if _, err := s.planner.LocalZone(); err != nil {
+			v.Warnings = append(v.Warnings, "the machine's time zone: "+err.Error())
+		}
 		if err := s.journal.Err(); err != nil {
 			v.Journal = err.Error()
 		}

@@ -27,7 +27,7 @@ func defining(s *state) definitions { return definitions{scheduling(s)} }
 func (h *host) read() *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{
 		Dirs:      []string{h.cfg.Paths.Packages, h.cfg.Paths.Dispatchers},
-		Functions: h.cfg.Functions, TrustUID: os.Geteuid(), MayRunAs: func(user, group string) string { return launch.RunAsFault(h.build.Users, user, group) },
+		Functions: h.cfg.Functions, TrustUID: os.Geteuid(), Zones: h.zones, MayRunAs: func(user, group string) string { return launch.RunAsFault(h.build.Users, user, group) },
 	})
 }
 

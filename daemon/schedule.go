@@ -25,11 +25,32 @@ type timetable struct{ admission }
 // scheduling gives the timetable of the state.
 func scheduling(s *state) timetable { return timetable{admitting(s)} }
 
-// plan puts the schedules of the catalog in force.
+// plan puts the schedules of the catalog in force. Of those that are not any more
+// it notes since when: what is due meanwhile is not missed, if they come back.
 func (s timetable) plan(c *dispatchers.Catalog) {
-	for _, fault := range s.planner.Plan(s.clock(), s.scheduled(c)) {
-		s.log.Error("schedule", "error", fault)
+	for _, problem := range s.planner.Plan(s.clock(), s.scheduled(c)) {
+		s.log.Error("schedule", "error", problem)
 	}
+	for d := range s.jobs.Dispatchers() {
+		if d.Cursor == nil || d.Spec != nil && !d.Removed && len(d.Spec.Schedule) > 0 && s.planner.Fault(d.Name) == "" {
+			continue
+		}
+		if out, changed := schedules.Out(*d.Cursor, s.cfg.wall()); changed {
+			s.moveCursor(d.Name, out)
+		}
+	}
+}
+
+// replan puts the schedules in force anew when the zone of one of them is another
+// than when they were planned.
+func (s timetable) replan() {
+	before, _ := s.planner.LocalZone()
+	if !s.planner.Changed(s.clock()) {
+		return
+	}
+	s.plan(s.catalog.Load())
+	now, _ := s.planner.LocalZone()
+	s.log.Info("time zones have changed, due times are computed anew", "machine_before", before, "machine", now)
 }
 
 // scheduled gives the dispatchers of a catalog that have a schedule, by name.
@@ -72,6 +93,7 @@ func (s timetable) submitDue() bool {
 	if s.owing && s.journal.Err() == nil && !s.handingOver {
 		s.owing, deferred = false, s.deferred()
 	}
+	s.replan()
 	due := s.planner.Due(s.clock(), deferred...)
 	for _, d := range due {
 		spec := s.catalog.Load().Specs[d.Dispatcher]
@@ -104,35 +126,52 @@ func (s timetable) admit(sub submission, d schedules.Due, unfit error) {
 		}
 		_, running := s.core.DispatcherCounts(d.Dispatcher)
 		decision := schedules.Admit(sub.spec, o, schedules.Standing{
-			Cursor: s.entry(sub.spec).Cursor, Running: running,
-			Leaving: s.stopping, At: s.cfg.wall(),
+			Cursor: s.entry(sub.spec).Cursor, Running: running, Pending: s.pending(sub.spec),
+			Leaving: s.stopping, At: s.cfg.wall(), Offset: s.planner.Offset(d.Dispatcher, sub.spec),
 		}, unfit)
 		switch decision.Verdict {
 		case schedules.Ignore:
 		case schedules.Note:
-			s.moveCursor(sub.spec, decision.Cursor)
+			s.moveCursor(d.Dispatcher, decision.Cursor)
+			s.logLeftOut(d.Dispatcher, o, decision.Cursor)
 		case schedules.Refuse:
 			s.count(d.Dispatcher, refused)
-			s.moveCursor(sub.spec, decision.Cursor)
+			s.moveCursor(d.Dispatcher, decision.Cursor)
 			s.logRefused(sub.spec, decision.Cursor, decision.Err)
 		case schedules.Submit:
 			due := sub
 			due.origin, due.cursor = decision.Origin, &decision.Cursor
-			s.submitOccurrence(due, o)
+			s.submitOccurrence(due, o, decision.Unran)
 		}
 	}
 }
 
-// submitOccurrence submits a job for an occurrence.
-func (s timetable) submitOccurrence(sub submission, o scheduler.Occurrence) {
+// pending reports whether a job of an earlier due time has not started yet. Where
+// notifies join, the next one joins it, and nothing piles up.
+func (s timetable) pending(spec *dispatchers.Spec) bool {
+	if queued, _ := s.core.DispatcherCounts(spec.Name); queued == 0 || spec.Coalesce {
+		return false
+	}
+	for job := range s.jobs.Open() {
+		st := job.State()
+		if job.Dispatcher.Name == spec.Name && st.State == ipc.Queued && (st.Origin == ipc.OriginSchedule || st.Origin == ipc.OriginCatchUp) {
+			return true
+		}
+	}
+	return false
+}
+
+// submitOccurrence submits a job for an occurrence. unran is the cursor's beginning
+// should the queue refuse it.
+func (s timetable) submitOccurrence(sub submission, o scheduler.Occurrence, unran store.Cursor) {
 	before := s.entry(sub.spec).Cursor
 	sub.by = ipc.Notifier{Peer: self(), At: s.cfg.wall().UTC()}
 	if s.durability(sub.spec) == mode.Memory { // its job is written nowhere
-		defer s.moveCursor(sub.spec, *sub.cursor)
+		defer s.moveCursor(sub.spec.Name, *sub.cursor)
 	}
 	s.submit(sub, func(a answer) {
 		if a.err != nil {
-			s.post(func(s *state) { scheduling(s).notAccepted(sub, o, before, a.err) })
+			s.post(func(s *state) { scheduling(s).notAccepted(sub, o, before, unran, a.err) })
 		}
 	})
 }
@@ -140,7 +179,7 @@ func (s timetable) submitOccurrence(sub submission, o scheduler.Occurrence) {
 // notAccepted deals with an occurrence whose job was not accepted. One that the
 // journal could not take is admitted again when it can: nothing says that it was
 // dealt with.
-func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *store.Cursor, err error) {
+func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *store.Cursor, unran store.Cursor, err error) {
 	switch {
 	case isKind(err, ipc.KindJournalUnavailable):
 		if before != nil {
@@ -150,8 +189,8 @@ func (s timetable) notAccepted(sub submission, o scheduler.Occurrence, before *s
 		s.log.Warn("a due run waits for the journal", "dispatcher", o.Name, "due", o.Due, "error", err)
 	case isKind(err, ipc.KindDraining) && s.stopping: // the next daemon catches it up
 	default:
-		next := schedules.Refused(*sub.cursor, err) // a copy: the journal may still write the other
-		s.moveCursor(sub.spec, next)
+		next := schedules.Refused(unran, err)
+		s.moveCursor(sub.spec.Name, next)
 		s.logRefused(sub.spec, next, err)
 	}
 }
@@ -168,9 +207,20 @@ func (s timetable) logRefused(spec *dispatchers.Spec, at store.Cursor, err error
 	s.log.Warn("a due run was refused", "dispatcher", spec.Name, "due", time.Unix(0, at.Due), "error", err)
 }
 
+// logLeftOut logs an occurrence that was only to be noted, if it left anything out.
+func (s timetable) logLeftOut(name string, o scheduler.Occurrence, c store.Cursor) {
+	switch {
+	case c.Why == "": // counting begins
+	case o.Kind == scheduler.Skipped:
+		s.log.Warn("due runs were left out", "dispatcher", name, "due", o.Due, "missed", o.Missed, "reason", c.Why)
+	default:
+		s.log.Info("a due run was left out", "dispatcher", name, "due", o.Due, "reason", c.Why, "skipped", c.Skipped)
+	}
+}
+
 // moveCursor records where a schedule stands when no job's record does.
-func (s timetable) moveCursor(spec *dispatchers.Spec, to store.Cursor) {
-	s.record(store.Record{Op: store.OpCursor, Dispatcher: spec.Name, At: to.At, Cursor: &to}, mode.Relaxed, false, nil)
+func (s timetable) moveCursor(name string, to store.Cursor) {
+	s.record(store.Record{Op: store.OpCursor, Dispatcher: name, At: to.At, Cursor: &to}, mode.Relaxed, false, nil)
 }
 
 // notifyAtStart asks for a run of what is to run whenever the daemon starts.
@@ -206,7 +256,9 @@ func (b *backend) Schedule(ctx context.Context, by ipc.Peer, q ipc.ScheduleQuery
 	err := b.permitted(ctx, query{Verb: server.VerbRead, Peer: by, Dispatcher: only}, func(s *state) {
 		for e := range scheduling(s).scheduled(s.catalog.Load()) {
 			if q.Dispatcher == "" || q.Dispatcher == e.Name {
-				list = append(list, s.planner.View(e, q.Next))
+				v := s.planner.View(e, q.Next)
+				v.LastRun = viewing(s).lastRun(e.Name)
+				list = append(list, v)
 			}
 		}
 	})

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"iter"
-	"os"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -65,16 +64,8 @@ func newState(h *host) *state {
 			Count: h.settings.HistoryCount, Age: time.Duration(h.settings.HistoryAge), Bytes: h.settings.HistoryBytes,
 			Floor: h.settings.HistoryKeep,
 		}),
-		planner: schedules.New(hostname()),
 		outputs: store.NewQuota(h.settings.LogBytes),
 	}
-}
-
-// hostname spreads jitter over the machines of a fleet; a machine without a name
-// has none to spread by.
-func hostname() string {
-	name, _ := os.Hostname()
-	return name
 }
 
 // record applies a record to the state and gives it to the journal. Whoever waits

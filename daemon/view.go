@@ -103,6 +103,9 @@ func (s views) dispatcher(name string) ipc.Dispatcher {
 			v.Reason = "its last good definition is in force: " + v.Reason
 		}
 	}
+	if why := s.planner.Fault(name); why != "" {
+		v.Reason = strings.TrimPrefix(v.Reason+"; its schedule is not in force: "+why, "; ")
+	}
 	v.Counters, v.LastJob, v.LastState = d.Counters, d.Last.ID, d.Last.State
 	v.LastEndedAt, v.LastSuccess, v.LastSuccessAt = store.Wall(d.Last.EndedAt), d.LastSuccess.ID, store.Wall(d.LastSuccess.EndedAt)
 	return v
@@ -115,6 +118,24 @@ func (s views) defined(name string) ipc.Dispatcher {
 		v.Definition = d.Spec.Definition()
 	}
 	return v
+}
+
+// lastRun is the run of a dispatcher that began last, nil = none is known. Jobs that
+// have not started come first in a list, so that few jobs need not be enough.
+func (s views) lastRun(name string) *ipc.LastRun {
+	var last *ipc.LastRun
+	for _, most := range []int{5, 1000} {
+		for _, job := range s.jobs.List(ipc.JobFilter{Dispatcher: name, Limit: most}) {
+			v := job.Told().View()
+			if v.StartedAt != nil && (last == nil || v.StartedAt.After(last.StartedAt)) {
+				last = &ipc.LastRun{Job: v.ID, State: v.State, Origin: v.Origin, StartedAt: *v.StartedAt, EndedAt: v.EndedAt}
+			}
+		}
+		if last != nil {
+			return last
+		}
+	}
+	return nil
 }
 
 // lockView is the view of one lock.

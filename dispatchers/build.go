@@ -2,6 +2,7 @@ package dispatchers
 
 import (
 	"slices"
+	"time"
 )
 
 // builder sets the keys of one dispatcher, layer by layer, and then judges what
@@ -143,6 +144,17 @@ func (b *builder) checkDurations() {
 // checkTiming checks what the keys of schedules and caches mean together.
 func (b *builder) checkTiming() {
 	s := b.spec
+	// A Go program's option may set what no file was asked for.
+	if b.function && b.seen["schedule"] == nil {
+		if _, err := s.Times(time.UTC); err != nil {
+			b.faults = append(b.faults, Fault{File: s.Origin, Key: "schedule", Message: err.Error()})
+		}
+		if s.Timezone != "" && b.seen["timezone"] == nil {
+			if _, err := b.zones.Load(s.Timezone); err != nil {
+				b.faults = append(b.faults, Fault{File: s.Origin, Key: "timezone", Message: err.Error()})
+			}
+		}
+	}
 	for _, key := range []string{"timezone", "jitter", "catch_up", "overlap"} {
 		if v := b.seen[key]; v != nil && b.isValid(key) && len(s.Schedule) == 0 && b.seen["schedule"] == nil {
 			b.report(v, v.keyAt, "set schedule", "means nothing without schedule")

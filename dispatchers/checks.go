@@ -1,11 +1,9 @@
 package dispatchers
 
 import (
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"time"
 	"unicode"
 )
 
@@ -96,17 +94,6 @@ func searchPath(s string) string {
 		if !filepath.IsAbs(dir) {
 			return "want absolute directories with colons between"
 		}
-	}
-	return ""
-}
-
-// timezone checks an IANA name.
-func timezone(s string) string {
-	if s == "" || s == "Local" {
-		return "want an IANA name such as Europe/Berlin"
-	}
-	if _, err := time.LoadLocation(s); err != nil {
-		return fmt.Sprintf("%q is no IANA time zone known here", clip(s))
 	}
 	return ""
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"dispatchd/scheduler"
 )
 
 // maxDuration bounds durations, so that sums of them cannot overflow.
@@ -24,10 +26,13 @@ type decoder struct {
 	seen   map[string]*value // by path: the value of the last layer that sets it
 	count  int               // all faults, also those beyond maxFaults
 	top    []string          // the file's top-level keys, for suggestions
+	zones  *scheduler.Zones
 }
 
 // newDecoder makes an empty decoder.
-func newDecoder() *decoder { return &decoder{seen: map[string]*value{}} }
+func newDecoder() *decoder {
+	return &decoder{seen: map[string]*value{}, zones: &scheduler.Zones{}}
+}
 
 // addSyntaxFaults adds the faults of a document's form. It leaves out those that
 // the library reports in a line which has a fault of ours already: that one says

@@ -96,6 +96,52 @@ func schedules(at func(*Spec) *[]string) field[Spec] {
 	}
 }
 
+// timezone is the IANA name of a zone that the machine has.
+func timezone(at func(*Spec) *string) field[Spec] {
+	f := text(at, nil)
+	f.decode = func(d *decoder, v *value, s *Spec) {
+		if !d.is(v, unstable.String, "a string") || !d.printableText(v) {
+			return
+		}
+		if len(v.text) > 64 {
+			d.bad(v, "", "%q is no IANA time zone", clip(v.text))
+			return
+		}
+		if _, err := d.zones.Load(v.text); err != nil {
+			d.bad(v, d.nearZone(v.text), "%s", printable(err.Error()))
+			return
+		}
+		*at(s) = v.text
+	}
+	return f
+}
+
+// nearZone suggests a zone's name for one that the machine does not have.
+func (d *decoder) nearZone(name string) string {
+	known := d.zones.Names()
+	switch name {
+	case "", "Local", "localtime":
+		return "take the key out: without it the machine's own zone is meant"
+	}
+	if len(known) == 0 {
+		return "install the package tzdata, then run: dispatchctl reload"
+	}
+	if strings.HasPrefix(name, "right/") || strings.HasPrefix(name, "posix/") {
+		name = name[len("right/"):]
+	}
+	name = strings.ReplaceAll(name, " ", "_")
+	for _, k := range known {
+		_, city, _ := strings.Cut(k, "/")
+		if strings.EqualFold(k, name) || strings.EqualFold(city, name) {
+			return fmt.Sprintf("did you mean %s?", k)
+		}
+	}
+	if near := suggest(name, known); near != "" {
+		return near
+	}
+	return "a name is one of those below /usr/share/zoneinfo, such as Europe/Berlin; the package tzdata brings them (old names: tzdata-legacy)"
+}
+
 // openCache makes the dispatcher a cache, unless a layer before has.
 func openCache(_ *decoder, _ *value, s *Spec) {
 	if s.Cache == nil {

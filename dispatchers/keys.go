@@ -108,7 +108,7 @@ func dueKeys() keys[Spec] {
 			name: "schedule", field: given(schedules(func(s *Spec) *[]string { return &s.Schedule })),
 			doc: "hourly, daily, weekly, monthly, yearly (or with an @), five cron fields, @every 15m, or a list of them.",
 		}, {
-			name: "timezone", field: given(text(func(s *Spec) *string { return &s.Timezone }, timezone)),
+			name: "timezone", field: given(timezone(func(s *Spec) *string { return &s.Timezone })),
 			doc: "IANA name; default = the machine's.",
 		}, {
 			name: "jitter", deflt: `0`, field: when(scheduled, duration(func(s *Spec) *time.Duration { return &s.Jitter }, 0)),

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"dispatchd/ipc"
+	"dispatchd/scheduler"
 )
 
 // Catalog has the good dispatchers that Load found, and the faults of the others.
@@ -47,6 +48,8 @@ type Options struct {
 	Functions     *Set     // nil = none
 	TrustUID      int      // files may belong to this user or root
 	SkipOwnership bool     // for an offline check of files that are not installed
+
+	Zones *scheduler.Zones // by which timezone is judged; nil = the machine's, read anew
 
 	// MayRunAs says why jobs cannot run as a user and group, "" when they can;
 	// nil = that is not checked.
@@ -238,6 +241,9 @@ func (l *loader) build(name string, of *layers) {
 // merge sets the keys of all layers, one after the other.
 func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults []Fault) {
 	b := &builder{decoder: newDecoder(), keys: l.keys, trust: l.trust, mayRunAs: l.o.MayRunAs}
+	if l.o.Zones != nil {
+		b.zones = l.o.Zones
+	}
 	b.spec = l.bare.clone()
 	b.spec.Name = name
 	if of.function {

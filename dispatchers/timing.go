@@ -1,7 +1,6 @@
 package dispatchers
 
 import (
-	"fmt"
 	"time"
 
 	"dispatchd/dispatchers/mode"
@@ -18,16 +17,9 @@ type Timing struct {
 	OnStart  bool              // also due when the daemon starts
 }
 
-// Times gives the parsed schedules. Load found them good; still the machine's
-// time zone files may be gone since.
-func (t Timing) Times() ([]scheduler.Schedule, error) {
-	loc := time.Local
-	if t.Timezone != "" {
-		var err error
-		if loc, err = time.LoadLocation(t.Timezone); err != nil {
-			return nil, fmt.Errorf("timezone: %w", err)
-		}
-	}
+// Times gives the schedules, parsed, as they are meant in a zone: that of Timezone,
+// or the machine's. Load found them good.
+func (t Timing) Times(loc *time.Location) ([]scheduler.Schedule, error) {
 	times := make([]scheduler.Schedule, len(t.Schedule))
 	for i, text := range t.Schedule {
 		var err error

@@ -21,7 +21,7 @@ const (
 	Run      Kind = "run"      // due, on time
 	CaughtUp Kind = "catch_up" // due while the daemon did not run, or the machine slept
 	Skipped  Kind = "skipped"  // the same, and catch_up is none
-	Begun    Kind = "begun"    // new or changed: only what is due after Due counts
+	Begun    Kind = "begun"    // new, changed, or back in force: only what is due after Due counts
 	Reset    Kind = "reset"    // the clock went back by hours: only what is due after Due counts
 )
 
@@ -31,6 +31,7 @@ type Occurrence struct {
 	Kind   Kind
 	Due    time.Time // the due time, without the entry's Offset
 	Missed int       // due times before Due that are left out with it; of Skipped, Due as well
+	More   bool      // there were more than Missed: counting has a bound
 	Last   time.Time // to be kept as the entry's Last once this one is dealt with
 }
 
@@ -47,6 +48,7 @@ type Status struct {
 type Agenda struct {
 	now           Now
 	started       bool              // now is a reading
+	set           bool              // Set was called: what comes later was not in force before
 	clockDoubtful bool              // the wall clock is not plausible
 	left          Now               // the last reading before the clock went back by hours
 	entries       map[string]*entry // by name
@@ -56,9 +58,13 @@ type Agenda struct {
 
 // Set replaces the entries, at the start and at a reload. An entry that is
 // there already with the same Times keeps its state, its Last is not read; one
-// whose Times are others begins anew; what is new catches up from its Last.
+// whose Times are others begins anew, and so does one whose Times are meant in a
+// zone with other rules now. What is new catches up from its Last, as far as the
+// first Set was not there before it: later on, it was not in force.
 func (a *Agenda) Set(now Now, entries []Entry) {
 	now.Wall = now.Wall.Round(0)
+	first := !a.set
+	a.set = true
 	a.pending = append(a.pending, a.advance(now)...)
 	known := a.entries
 	a.entries, a.queue = make(map[string]*entry, len(entries)), make([]*entry, 0, len(entries))
@@ -67,11 +73,11 @@ func (a *Agenda) Set(now Now, entries []Entry) {
 			continue
 		}
 		e := known[given.Name]
-		if e != nil && sameTimes(e.Times, given.Times) {
-			given.Last = e.Last
-			e.Entry = given
-		} else {
-			if e != nil {
+		switch {
+		case e != nil && sameTexts(e.Times, given.Times):
+			a.pending = append(a.pending, e.update(given, now.Wall, a.clockDoubtful)...)
+		default:
+			if e != nil || !first && given.Out.IsZero() {
 				given.Last = time.Time{}
 			}
 			e = newEntry(given)
@@ -83,6 +89,10 @@ func (a *Agenda) Set(now Now, entries []Entry) {
 	}
 	a.heapify()
 }
+
+// ClockDoubtful reports that the wall clock cannot be right, so that nothing but
+// @every is due.
+func (a *Agenda) ClockDoubtful() bool { return a.clockDoubtful }
 
 // add starts a new entry, as far as the clock lets it.
 func (a *Agenda) add(e *entry) []Occurrence {

@@ -106,7 +106,10 @@ func TestMuchMissed(t *testing.T) {
 	var a Agenda
 	a.Set(now, []Entry{{Name: "m", Times: []Schedule{minutes}, CatchUp: All, Max: 5000, Last: now.Wall.AddDate(0, 0, -7)}})
 	occurrences := a.Due(now)
-	if len(occurrences) != maxMissed || !occurrences[maxMissed-1].Due.Equal(now.Wall) || !occurrences[0].Due.Equal(now.Wall.Add(-(maxMissed-1)*time.Minute)) {
+	if len(occurrences) != maxCaught || !occurrences[maxCaught-1].Due.Equal(now.Wall) || !occurrences[0].Due.Equal(now.Wall.Add(-(maxCaught-1)*time.Minute)) {
 		t.Errorf("%d occurrences, from %v to %v", len(occurrences), occurrences[0].Due, occurrences[len(occurrences)-1].Due)
+	}
+	if missed := occurrences[0].Missed; missed != 7*24*60-maxCaught || occurrences[0].More {
+		t.Errorf("missed %d, more %v", missed, occurrences[0].More)
 	}
 }

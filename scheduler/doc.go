@@ -6,7 +6,8 @@
 // wall to real time is ours, so that daylight saving loses nothing and repeats
 // nothing. Agenda holds the schedules of all dispatchers, and what of them was
 // dealt with. It is data: its owner reads the clocks, sleeps as long as Next says,
-// which is never more than a minute, and asks Due. No clock is read here.
+// which is never more than a minute, and asks Due. No clock is read here; Zones
+// alone reads files, those of time zones.
 //
 // There are two sorts of schedules. Times of day name an hour, as in daily or
 // "*/5 2 * * *". Intervals do not: hourly, "*/15 * * * *", and @every.
@@ -27,7 +28,12 @@
 // order. An occurrence fires Offset after it is due, so a restart in between
 // misses nothing. @every goes on from Last with its phase; in a list with
 // others, from the last run of any of them. An entry without Last begins now,
-// with a Begun. So does one whose Times are changed by a reload.
+// with a Begun. So does one whose Times are changed by a reload, or whose zone has
+// other rules than before.
+//
+// Nothing is missed while an entry is not in force. One that comes with a later Set
+// begins then. One whose Out says since when it was not in force, by an earlier
+// daemon too, catches up what was due before Out, and nothing that was due since.
 //
 // # The clock is stepped, or the machine sleeps
 //

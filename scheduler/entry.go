@@ -30,6 +30,7 @@ type Entry struct {
 	CatchUp CatchUp
 	Max     int       // of All; 0 is 100, and no more than 1,000 are ever caught up
 	Last    time.Time // the last due time dealt with, from an earlier Occurrence; zero is never
+	Out     time.Time // since when it was not in force, until this Set; zero is not at all
 }
 
 // Offset spreads dispatchers and hosts evenly over jitter, in whole seconds:
@@ -69,11 +70,10 @@ func newEntry(given Entry) *entry {
 	return e
 }
 
-// sameTimes says whether two lists of schedules mean the same.
-func sameTimes(a, b []Schedule) bool {
-	return slices.EqualFunc(a, b, func(x, y Schedule) bool {
-		return x.text == y.text && x.zone() == y.zone()
-	})
+// sameTexts says whether two lists of schedules say the same, and mean it in zones
+// of the same names.
+func sameTexts(a, b []Schedule) bool {
+	return slices.EqualFunc(a, b, func(x, y Schedule) bool { return x.text == y.text && x.zone() == y.zone() })
 }
 
 // zone is the name of the schedule's zone.
@@ -82,6 +82,35 @@ func (s Schedule) zone() string {
 		return ""
 	}
 	return s.loc.String()
+}
+
+// update takes over what a reload may change of an entry whose Times say the same.
+// Where their zone has other rules than before, it counts from now on by the new
+// ones; what is due already, and put off by the Offset, still comes.
+func (e *entry) update(given Entry, now time.Time, doubtful bool) []Occurrence {
+	given.Last, given.Out = e.Last, e.Out
+	was := e.Times
+	e.Entry = given
+	if slices.EqualFunc(was, given.Times, func(x, y Schedule) bool { return x.loc == y.loc }) {
+		return nil
+	}
+	due := false
+	for i := range e.slots {
+		s := &e.slots[i]
+		s.Schedule = given.Times[i]
+		switch {
+		case s.every > 0 || s.next.IsZero():
+		case s.next.After(now):
+			s.next = s.Next(now)
+		default:
+			due = true
+		}
+	}
+	if due || doubtful {
+		return nil
+	}
+	e.Last = later(e.Last, now)
+	return []Occurrence{{Name: e.Name, Kind: Begun, Due: now, Last: e.Last}}
 }
 
 // fixed says whether the schedule means times of day rather than an interval.
@@ -139,6 +168,8 @@ func (e *entry) before(o *entry) bool {
 // only a wrong clock can have left, it begins now.
 func (e *entry) start(now time.Time) []Occurrence {
 	ahead := e.Last.Sub(now) > far
+	out := e.Out
+	e.Out = time.Time{}
 	if ahead || !plausible(e.Last) {
 		kind := Begun
 		if ahead {
@@ -149,10 +180,29 @@ func (e *entry) start(now time.Time) []Occurrence {
 		return []Occurrence{{Name: e.Name, Kind: kind, Due: now, Last: now}}
 	}
 	e.place(now)
+	if !out.IsZero() {
+		return e.comeBack(earlier(out, now), now)
+	}
 	if at := earliest(e.slots); at.IsZero() || at.Add(e.Offset).After(now) {
 		return nil
 	}
 	return e.caughtUp(now.Add(-e.Offset))
+}
+
+// comeBack is start for an entry that was not in force since out: what was due
+// before then is caught up, what was due since is not missed.
+func (e *entry) comeBack(out, now time.Time) []Occurrence {
+	found := []Occurrence{}
+	if at, horizon := earliest(e.slots), out.Add(-e.Offset); !at.IsZero() && !at.After(horizon) {
+		found = e.caughtUp(horizon)
+	}
+	skipTo(e.slots, now)
+	e.Last = later(e.Last, now)
+	if len(found) == 0 {
+		return []Occurrence{{Name: e.Name, Kind: Begun, Due: now, Last: e.Last}}
+	}
+	found[len(found)-1].Last = e.Last
+	return found
 }
 
 // place finds the due times that follow Last. Where Last lies ahead, because
@@ -187,12 +237,12 @@ func (e *entry) suspend(now time.Time) {
 	}
 }
 
-// shift keeps @every at its interval when the clock was stepped. What is
-// overdue several times is due once.
+// shift keeps @every at its interval when the clock was stepped, in whole seconds
+// of the new clock. What is overdue several times is due once.
 func (e *entry) shift(prev, now Now) {
 	for i := range e.slots {
 		if s := &e.slots[i]; s.every > 0 && !s.next.IsZero() {
-			s.next = acrossStep(s.next, prev, now)
+			s.next = acrossStep(s.next, prev, now).Round(time.Second)
 			s.next = s.next.Add(max(now.Wall.Sub(s.next), 0).Truncate(s.every))
 		}
 	}

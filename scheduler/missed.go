@@ -8,7 +8,8 @@ import (
 // Bounds of what is caught up and counted.
 const (
 	defaultMax = 100
-	maxMissed  = 1000 // counting missed times stops here, too
+	maxCaught  = 1000
+	maxMissed  = 100_000 // counting stops here: ten weeks of minutes
 )
 
 // dueOccurrences deals with what is due. doubtful: the wall clock means nothing,
@@ -33,9 +34,9 @@ func (e *entry) dueOccurrences(now time.Time, how change, doubtful bool) []Occur
 
 // caughtUp deals with all due times up to the horizon as catch_up says.
 func (e *entry) caughtUp(horizon time.Time) []Occurrence {
-	list, count := missed(e.slots, horizon, e.bound())
+	late := missed(e.slots, horizon, e.bound())
 	skipTo(e.slots, horizon)
-	return e.sortAndMerge(e.limitCatchUp(list, count))
+	return e.sortAndMerge(e.limitCatchUp(late))
 }
 
 // jumpedOver deals with a jump of up to three hours: of each schedule with
@@ -48,13 +49,13 @@ func (e *entry) jumpedOver(horizon time.Time) []Occurrence {
 			rest = append(rest, s)
 			continue
 		}
-		if list, count := missed([]slot{s}, horizon, 1); count > 0 {
-			found = append(found, Occurrence{Kind: Run, Due: list[0], Missed: count - 1})
+		if late := missed([]slot{s}, horizon, 1); late.count > 0 {
+			found = append(found, Occurrence{Kind: Run, Due: late.last[0], Missed: late.count - 1, More: late.more})
 		}
 	}
-	list, count := missed(rest, horizon, e.bound())
+	late := missed(rest, horizon, e.bound())
 	skipTo(e.slots, horizon)
-	return e.sortAndMerge(append(found, e.limitCatchUp(list, count)...))
+	return e.sortAndMerge(append(found, e.limitCatchUp(late)...))
 }
 
 // bound is how many due times are caught up one by one.
@@ -65,22 +66,23 @@ func (e *entry) bound() int {
 	case e.Max <= 0:
 		return defaultMax
 	}
-	return min(e.Max, maxMissed)
+	return min(e.Max, maxCaught)
 }
 
-// limitCatchUp makes occurrences of the latest due times, of which there were count.
-func (e *entry) limitCatchUp(list []time.Time, count int) []Occurrence {
+// limitCatchUp makes occurrences of the latest due times that were missed.
+func (e *entry) limitCatchUp(late lateTimes) []Occurrence {
+	list := late.last
 	if len(list) == 0 {
 		return nil
 	}
 	if e.CatchUp == None {
-		return []Occurrence{{Kind: Skipped, Due: list[len(list)-1], Missed: count}}
+		return []Occurrence{{Kind: Skipped, Due: list[len(list)-1], Missed: late.count, More: late.more}}
 	}
 	found := make([]Occurrence, len(list))
 	for i, due := range list {
 		found[i] = Occurrence{Kind: CaughtUp, Due: due}
 	}
-	found[0].Missed = count - len(list)
+	found[0].Missed, found[0].More = late.count-len(list), late.more
 	return found
 }
 
@@ -92,6 +94,7 @@ func (e *entry) sortAndMerge(found []Occurrence) []Occurrence {
 	for _, t := range found {
 		if n > 0 && found[n-1].Due.Equal(t.Due) {
 			found[n-1].Missed += t.Missed
+			found[n-1].More = found[n-1].More || t.More
 			if t.Kind == Skipped {
 				found[n-1].Missed-- // its own due time runs
 			}
@@ -109,39 +112,50 @@ func (e *entry) sortAndMerge(found []Occurrence) []Occurrence {
 	return found[:n]
 }
 
-// missed lists the latest due times up to the horizon, at most bound of them,
-// and counts them all, up to maxMissed.
-func missed(slots []slot, horizon time.Time, bound int) ([]time.Time, int) {
-	list := walk(slots, horizon, maxMissed)
-	count := len(list)
-	if count < maxMissed {
-		return list[max(count-bound, 0):], count
+// lateTimes are the due times that were missed: how many, and the latest of them.
+type lateTimes struct {
+	last  []time.Time
+	count int
+	more  bool // than count
+}
+
+// missed finds the due times up to the horizon: the latest bound of them one by one.
+func missed(slots []slot, horizon time.Time, bound int) lateTimes {
+	late := walk(slots, horizon, bound, maxMissed)
+	if !late.more {
+		return late
 	}
 	// A year of minutes need not be walked: the end of it is enough, and no
 	// schedule is due more often than once a minute.
 	from := earliest(slots)
 	for span := time.Duration(bound) * time.Minute; ; span *= 2 {
 		start := later(horizon.Add(-span), from.Add(-time.Second))
-		late := slices.Clone(slots)
-		skipTo(late, start)
-		list = walk(late, horizon, 0)
-		if len(list) >= bound || start.Before(from) {
-			return list[max(len(list)-bound, 0):], count
+		rest := slices.Clone(slots)
+		skipTo(rest, start)
+		end := walk(rest, horizon, bound, 0)
+		if end.count >= bound || start.Before(from) {
+			late.last = end.last
+			return late
 		}
 	}
 }
 
-// walk lists the due times up to the horizon, not more than limit if there is one.
-func walk(slots []slot, horizon time.Time, limit int) []time.Time {
-	var list []time.Time
+// walk counts the due times up to the horizon and keeps the latest bound of them.
+// It goes no further than limit, if there is one.
+func walk(slots []slot, horizon time.Time, bound, limit int) lateTimes {
+	var late lateTimes
 	slots = slices.Clone(slots)
-	for limit == 0 || len(list) < limit {
-		due := earliest(slots)
-		if due.IsZero() || due.After(horizon) {
+	for due := earliest(slots); !due.IsZero() && !due.After(horizon); due = earliest(slots) {
+		if limit > 0 && late.count == limit {
+			late.more = true
 			break
 		}
-		list = append(list, due)
+		late.count++
+		if late.last = append(late.last, due); len(late.last) >= 2*bound+64 {
+			late.last = slices.Delete(late.last, 0, len(late.last)-bound)
+		}
 		skipTo(slots, due)
 	}
-	return list
+	late.last = late.last[max(len(late.last)-bound, 0):]
+	return late
 }

@@ -15,6 +15,8 @@ import (
 //	clock TIME       the wall clock shows this
 //	set NAME SPEC [; SPEC] [key=value…]   adds or changes an entry, and sets all
 //	drop NAME        takes one out, and sets all
+//	lay NAME SPEC    as set, and lose NAME as drop, while the daemon is down: the
+//	                 next restart finds it so
 //	run SPAN         time passes, the daemon naps and asks
 //	step SPAN        somebody sets the clock by this much
 //	suspend SPAN     the machine sleeps
@@ -23,11 +25,11 @@ import (
 //	show NAME        how it stands
 func TestTranscripts(t *testing.T) {
 	box.Play(t, func(t *testing.T) func(string) string {
-		p := &player{t: t, d: &daemon{now: Now{Mono: time.Hour}}, last: map[string]time.Time{}}
+		p := &player{t: t, d: &daemon{now: Now{Mono: time.Hour}}, last: map[string]time.Time{}, out: map[string]time.Time{}}
 		return func(line string) string {
-			p.out.Reset()
+			p.said.Reset()
 			p.play(line)
-			return p.out.String()
+			return p.said.String()
 		}
 	})
 }
@@ -38,7 +40,8 @@ type player struct {
 	d       *daemon
 	entries []Entry
 	last    map[string]time.Time // what the daemon kept
-	out     strings.Builder
+	out     map[string]time.Time // since when what was dropped is not in force
+	said    strings.Builder
 }
 
 // play runs one line.
@@ -51,6 +54,13 @@ func (p *player) play(line string) {
 		p.d.now.Wall = at
 	case "set", "drop":
 		p.set(verb, rest)
+		p.d.agenda.Set(p.d.now, p.entries)
+		p.d.pass(0, p.note)
+	case "lay":
+		p.set("set", rest)
+	case "lose":
+		p.set("drop", rest)
+		p.out[rest] = time.Time{}
 	case "run":
 		p.d.pass(p.span(rest), p.note)
 	case "step", "suspend":
@@ -62,6 +72,11 @@ func (p *player) play(line string) {
 		p.d.agenda = Agenda{}
 		for i := range p.entries {
 			p.entries[i].Last = p.last[p.entries[i].Name]
+		}
+		for name, since := range p.out {
+			if since.IsZero() { // it was lost, which the daemon sees now
+				p.out[name] = p.d.now.Wall
+			}
 		}
 		p.d.agenda.Set(p.d.now, p.entries)
 		p.d.pass(0, p.note)
@@ -96,7 +111,7 @@ func (p *player) span(s string) time.Duration {
 // set changes the entries.
 func (p *player) set(verb, rest string) {
 	name, rest, _ := strings.Cut(rest, " ")
-	e := Entry{Name: name, Last: p.last[name]}
+	e := Entry{Name: name, Last: p.last[name], Out: p.out[name]}
 	var spec []string
 	loc := time.UTC
 	for word := range strings.FieldsSeq(rest) {
@@ -129,40 +144,49 @@ func (p *player) set(verb, rest string) {
 			e.Times = append(e.Times, parsed(p.t, one, loc))
 		}
 		kept = append(kept, e)
+		delete(p.out, name)
+	} else {
+		p.out[name] = p.d.now.Wall
 	}
 	p.entries = kept
-	p.d.agenda.Set(p.d.now, kept)
-	p.d.pass(0, p.note)
 }
 
 // note writes down an occurrence.
 func (p *player) note(now Now, occurrence Occurrence) {
 	p.last[occurrence.Name] = occurrence.Last
+	for i := range p.entries {
+		if p.entries[i].Name == occurrence.Name {
+			p.entries[i].Out = time.Time{} // it is in force, and so it is kept
+		}
+	}
 	const layout = "2006-01-02 15:04:05"
-	fmt.Fprintf(&p.out, "%s  %s %s", now.Wall.Format(layout), occurrence.Name, occurrence.Kind)
+	fmt.Fprintf(&p.said, "%s  %s %s", now.Wall.Format(layout), occurrence.Name, occurrence.Kind)
 	if !occurrence.Due.Equal(now.Wall) {
-		fmt.Fprintf(&p.out, ", due %s", occurrence.Due.UTC().Format(layout))
+		fmt.Fprintf(&p.said, ", due %s", occurrence.Due.UTC().Format(layout))
 	}
 	if !occurrence.Last.Equal(occurrence.Due) {
-		fmt.Fprintf(&p.out, ", last stays %s", occurrence.Last.UTC().Format(layout))
+		fmt.Fprintf(&p.said, ", last stays %s", occurrence.Last.UTC().Format(layout))
 	}
 	if occurrence.Missed > 0 {
-		fmt.Fprintf(&p.out, ", missed %d", occurrence.Missed)
+		fmt.Fprintf(&p.said, ", missed %d", occurrence.Missed)
 	}
-	p.out.WriteString("\n")
+	if occurrence.More {
+		p.said.WriteString(" and more")
+	}
+	p.said.WriteString("\n")
 }
 
 // show prints a status.
 func (p *player) show(name string) {
 	s, ok := p.d.agenda.Of(name, 3)
 	if !ok {
-		fmt.Fprintf(&p.out, "no %s\n", name)
+		fmt.Fprintf(&p.said, "no %s\n", name)
 		return
 	}
 	const layout = "2006-01-02 15:04:05"
-	fmt.Fprintf(&p.out, "last %s, missed %d, next", s.Last.UTC().Format(layout), s.Missed)
+	fmt.Fprintf(&p.said, "last %s, missed %d, next", s.Last.UTC().Format(layout), s.Missed)
 	for _, at := range s.Next {
-		fmt.Fprintf(&p.out, " %s;", at.UTC().Format(layout))
+		fmt.Fprintf(&p.said, " %s;", at.UTC().Format(layout))
 	}
-	p.out.WriteString("\n")
+	p.said.WriteString("\n")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -16,9 +17,12 @@ func (d *doctor) schedules() {
 		return
 	}
 	for _, s := range all {
-		if s.Why != "" && s.Last != nil {
+		if s.Fault != "" {
+			d.bad("mend its file or the machine, then run: dispatchctl reload", "dispatcher %s: its schedule is not in force: %s", s.Dispatcher, s.Fault)
+		}
+		if due := cmp.Or(s.WhyDue, s.Last); s.Why != "" && due != nil {
 			d.bad("dispatchctl schedule "+s.Dispatcher+" shows what is due next; dispatchctl notify "+s.Dispatcher+" runs it now",
-				"dispatcher %s was due at %s, and was not run: %s", s.Dispatcher, clock(*s.Last), s.Why)
+				"dispatcher %s was due at %s, and was not run: %s", s.Dispatcher, clock(*due), s.Why)
 		}
 	}
 }

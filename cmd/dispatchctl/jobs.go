@@ -31,7 +31,7 @@ func (a *app) jobsVerb() *cobra.Command {
 				f.State = ipc.State(state)
 			}
 			var err error
-			if f.Since, err = parseSince(since, time.Now()); err != nil {
+			if f.Since, err = parseTime("--since", since, time.Now()); err != nil {
 				return err
 			}
 			jobs, err := a.listOf(cmd.Context(), f)
@@ -58,8 +58,9 @@ func states() []string {
 	return list
 }
 
-// parseSince reads how long ago or when, in local time; "" is the zero time.
-func parseSince(text string, now time.Time) (time.Time, error) {
+// parseTime reads the value of a flag, how long ago or when, in the zone of now; ""
+// is the zero time.
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -71,7 +72,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
 		if t, err := time.ParseInLocation(layout, text, now.Location()); err == nil {
 			return t, nil
 		}
@@ -88,7 +89,7 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 		}
 		return at, nil
 	}
-	return time.Time{}, console.Usage("use 90m, 7d, 14:30, 2026-11-05 or 2026-11-05T14:30:00Z", "--since: %q is no time", text)
+	return time.Time{}, console.Usage("use 90m, 7d, 14:30, 2026-11-05, 2026-11-05T14:30 or 2026-11-05T14:30:00Z", "%s: %q is no time", flag, text)
 }
 
 // jobTable prints jobs, a line each.

@@ -34,9 +34,9 @@ func (a *app) listVerb() *cobra.Command {
 	}
 }
 
-// about is why a dispatcher is disabled, else its description.
+// about is what is wrong with a dispatcher, else its description.
 func about(d ipc.Dispatcher) string {
-	if d.State == ipc.DispatcherDisabled {
+	if d.Reason != "" {
 		first, _, more := strings.Cut(d.Reason, "; ")
 		if more {
 			first += " …"

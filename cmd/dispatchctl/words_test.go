@@ -23,16 +23,17 @@ func TestParseSince(t *testing.T) {
 		"23:30":                time.Date(2026, 11, 4, 23, 30, 0, 0, zone), // not in the future
 		"23:30:15":             time.Date(2026, 11, 4, 23, 30, 15, 0, zone),
 		"2026-11-01":           time.Date(2026, 11, 1, 0, 0, 0, 0, zone),
+		"2026-11-01T08:15":     time.Date(2026, 11, 1, 8, 15, 0, 0, zone),
 		"2026-11-01 08:15":     time.Date(2026, 11, 1, 8, 15, 0, 0, zone),
 		"2026-11-01T08:15:00":  time.Date(2026, 11, 1, 8, 15, 0, 0, zone),
 		"2026-11-01T08:15:00Z": time.Date(2026, 11, 1, 8, 15, 0, 0, time.UTC),
 	} {
-		if got, err := parseSince(text, now); err != nil || !got.Equal(want) {
+		if got, err := parseTime("--since", text, now); err != nil || !got.Equal(want) {
 			t.Errorf("%q: %s, %v, want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"yesterday", "-1h", "-2d", "25:00", "2026-13-01", "1", "d"} {
-		if got, err := parseSince(text, now); err == nil {
+		if got, err := parseTime("--since", text, now); err == nil {
 			t.Errorf("%q is taken for %s", text, got)
 		}
 	}

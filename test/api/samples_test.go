@@ -108,8 +108,9 @@ func schedules() []ipc.Schedule {
 	last := at(-3600)
 	return []ipc.Schedule{{
 		Dispatcher: "renew", Schedule: []string{"30 2 * * *", "@every 6h"}, Timezone: "Europe/Berlin", Jitter: "42s",
-		CatchUp: "latest", Overlap: "queue", Paused: true, Last: &last, Why: "the queue was full",
-		Next: []time.Time{at(3600)}, Missed: 3, Refused: 1,
+		CatchUp: "latest", Overlap: "queue", Paused: true, Last: &last, Why: "the queue was full", WhyDue: &last,
+		Fault: "the machine's clock cannot be right", Next: []time.Time{at(3600)}, Missed: 3, MissedMore: true, Refused: 1, Skipped: 2, LastSkipped: &last,
+		LastRun: &ipc.LastRun{Job: id1, State: ipc.Succeeded, Origin: ipc.OriginNotify, StartedAt: at(-120), EndedAt: &last},
 	}}
 }
 

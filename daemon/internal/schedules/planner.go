@@ -1,6 +1,7 @@
 package schedules
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"slices"
@@ -34,42 +35,132 @@ type Due struct {
 type Planner struct {
 	agenda scheduler.Agenda
 	host   string
+	zones  *scheduler.Zones
+
+	planned  []zone        // in which the schedules in force are meant
+	faults   []fault       // schedules that are not in force
+	lookedAt time.Duration // when the zones were looked at last
+	local    error         // what is wrong with the machine's zone, nil = nothing
 }
 
-// New makes a Planner that knows no schedule. The host's name spreads jitter
-// over the machines of a fleet.
-func New(host string) *Planner { return &Planner{host: host} }
+// zone is one that schedules in force are meant in; "" = the machine's.
+type zone struct {
+	name string
+	loc  *time.Location
+	err  error // its file has gone since, and the last good one counts
+}
+
+// fault is why a dispatcher's schedule is not in force.
+type fault struct{ dispatcher, why string }
+
+// lookEvery is how often the files of the time zones are looked at: as often as the
+// clock is, so that it costs no wake-up of its own.
+const lookEvery = time.Minute
+
+// New makes a Planner that knows no schedule. host names the machine for good, and
+// spreads jitter over the machines of a fleet.
+func New(host string, zones *scheduler.Zones) *Planner { return &Planner{host: host, zones: zones} }
 
 // Plan puts the schedules of all dispatchers in force, at the start and at each
-// reload. It gives an error for each schedule that is not, because its zone has
-// left the machine since the file was checked.
+// reload. It gives an error for each schedule that is not, and for each zone whose
+// file has gone: its last good one stays in force.
 func (p *Planner) Plan(now scheduler.Now, entries iter.Seq[Entry]) []error {
-	var faults []error
 	var list []scheduler.Entry
+	p.planned, p.faults, p.lookedAt, p.local = nil, nil, now.Mono, nil
 	for e := range entries {
 		if e.Spec == nil || len(e.Spec.Schedule) == 0 {
 			continue
 		}
-		times, err := e.Spec.Times()
+		z := p.zone(e.Spec.Timezone)
+		if z.loc == nil {
+			p.faults = append(p.faults, fault{e.Name, "timezone: " + z.err.Error()})
+			continue
+		}
+		times, err := e.Spec.Times(z.loc)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("schedule of %s is not in force: %w", e.Name, err))
+			p.faults = append(p.faults, fault{e.Name, err.Error()})
 			continue
 		}
 		one := scheduler.Entry{
-			Name: e.Name, Times: times, Offset: p.offset(e.Name, e.Spec),
+			Name: e.Name, Times: times, Offset: p.Offset(e.Name, e.Spec),
 			CatchUp: e.Spec.CatchUp, Max: e.Spec.MaxQueue,
 		}
 		if c := e.current(); c != nil {
 			one.Last = time.Unix(0, c.Due)
+			if c.Out != 0 {
+				one.Out = time.Unix(0, c.Out)
+			}
 		}
 		list = append(list, one)
 	}
 	p.agenda.Set(now, list)
-	return faults
+	return p.problems()
 }
 
-// offset is the dispatcher's share of its jitter on this machine.
-func (p *Planner) offset(name string, s *dispatchers.Spec) time.Duration {
+// problems words what of the last Plan is not as the definitions say.
+func (p *Planner) problems() []error {
+	var list []error
+	for _, f := range p.faults {
+		list = append(list, fmt.Errorf("schedule of %s is not in force: %s", f.dispatcher, f.why))
+	}
+	for _, z := range p.planned {
+		if z.err != nil && z.name != "" {
+			list = append(list, fmt.Errorf("timezone: %w; schedules keep the rules that it had", z.err))
+		}
+	}
+	if p.local != nil {
+		list = append(list, p.local)
+	}
+	return list
+}
+
+// zone finds the zone of a name, once for all schedules that are meant in it.
+func (p *Planner) zone(name string) zone {
+	if i := slices.IndexFunc(p.planned, func(z zone) bool { return z.name == name }); i >= 0 {
+		return p.planned[i]
+	}
+	z := zone{name: name}
+	if name == "" {
+		z.loc, z.err = p.zones.Local()
+		p.local = z.err
+	} else {
+		z.loc, z.err = p.zones.Of(name)
+	}
+	p.planned = append(p.planned, z)
+	return z
+}
+
+// Changed looks, once a minute at most, whether the zone of a schedule in force is
+// another than when it was planned: the machine's own was changed, or a package
+// brought new rules. The caller calls Plan then. A file that has only gone changes
+// nothing.
+func (p *Planner) Changed(now scheduler.Now) bool {
+	if len(p.planned) == 0 || now.Mono-p.lookedAt < lookEvery {
+		return false
+	}
+	p.lookedAt = now.Mono
+	return slices.ContainsFunc(p.planned, func(z zone) bool {
+		loc, err := p.zones.Local()
+		if z.name != "" {
+			loc, err = p.zones.Of(z.name)
+		}
+		return loc != z.loc || (err == nil) != (z.err == nil)
+	})
+}
+
+// LocalZone names the machine's zone as schedules that name none are meant, "" =
+// there are none, and says what is wrong with it.
+func (p *Planner) LocalZone() (string, error) {
+	for _, z := range p.planned {
+		if z.name == "" && z.loc != nil {
+			return z.loc.String(), z.err
+		}
+	}
+	return "", nil
+}
+
+// Offset is the dispatcher's share of its jitter on this machine.
+func (p *Planner) Offset(name string, s *dispatchers.Spec) time.Duration {
 	return scheduler.Offset(s.Jitter, p.host, name)
 }
 
@@ -127,20 +218,56 @@ func (p *Planner) Next(now scheduler.Now) (time.Duration, bool) { return p.agend
 
 // View is how a dispatcher's schedule stands, with its next n times.
 func (p *Planner) View(e Entry, n int) ipc.Schedule {
+	offset := p.Offset(e.Name, e.Spec)
 	v := ipc.Schedule{
 		Dispatcher: e.Name, Schedule: e.Spec.Schedule, Timezone: e.Spec.Timezone,
-		Jitter:  p.offset(e.Name, e.Spec).String(),
+		Jitter:  offset.String(),
 		CatchUp: string(e.Spec.CatchUp), Overlap: string(e.Spec.Overlap),
 		Paused: e.Paused, Next: []time.Time{},
 	}
 	if s, ok := p.agenda.Of(e.Name, n); ok {
 		v.Next = append(v.Next, s.Next...)
-		if !s.Last.IsZero() {
-			v.Last = new(s.Last)
-		}
 	}
-	if c := e.current(); c != nil {
-		v.Why, v.Missed, v.Refused = c.Why, c.Missed, c.Refused
+	v.Fault = p.fault(e)
+	c := e.current()
+	if c == nil {
+		return v
+	}
+	v.Why, v.Missed, v.MissedMore, v.Refused, v.Skipped = c.Why, c.Missed, c.More, c.Refused, c.Skipped
+	v.Last, v.LastSkipped = instant(c.LastRan(int64(offset))), instant(c.SkippedAt)
+	if c.Why != "" {
+		v.WhyDue = instant(cmp.Or(c.WhyDue, c.Due+int64(offset)))
 	}
 	return v
+}
+
+// Fault is why a dispatcher's schedule is not in force, "" = it is, or there is
+// none.
+func (p *Planner) Fault(name string) string {
+	for _, f := range p.faults {
+		if f.dispatcher == name {
+			return f.why
+		}
+	}
+	return ""
+}
+
+// fault is Fault, and also that the clock keeps a schedule from being due.
+func (p *Planner) fault(e Entry) string {
+	if why := p.Fault(e.Name); why != "" {
+		return why
+	}
+	every := func(text string) bool { return strings.HasPrefix(text, "@every ") }
+	if p.agenda.ClockDoubtful() && !slices.ContainsFunc(e.Spec.Schedule, every) {
+		return "the machine's clock cannot be right; nothing but @every is due until it is set"
+	}
+	return ""
+}
+
+// instant is a time of a cursor, nil = there is none.
+func instant(nanoseconds int64) *time.Time {
+	if nanoseconds == 0 {
+		return nil
+	}
+	return new(time.Unix(0, nanoseconds))
 }

@@ -39,7 +39,7 @@ func newOwner(t *testing.T, specs ...*dispatchers.Spec) *owner {
 
 // start is a daemon's start: its Planner knows nothing but the cursors.
 func (o *owner) start() {
-	o.planner = New("host")
+	o.planner = New("host", &scheduler.Zones{})
 	o.deferred = nil
 	o.plan()
 	o.due()
@@ -98,7 +98,7 @@ func (o *owner) due() {
 }
 
 func (o *owner) admit(e *Entry, one scheduler.Occurrence) {
-	d := Admit(e.Spec, one, Standing{Cursor: e.Cursor, Running: o.running[e.Name], At: o.now.Wall}, nil)
+	d := Admit(e.Spec, one, Standing{Cursor: e.Cursor, Running: o.running[e.Name], At: o.now.Wall, Offset: o.planner.Offset(e.Name, e.Spec)}, nil)
 	switch {
 	case d.Verdict == Ignore:
 		return
@@ -261,8 +261,11 @@ func TestReload(t *testing.T) {
 	faults := o.planner.Plan(o.now, func(yield func(Entry) bool) {
 		_ = yield(*bad) && yield(*o.entry("op")) && yield(Entry{Name: "unknown"})
 	})
-	if len(faults) != 1 || !strings.HasPrefix(faults[0].Error(), "schedule of bad is not in force: timezone: ") {
+	if len(faults) == 0 || !strings.HasPrefix(faults[0].Error(), "schedule of bad is not in force: timezone: ") {
 		t.Errorf("faults: %v", faults)
+	}
+	if v := o.planner.View(*bad, 1); v.Fault == "" || v.Fault != o.planner.Fault("bad") || len(v.Next) > 0 || o.planner.Fault("op") != "" {
+		t.Errorf("view of a schedule that is not in force: %+v", v)
 	}
 	o.pass(4 * time.Hour)
 	o.wantLog("op schedule 03-02 01:30", "op schedule 03-02 02:30", "op schedule 03-02 03:30", "op schedule 03-02 04:30")
@@ -284,13 +287,17 @@ func TestView(t *testing.T) {
 	if len(v.Next) != 2 || !v.Next[0].Equal(six) || !v.Next[1].Equal(six.Add(24*time.Hour)) {
 		t.Errorf("next: %v, want %v", v.Next, six)
 	}
-	if v.Last == nil || !v.Last.Equal(o.now.Wall) {
+	if v.Last != nil { // counting has begun, and nothing was due yet
 		t.Errorf("last: %v", v.Last)
 	}
-	if v := New("host").View(Entry{Name: "op", Spec: s}, 2); v.Next == nil || len(v.Next) > 0 || v.Last != nil {
+	o.pass(8 * time.Hour)
+	if v = o.planner.View(*o.entry("op"), 1); v.Last == nil || !v.Last.Equal(six) {
+		t.Errorf("last: %v, next was %v", v.Last, six)
+	}
+	if v := New("host", &scheduler.Zones{}).View(Entry{Name: "op", Spec: s}, 2); v.Next == nil || len(v.Next) > 0 || v.Last != nil {
 		t.Errorf("before it is planned: %+v", v)
 	}
-	if _, any := New("host").Next(o.now); any {
+	if _, any := New("host", &scheduler.Zones{}).Next(o.now); any {
 		t.Error("without a schedule there is something to wait for")
 	}
 	// Jitter is no delay that a restart forgets: the due time is the schedule's.

@@ -119,6 +119,15 @@ func (d *Dir) KeepLock() (again bool, err error) {
 	return true, nil
 }
 
+// ID names the directory for good, from the first journal in it on; "" = it has no
+// name, or that cannot be read.
+func (d *Dir) ID() string {
+	if id := (&writer{disk: osDisk{d.path}}).readID(); id != unreadable {
+		return id
+	}
+	return ""
+}
+
 // inUse says who has the directory.
 func inUse(path string) error {
 	p := ipc.Errorf(ipc.KindLocked, "another daemon uses %s", path)
