@@ -25,6 +25,13 @@ const (
 // full or the daemon restarts.
 func (a *app) askPatiently(ctx context.Context, r *request, args []string) (ipc.Notified, error) {
 	since, said := time.Now(), false
+	if len(args) > 1 && args[1] == "-" { // it can be read but once
+		raw, err := ipc.ReadArguments(args[1], a.in)
+		if err != nil {
+			return ipc.Notified{}, err
+		}
+		args = []string{args[0], string(raw)}
+	}
 	for {
 		n, err := a.ask(ctx, r, args)
 		p, typed := errors.AsType[*ipc.Error](err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -35,9 +36,7 @@ has the job canceled when this command ends before it, by whatever: it is for ca
 kill the process to end the operation. A job that others have joined goes on.`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
-				args, r.instead = args[:dash], args[dash:]
-			}
+			args, r.instead = splitInstead(args, cmd.ArgsLenAtDash())
 			if len(args) < 1 || len(args) > 2 {
 				return console.Usage("usage: "+cmd.UseLine(), "run: want a dispatcher and at most one JSON text")
 			}
@@ -58,6 +57,23 @@ kill the process to end the operation. A job that others have joined goes on.`,
 	cmd.Flags().BoolVar(&r.bound, "bound", false, "cancel the job when this command ends, or is killed, before it")
 	cmd.Flags().BoolVar(&r.patient, "patient", false, "where the queue is full or the daemon drains, wait and ask again")
 	return cmd
+}
+
+// splitInstead takes the command behind "--" off the words of run; dash is where
+// the first "--" stood, -1 = nowhere. For callers whose NAME comes from outside it
+// may stand before NAME too, so that nothing from there is an option: then a second
+// one ends the words.
+func splitInstead(args []string, dash int) (words, instead []string) {
+	switch {
+	case dash < 0:
+		return args, nil
+	case dash > 0:
+		return args[:dash], args[dash:]
+	}
+	if next := slices.Index(args, "--"); next >= 0 {
+		return args[:next], args[next+1:]
+	}
+	return args, nil
 }
 
 // run runs the verb. It writes the pid file before it asks for the job, so that a

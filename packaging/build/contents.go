@@ -195,7 +195,7 @@ func (l *list) examples(p places) {
 
 // php puts in the bridge that runs a php_class, and the client for PHP.
 func (l *list) php(to string) {
-	for _, name := range []string{"bridge.php", "describe.php", "import.php", "lazy/RESTAPI/autoloader.inc"} {
+	for _, name := range []string{"Locks.php", "bridge.php", "classes.php", "describe.php", "import.php", "lazy/RESTAPI/autoloader.inc"} {
 		l.from("packaging/pfsense/"+name, to+"/"+name)
 	}
 	l.from("packaging/php/Dispatchd.php", to+"/Dispatchd.php")

@@ -36,12 +36,17 @@ declare(strict_types=1);
 
 namespace Dispatchd\Bridge;
 
+use Dispatchd\PackageLock;
+
 const USAGE = 64;
 const DATA = 65;
 const UNAVAILABLE = 69;
 const SOFTWARE = 70;
 const TEMPORARY = 75;
 const FATAL = 255;
+
+require_once __DIR__ . '/classes.php';
+require_once __DIR__ . '/Locks.php';
 
 /** What the daemon takes of an error, in bytes, with some room. */
 const MAX_ERROR = 15000;
@@ -68,6 +73,11 @@ final class Pipe {
         }
     }
 
+    /** The pipe as another PHP inherits it. */
+    public static function descriptor(): array {
+        return self::$stream === null ? [] : [3 => self::$stream];
+    }
+
     /** Says a line. Without a daemon an error is for people, on standard error. */
     public static function say(string $name, array $value): void {
         $line = json_encode([$name => $value], JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_INVALID_UTF8_SUBSTITUTE | JSON_PARTIAL_OUTPUT_ON_ERROR);
@@ -89,7 +99,7 @@ final class Run {
     private ?string $spare;
     private float $since;
 
-    public function __construct() {
+    public function __construct(private Task $task) {
         $this->since = microtime(true);
         // A run that is out of memory can still say so.
         $this->spare = str_repeat('x', 256 << 10);
@@ -103,6 +113,11 @@ final class Run {
             return;
         }
         $last = error_get_last();
+        $status = $last !== null && $last['type'] === E_COMPILE_ERROR ? $this->task->rescue($last['file']) : null;
+        if ($status !== null) {
+            exit($status);
+        }
+        $this->task->over();
         if ($last !== null && ($last['type'] & (E_ERROR | E_PARSE | E_CORE_ERROR | E_COMPILE_ERROR | E_USER_ERROR | E_RECOVERABLE_ERROR)) !== 0) {
             Pipe::say('error', [
                 'class' => 'FatalError', 'response_id' => '', 'code' => FATAL, 'message' => cut(strtok($last['message'], "\n") ?: '', 4000),
@@ -191,75 +206,6 @@ function arguments_of(string $json): array {
     return array_values($positions) + array_filter($value, is_string(...), ARRAY_FILTER_USE_KEY);
 }
 
-/** Where the package's own autoloader is. */
-function package_loader(): string {
-    $path = stream_resolve_include_path('RESTAPI/autoloader.inc');
-    if ($path === false) {
-        throw new Refusal('the REST API package is not installed: RESTAPI/autoloader.inc is not in ' . get_include_path(), UNAVAILABLE);
-    }
-    return $path;
-}
-
-/** Has classes of the package found when they are used first. */
-function find_classes_in(string $dir): void {
-    spl_autoload_register(static function (string $class) use ($dir): void {
-        if (str_starts_with($class, 'RESTAPI\\')) {
-            $file = $dir . '/' . str_replace('\\', '/', substr($class, strlen('RESTAPI\\'))) . '.inc';
-            if (is_file($file)) {
-                require_once $file;
-            }
-        }
-    });
-    // The package's files ask for its autoloader, which would load all of them:
-    // they get an empty one.
-    set_include_path(__DIR__ . '/lazy' . PATH_SEPARATOR . get_include_path());
-    require_once 'RESTAPI/autoloader.inc';
-}
-
-/** The files that do what the package's autoloader does, but for its classes. */
-function lazy_files(): \Generator {
-    $loader = package_loader();
-    preg_match_all('/^\s*require_once\s+\'([^\']+)\'\s*;/m', (string) file_get_contents($loader), $found);
-    $includes = array_filter($found[1], static fn (string $name): bool => !str_starts_with($name, 'RESTAPI/'));
-    if ($includes === []) {
-        yield $loader; // not written as we know it: rather slow than wrong
-        return;
-    }
-    find_classes_in(dirname($loader));
-    // Privileges come last in the package, when its core is known.
-    $late = array_filter($includes, static fn (string $name): bool => str_starts_with($name, 'priv'));
-    yield from array_values(array_diff($includes, $late));
-    // Functions and constants cannot be found by use: they are in the core.
-    yield from glob(dirname($loader) . '/Core/*.inc') ?: [];
-    yield from array_values($late);
-}
-
-/** The full name of a class that is asked for by a short one. */
-function find_class(string $name): string {
-    $name = ltrim($name, '\\');
-    $names = str_contains($name, '\\') ? [$name] : ["RESTAPI\\Dispatchers\\$name", "RESTAPI\\Caches\\$name", $name];
-    foreach ($names as $full) {
-        if (class_exists($full)) {
-            return $full;
-        }
-    }
-    throw new Refusal('no class ' . implode(' or ', $names), UNAVAILABLE);
-}
-
-/** Makes the object as the package's own runner does: in the foreground. */
-function make(string $class): object {
-    $reflection = new \ReflectionClass($class);
-    if (!$reflection->isInstantiable() || !$reflection->hasMethod('process')) {
-        throw new Refusal("class $class is neither a dispatcher nor a cache", UNAVAILABLE);
-    }
-    foreach ($reflection->getConstructor()?->getParameters() ?? [] as $parameter) {
-        if ($parameter->getName() === 'async') {
-            return new $class(async: false);
-        }
-    }
-    return new $class();
-}
-
 /** Replaces a file by a rename: a reader sees the old data or the new. */
 function replace(string $path, string $text): void {
     if (!is_dir(dirname($path))) {
@@ -313,7 +259,10 @@ function refresh(object $cache): void {
 final class Task {
     private string $loader = 'package';
     private string $name;
+    private string $json;
     private array $arguments;
+    private ?PackageLock $lock = null;
+    private bool $loaded = false;
     private Run $run;
 
     /** @param array $includes the words of the command line, then the files alone */
@@ -325,18 +274,40 @@ final class Task {
         if ($this->name === '' || !in_array($this->loader, ['package', 'lazy'], true)) {
             throw new Refusal('usage: bridge.php run [--loader=package|lazy] CLASS [INCLUDE...]', USAGE);
         }
-        $this->arguments = arguments_of((string) stream_get_contents(STDIN));
-        $this->run = new Run();
+        $this->json = (string) stream_get_contents(STDIN);
+        $this->arguments = arguments_of($this->json);
+        $this->run = new Run($this);
         divert_output(); // it may become a cache
+        $this->lock();
+    }
+
+    /**
+     * Takes the package's lock of the class, so that the package's own command waits,
+     * and waits for it. It is taken before the classes are loaded and looked at again
+     * behind that: who made the file meanwhile in a race with us is seen then.
+     */
+    private function lock(): void {
+        if (preg_match('/^\\\\?(?:RESTAPI\\\\(?:Dispatchers|Caches)\\\\)?(\w+)$/D', $this->name, $found)) {
+            $this->lock = PackageLock::take($found[1], (string) getenv('DISPATCHD_DISPATCHER'), $this->waiting(...));
+        }
+    }
+
+    /** Says who runs the class outside of the daemon. */
+    private function waiting(string $holder): void {
+        fwrite(STDERR, "waiting for $holder, which runs {$this->name} outside of the daemon\n");
     }
 
     /** The files to load first, one by one: each is known when those before are loaded. */
     public function files(): \Generator {
+        if ($this->loader === 'package' && any_is_narrow(dirname(package_loader()))) {
+            $this->loader = 'lazy';
+        }
         if ($this->loader === 'lazy') {
             yield from lazy_files();
         } else {
             yield package_loader();
         }
+        $this->loaded = true;
         foreach ($this->includes as $include) {
             if (stream_resolve_include_path($include) === false) {
                 throw new Refusal("include $include: no such file", UNAVAILABLE, 'DISPATCHER_WITH_FAILED_INCLUDE');
@@ -347,6 +318,7 @@ final class Task {
 
     /** Runs the class, and tells how it went. */
     public function go(): void {
+        $this->lock?->again($this->waiting(...));
         $this->run->class = find_class($this->name);
         $object = make($this->run->class);
         $returned = null;
@@ -356,6 +328,7 @@ final class Task {
             end_diversion();
             $returned = call($object, $this->arguments);
         }
+        $this->lock?->release();
         $result = $this->run->summary() + ($returned === null ? [] : ['returned' => $returned]);
         if (strlen(json_encode($result, JSON_PARTIAL_OUTPUT_ON_ERROR) ?: '') > MAX_RESULT) {
             unset($result['returned']);
@@ -367,6 +340,32 @@ final class Task {
     /** What the shutdown needs not tell any more. */
     public function over(): void {
         $this->run->over = true;
+        $this->lock?->release();
+    }
+
+    /**
+     * Where the package's loader fails for a class that is none of ours, the run is done
+     * by another PHP that loads no more than it needs. Gives its exit status; null where
+     * that would not help.
+     */
+    public function rescue(string $file): ?int {
+        $class = basename($file, '.inc');
+        if ($this->loaded || $this->loader !== 'package' || !preg_match('~/(?:Dispatchers|Caches)/[^/]+\.inc$~D', $file)
+            || str_ends_with("\\{$this->name}", "\\$class")) {
+            return null;
+        }
+        fwrite(STDERR, "$file does not load: classes are loaded as they are used\n");
+        $this->over();
+        end_diversion();
+        $argv = [PHP_BINARY, '-d', 'include_path=' . get_include_path(), '-f', __FILE__, '--', 'run', '--loader=lazy', $this->name];
+        $files = [0 => ['pipe', 'r'], 1 => STDOUT, 2 => STDERR] + Pipe::descriptor();
+        $process = proc_open(array_merge($argv, $this->includes), $files, $pipes);
+        if ($process === false) {
+            return null;
+        }
+        @fwrite($pipes[0], $this->json);
+        fclose($pipes[0]);
+        return proc_close($process);
     }
 }
 
@@ -375,8 +374,17 @@ function call(object $object, array $arguments): mixed {
     return $object->process(...$arguments);
 }
 
+/** Calls a method that says for itself what it takes: see widened(). */
+function call_with(\Closure $method, array $arguments): mixed {
+    return $method(...$arguments);
+}
+
 /** Tells what was thrown, and gives the exit status. */
 function failed(\Throwable $e, ?Task $task): int {
+    $status = $e instanceof \ParseError ? $task?->rescue($e->getFile()) : null;
+    if ($status !== null) {
+        return $status;
+    }
     Pipe::say('error', error_of($e));
     $task?->over();
     return status_of($e);

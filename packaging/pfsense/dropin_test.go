@@ -120,6 +120,51 @@ func TestDropInPieces(t *testing.T) {
 	}
 }
 
+// Arguments that are no JSON are nothing when they come here: the class is not run
+// without them. A script of before 2.1 has none to give.
+func TestDropInLost(t *testing.T) {
+	b := newBox(t, map[string]string{"gated": "script = 'exit 0'\n"})
+	b.Write("x.pid", "1\n")
+	if code := ended(b.dispatch(nil, "gated", b.Path("x.pid"), "300", "")); code != 65 {
+		t.Errorf("exit %d", code)
+	}
+	if _, err := os.Stat(b.Path("x.pid")); err == nil || len(b.jobs("gated")) > 0 {
+		t.Errorf("a pid file is left, or a job was asked for: %v", b.jobs("gated"))
+	}
+	cmd := exec.Command("sh", filepath.Join(source, "dispatch.sh"), "gated", b.Path("x.pid"), "300")
+	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+box.Program(t, "dispatchctl"))
+	if out, err := cmd.CombinedOutput(); err != nil || len(b.jobs("gated")) != 1 {
+		t.Errorf("without arguments: %v %s", err, out)
+	}
+}
+
+// What comes from outside is never an option, and arguments are on no command line
+// of ours.
+func TestDropInCommandLine(t *testing.T) {
+	b := at(t, t.TempDir())
+	b.Write("ctl", "#!/bin/sh\nprintf '<%s>' \"$@\" >"+b.Path("argv")+"\ncat >"+b.Path("stdin")+"\n")
+	if err := os.Chmod(b.Path("ctl"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	long := `["` + strings.Repeat("secret ", 15<<10) + `"]`
+	for _, c := range []struct{ class, args string }{{"--socket=/tmp/x", `{"p":"secret"}`}, {"X", "--pidfile=/etc/x"}, {"X", long}, {"X", "[]"}} {
+		cmd := exec.Command("sh", filepath.Join(source, "dispatch.sh"), c.class, b.Path("p.pid"), "--signal=9", c.args)
+		cmd.Env = append(os.Environ(), "DISPATCHCTL="+b.Path("ctl"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+		argv, stdin := b.Read("argv"), strings.TrimSuffix(b.Read("stdin"), "\n")
+		options, outside, _ := strings.Cut(argv, "<-->")
+		want := "<" + c.class + "><-><-->"
+		if c.args == "[]" {
+			want, c.args = "<"+c.class+"><-->", ""
+		}
+		if !strings.HasPrefix(outside, want) || strings.Contains(options, c.class) || strings.Contains(argv, "secret") || stdin != c.args {
+			t.Errorf("dispatchctl gets %.300s and %.100q", argv, stdin)
+		}
+	}
+}
+
 // Where no daemon answers or it does not know the class, the package's own
 // runner is started, with its arguments in one piece.
 func TestDropInOldWay(t *testing.T) {
@@ -132,7 +177,7 @@ func TestDropInOldWay(t *testing.T) {
 	for _, c := range []struct{ class, socket, args string }{
 		{"Unknown", b.Client.Socket, `{"a":"b  c's"}`},
 		{"gated", b.Path("no.sock"), `{"a":"b  c's"}`},
-		{"gated", b.Path("no.sock"), ""},
+		{"gated", b.Path("no.sock"), "[]"},
 	} {
 		pid := b.Path("x.pid")
 		b.Write("x.pid", "1\n")

@@ -4,6 +4,7 @@ package pfsense
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -13,13 +14,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"dispatchd/dispatchers"
-	"dispatchd/ipc"
-	"dispatchd/ipc/client"
-	"dispatchd/test/box"
 )
 
 const pkg = source + "/pkg"
@@ -30,90 +27,6 @@ func script(env []string, name string, args ...string) (string, int) {
 	cmd.Env = append(os.Environ(), env...)
 	out, _ := cmd.CombinedOutput()
 	return string(out), cmd.ProcessState.ExitCode()
-}
-
-// fakeDaemon stands in for FreeBSD's daemon(8): it writes both pid files, starts
-// the program again when it ends, and takes it along when it is ended itself.
-const fakeDaemon = `#!/bin/sh
-while [ $# -gt 0 ]; do
-  case $1 in -P) P=$2; shift 2;; -p) p=$2; shift 2;; -[RTls]) shift 2;; -*) shift;; *) break;; esac
-done
-(
-  trap 'kill $child; wait $child; exit 0' TERM
-  while :; do "$@" & child=$!; echo $child >$p; wait $child; done
-) >/dev/null 2>&1 </dev/null &
-echo $! >$P
-`
-
-// The service starts once, whatever calls it, and jobs go on over a restart.
-func TestService(t *testing.T) {
-	needPHP(t)
-	dir, err := os.MkdirTemp("/tmp", "dpf-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b := at(t, dir)
-	b.Client = &client.Client{Socket: ipc.RootPaths(dir).Socket()}
-	b.Write("dispatchers.d/gated.toml", strings.ReplaceAll(gatedFile, "$BOX", dir))
-	b.Write("daemon", fakeDaemon)
-	b.Write("restapi", "#!/bin/sh\necho \"$@\" >>"+b.Path("restapi.log")+"\n")
-	if err := errors.Join(os.Chmod(b.Path("daemon"), 0o755), os.Chmod(b.Path("restapi"), 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	b.gates()
-	env := []string{
-		"DISPATCHD_RUN=" + b.Path("service"), "DAEMON=" + b.Path("daemon"), "DISPATCHD_BIN=" + box.Programs(b.T), "DISPATCHD_ROOT=" + dir,
-		"DISPATCHCTL=" + box.Program(b.T, "dispatchctl"), "DISPATCHD_RESTAPI=" + b.Path("restapi"), ipc.SocketEnv + "=" + b.Client.Socket,
-	}
-	rc := func(verb string, code int) string {
-		t.Helper()
-		out, got := script(env, "etc/rc.d/dispatchd.sh", verb)
-		if got != code {
-			t.Errorf("%s: exit %d, %s", verb, got, out)
-		}
-		return out
-	}
-	t.Cleanup(func() { rc("stop", 0) })
-	rc("status", 1)
-	rc("start", 0)
-	first := b.Read("service/dispatchd.pid")
-	rc("start", 0)
-	if again := b.Read("service/dispatchd.pid"); again != first || b.Read("restapi.log") != "on\n" {
-		t.Errorf("a second start is none: %s, %s; %q", first, again, b.Read("restapi.log"))
-	}
-	if out := rc("status", 0); out != "dispatchd runs as "+first {
-		t.Errorf("status: %s", out)
-	}
-	id := b.Notify("gated", "").ID
-	b.Read("up")
-	rc("restart", 0)
-	if again := b.Read("service/dispatchd.pid"); again == first {
-		t.Error("a restart that is none")
-	}
-	b.Write("gate", "go\n")
-	if job := b.Await(id); job.State != ipc.Succeeded || job.Attempt != 1 {
-		t.Errorf("over a restart: %s %+v", job.State, job.Error)
-	}
-	var pids []int
-	for _, name := range []string{"supervisor.pid", "dispatchd.pid"} {
-		var pid int
-		if _, err := fmt.Sscan(b.Read("service/"+name), &pid); err != nil {
-			t.Fatal(err)
-		}
-		pids = append(pids, pid)
-	}
-	rc("stop", 0)
-	rc("stop", 0)
-	for _, pid := range pids {
-		if syscall.Kill(pid, 0) == nil {
-			t.Errorf("process %d is left", pid)
-		}
-	}
-	if left, _ := filepath.Glob(b.Path("service/*")); len(left) > 0 {
-		t.Errorf("left behind: %s", left)
-	}
-	rc("nonsense", 64)
 }
 
 // restapi is a place with a package that can be put on the daemon.
@@ -139,10 +52,10 @@ func newRestapi(t *testing.T) (*restapi, string) {
 		t.Fatal(err)
 	}
 	r.copyTree(source, "php")
-	r.Write("RESTAPI/.resources/scripts/dispatch.sh", "#!/bin/sh\n# the package's own\n")
+	r.Write("RESTAPI/.resources/scripts/dispatch.sh", ownScript)
 	r.Write("RESTAPI/.resources/scripts/manage.php", manageFile)
 	r.Write("crontab", "1 * * * * root other\n0 * * * * root /usr/local/pkg/RESTAPI/.resources/scripts/manage.php refreshcache A\n")
-	r.env = []string{"RESTAPI_DIR=" + r.Path("RESTAPI"), "DISPATCHD_PHP_DIR=" + r.Path("php"), "PHP=" + needPHP(t), "CRONTAB=" + r.Path("crontab")}
+	r.env = []string{"RESTAPI_DIR=" + r.Path("RESTAPI"), "DISPATCHD_PHP_DIR=" + r.Path("php"), "PHP=" + needPHP(t), "CRONTAB=" + r.Path("crontab"), "DISPATCHD_CHOSEN=" + r.Path("none/mode")}
 	return r, sum
 }
 
@@ -150,7 +63,7 @@ func newRestapi(t *testing.T) (*restapi, string) {
 func (r *restapi) is(hooked, dropped, cron bool) {
 	r.T.Helper()
 	text := r.Read("RESTAPI/Core/Dispatcher.inc")
-	own := r.Read("RESTAPI/.resources/scripts/dispatch.sh") == "#!/bin/sh\n# the package's own\n"
+	own := r.Read("RESTAPI/.resources/scripts/dispatch.sh") == ownScript
 	tab := r.Read("crontab")
 	if got := strings.Contains(text, "dispatchd: begin"); got != hooked {
 		r.T.Errorf("hooked: %v", got)
@@ -174,21 +87,25 @@ func (r *restapi) do(verb string, env ...string) {
 	}
 }
 
+// ownScript is the stand-in's dispatch.sh.
+const ownScript = "#!/bin/sh\n# the package's own\n"
+
 // The package is put on the daemon and back, with its cron entries, as often as
 // one likes.
 func TestRestapi(t *testing.T) {
 	r, sum := newRestapi(t)
-	accept := "DISPATCHD_ACCEPT=" + sum
+	script2 := fmt.Sprintf("%x", sha256.Sum256([]byte(ownScript)))
+	accept, both := "DISPATCHD_ACCEPT="+script2, "DISPATCHD_ACCEPT="+sum+","+script2
 	r.is(false, false, true)
-	r.do("on") // its version is not known
+	r.do("on", accept) // the version of its Dispatcher is not known
 	r.is(false, true, false)
 	r.do("on")
 	r.is(false, true, false)
-	r.do("on", accept)
+	r.do("on", both)
 	r.is(true, false, false)
-	r.do("drop-in")
+	r.do("drop-in", accept)
 	r.is(false, true, false)
-	r.do("native", accept)
+	r.do("native", both)
 	r.is(true, false, false)
 	r.do("off")
 	r.is(false, false, true)
@@ -198,10 +115,10 @@ func TestRestapi(t *testing.T) {
 		t.Errorf("the package was asked for %q", got)
 	}
 	// An update of the package brings its own files back.
-	r.do("drop-in")
-	r.Write("RESTAPI/.resources/scripts/dispatch.sh", "#!/bin/sh\n# the package's own\n")
+	r.do("drop-in", accept)
+	r.Write("RESTAPI/.resources/scripts/dispatch.sh", ownScript)
 	r.is(false, false, false)
-	r.do("drop-in")
+	r.do("drop-in", accept)
 	r.is(false, true, false)
 	r.do("off")
 	r.is(false, false, true)
@@ -213,6 +130,67 @@ func TestRestapi(t *testing.T) {
 	}
 	if _, code := script(r.env, "sbin/dispatchd-restapi", "onn"); code != 64 {
 		t.Errorf("a wrong verb: exit %d", code)
+	}
+}
+
+// What is not known is not touched, and syslog says so.
+func TestRestapiUnknown(t *testing.T) {
+	r, _ := newRestapi(t)
+	r.Write("bin/logger", "#!/bin/sh\necho \"$@\" >>"+r.Path("syslog")+"\n")
+	if err := os.Chmod(r.Path("bin/logger"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	env := append(r.env, "PATH="+r.Path("bin")+":"+os.Getenv("PATH"))
+	for _, verb := range []string{"on", "drop-in", "native"} {
+		if out, code := script(env, "sbin/dispatchd-restapi", verb); code != 78 {
+			t.Errorf("%s: exit %d, %s", verb, code, out)
+		}
+		r.is(false, false, true)
+	}
+	if said := r.Read("syslog"); !strings.Contains(said, "dispatch.sh is of a version that is not known; nothing was changed") {
+		t.Errorf("syslog: %s", said)
+	}
+}
+
+// What was chosen by hand outlives the service's starts; the service alone chooses
+// what is known.
+func TestRestapiChosen(t *testing.T) {
+	r, sum := newRestapi(t)
+	r.Write("etc/README", "")
+	both := "DISPATCHD_ACCEPT=" + sum + "," + fmt.Sprintf("%x", sha256.Sum256([]byte(ownScript)))
+	r.env = append(r.env, "DISPATCHD_CHOSEN="+r.Path("etc/restapi.mode"), both)
+	const service = "DISPATCHD_SERVICE=yes"
+	r.do("on", service)
+	r.is(true, false, false)
+	r.do("drop-in")
+	r.do("on", service)
+	r.is(false, true, false)
+	r.do("off")
+	r.do("on", service)
+	r.is(false, false, true)
+	r.do("on")
+	r.do("on", service)
+	r.is(true, false, false)
+}
+
+// Without the package off has nothing to give back, takes our lines out of what was
+// left of it, and says what that is.
+func TestRestapiGone(t *testing.T) {
+	r, sum := newRestapi(t)
+	r.do("on", "DISPATCHD_ACCEPT="+sum)
+	r.is(true, false, false)
+	if err := os.RemoveAll(r.Path("RESTAPI/.resources")); err != nil { // pkg keeps the file that was changed
+		t.Fatal(err)
+	}
+	out, code := script(r.env, "sbin/dispatchd-restapi", "off")
+	if code != 0 || !strings.Contains(out, "left of it: "+r.Path("RESTAPI/Core/Dispatcher.inc")) || strings.Contains(r.Read("RESTAPI/Core/Dispatcher.inc"), "dispatchd") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+	if err := os.RemoveAll(r.Path("RESTAPI")); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := script(r.env, "sbin/dispatchd-restapi", "off"); code != 0 {
+		t.Errorf("gone: exit %d, %s", code, out)
 	}
 }
 

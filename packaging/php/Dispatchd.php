@@ -19,6 +19,11 @@
  *         if ($p->kind === 'queue_full') { header('Retry-After: ' . $p->retryAfter()); }
  *     }
  *
+ * Every call ends within the time that it was given. Where nothing answers by then
+ * the kind is unanswered, and of a notify it is not known whether it was accepted
+ * (isUnknown()): ask again with the same name and arguments, or with key(), and it
+ * is the same job.
+ *
  * It talks HTTP over the daemon's Unix socket: by the curl extension where that
  * is loaded, else by a stream. PHP 8.0 or later, no extension is needed.
  */
@@ -29,7 +34,11 @@ namespace Dispatchd;
 
 /** What the daemon, or the way to it, says no to. */
 final class Problem extends \RuntimeException {
-    /** @var string what went wrong, for programs: queue_full, package_missing, ...; unavailable without a daemon */
+    /**
+     * @var string what went wrong, for programs: queue_full, package_missing, ...; unavailable
+     *             without a daemon, unanswered where one gave no answer in time, untrusted where
+     *             a stranger has the socket
+     */
     public string $kind;
     /** @var array everything that the answer said */
     public array $details;
@@ -50,6 +59,16 @@ final class Problem extends \RuntimeException {
         return (int) ($this->details['retry_after'] ?? 0);
     }
 
+    /** Whether a notify may have been accepted: no answer came, but a daemon may have had it. */
+    public function isUnknown(): bool {
+        return $this->key() !== '';
+    }
+
+    /** The key under which such a notify, asked again, is the same job; else empty. */
+    public function key(): string {
+        return (string) ($this->details['idempotency_key'] ?? '');
+    }
+
     /** What to do about it, for people; may be empty. */
     public function suggestion(): string {
         return (string) ($this->details['suggestion'] ?? '');
@@ -61,22 +80,30 @@ final class Client {
     /** The version of the API that this client speaks. */
     public const API = '1';
 
-    /** How long a request is repeated when the daemon is just being restarted. */
+    /** How long a wait without a time of its own goes on asking while a daemon is restarted. */
     private const PATIENCE = 15.0;
 
     /** How long one request of a longer wait lasts. */
     private const PIECE = 30;
 
+    /** How long the key of a notify is kept of which nobody knows whether it was accepted. */
+    private const KEPT = 300;
+
     private string $socket;
     private float $timeout;
     private bool $useCurl;
     private bool $reached = false;
+    private bool $had = false;
+    /** @var float when the present call is to be over */
+    private float $until = INF;
+    /** @var array<string, array{string, float}> keys of notifies of which nothing is known, and since when */
+    private array $keys = [];
     /** @var \CurlHandle|null */
     private $curl = null;
 
     /**
      * @param string|null $socket the daemon's socket; by default $DISPATCHD_SOCKET, then the platform's
-     * @param float $timeout how many seconds an answer may take that is not asked to wait
+     * @param float $timeout how many seconds a call may take in all, beside what it is asked to wait
      * @param bool $curl whether the curl extension may be used
      */
     public function __construct(?string $socket = null, float $timeout = 10.0, bool $curl = true) {
@@ -86,19 +113,45 @@ final class Client {
         $this->useCurl = $curl && function_exists('curl_init') && defined('CURLOPT_UNIX_SOCKET_PATH');
     }
 
+    /** Has calls from now on take so many seconds at most. */
+    public function within(float $timeout): self {
+        $this->timeout = $timeout;
+        return $this;
+    }
+
     /**
      * Asks for a run. When this returns, the job is safe on disk and will be run,
      * whatever happens to this process or to the daemon. Where the connection
-     * breaks off it is asked again; a key makes sure that this is one job.
+     * breaks off it is asked again, as long as the time is not over; a key makes
+     * sure that this is one job.
      *
      * @param mixed $arguments anything that JSON can hold; null for none
-     * @param string $key asked twice with the same key, it is the same job; by default another each time
+     * @param string $key asked twice with the same key, it is the same job; by default another
+     *                    each time, but after a Problem that isUnknown() the same once more
      * @return array the job, with coalesced and position
      */
     public function notify(string $name, mixed $arguments = null, string $key = ''): array {
         $body = $arguments === null ? '' : self::encode(['arguments' => $arguments]);
-        $header = ['Idempotency-Key: ' . ($key === '' ? bin2hex(random_bytes(16)) : $key)];
-        return $this->patiently(fn (): array => $this->ask('POST', '/v1/dispatchers/' . rawurlencode($name) . '/notify', $body, $header));
+        $what = "$name\n$body";
+        if ($key === '') {
+            [$kept, $since] = $this->keys[$what] ?? ['', 0.0];
+            $key = microtime(true) - $since < self::KEPT ? $kept : '';
+        }
+        $key = $key === '' ? bin2hex(random_bytes(16)) : $key;
+        $this->had = false;
+        try {
+            $job = $this->patiently($this->timeout, fn (): array => $this->ask('POST', '/v1/dispatchers/' . rawurlencode($name) . '/notify', $body, ["Idempotency-Key: $key"]));
+        } catch (Problem $p) {
+            if (!$this->had || !in_array($p->kind, ['unavailable', 'unanswered'], true)) {
+                unset($this->keys[$what]);
+                throw $p;
+            }
+            $this->keys[$what] = [$key, microtime(true)];
+            $said = $p->getMessage() . '; it is not known whether the run was accepted';
+            throw new Problem($p->kind, $said, 0, ['idempotency_key' => $key, 'suggestion' => "ask again with the key $key: it is the same job then"], $p);
+        }
+        unset($this->keys[$what]);
+        return $job;
     }
 
     /**
@@ -110,9 +163,17 @@ final class Client {
     public function wait(string $id, float $seconds = 0): ?array {
         $until = microtime(true) + $seconds;
         do {
-            $piece = $seconds > 0 ? min(self::PIECE, max(0.001, $until - microtime(true))) : self::PIECE;
+            $left = $seconds > 0 ? max(0.001, $until - microtime(true)) : INF;
+            $piece = min(self::PIECE, $left);
             $path = '/v1/jobs/' . rawurlencode($id) . '?wait=' . (int) ceil($piece * 1000) . 'ms';
-            $job = $this->patiently(fn (): array => $this->ask('GET', $path, '', [], $piece));
+            try {
+                $job = $this->patiently(min($left, self::PIECE + $this->timeout), fn (): array => $this->ask('GET', $path, '', [], $piece), self::PATIENCE);
+            } catch (Problem $p) {
+                if ($p->kind === 'unanswered' && microtime(true) >= $until - 0.01 && $seconds > 0) {
+                    return null;
+                }
+                throw $p;
+            }
             if (self::ended($job)) {
                 return $job;
             }
@@ -192,30 +253,42 @@ final class Client {
         return $value;
     }
 
-    /** Repeats a request that is harmless to repeat, while a daemon is on its way. */
-    private function patiently(callable $ask): array {
-        $until = microtime(true) + self::PATIENCE;
-        for ($pause = 50_000; ; $pause = min(2 * $pause, 1_000_000)) {
-            try {
-                return $ask();
-            } catch (Problem $p) {
-                // A daemon that was never there is no restart.
-                $passes = $p->kind === 'unavailable' && $this->reached || $p->kind === 'too_many_connections';
-                if (!$passes || microtime(true) > $until) {
-                    throw $p;
+    /**
+     * Repeats a request that is harmless to repeat while a daemon is on its way, within
+     * so many seconds in all. One that got no answer in time is not repeated: there is
+     * no time left for it.
+     */
+    private function patiently(float $seconds, callable $ask, float $patience = INF): array {
+        $until = $this->until = microtime(true) + $seconds;
+        $since = INF;
+        try {
+            for ($pause = 50_000; ; $pause = min(2 * $pause, 1_000_000)) {
+                try {
+                    return $ask();
+                } catch (Problem $p) {
+                    $now = microtime(true);
+                    $since = min($since, $now);
+                    // A daemon that was never there is no restart.
+                    $passes = $p->kind === 'unavailable' && $this->reached || $p->kind === 'too_many_connections';
+                    if (!$passes || $now + $pause / 1e6 > min($until, $since + $patience)) {
+                        throw $p;
+                    }
                 }
+                usleep($pause);
             }
-            usleep($pause);
+        } finally {
+            $this->until = INF;
         }
     }
 
     /** Makes a request. @return array{string, array} the body and the header of a good answer */
     private function answer(string $method, string $path, string $body, array $header, float $waits): array {
         $header[] = 'Content-Type: application/json';
-        $limit = $this->timeout + $waits;
+        $until = min($this->until, microtime(true) + $this->timeout + $waits);
+        $this->trust();
         [$status, $got, $text] = $this->useCurl
-            ? $this->byCurl($method, $path, $body, $header, $limit)
-            : $this->byStream($method, $path, $body, $header, $limit);
+            ? $this->byCurl($method, $path, $body, $header, $until)
+            : $this->byStream($method, $path, $body, $header, $until);
         $this->reached = true;
         if (!in_array(self::API, array_map('trim', explode(',', $got['dispatchd-api'] ?? '')), true)) {
             throw new Problem('version_mismatch', 'what answers on ' . $this->socket . ' does not speak version ' . self::API . ' of the API', $status);
@@ -228,39 +301,62 @@ final class Client {
         return [$text, $got];
     }
 
+    /**
+     * Looks who has the socket: root, or this user. Another one's would get all
+     * arguments: who comes first at boot can make a directory below /var/run. PHP
+     * cannot ask the kernel who listens; but only its maker, or root, owns a socket.
+     */
+    private function trust(): void {
+        clearstatcache(true, $this->socket);
+        $me = function_exists('posix_geteuid') ? posix_geteuid() : @fileowner('/proc/self');
+        $socket = @stat($this->socket);
+        $dir = @stat(dirname($this->socket));
+        if ($socket === false || $dir === false) {
+            return; // the connection says it
+        }
+        foreach ([$this->socket => $socket, dirname($this->socket) => $dir] as $path => $is) {
+            if ($is['uid'] !== 0 && $is['uid'] !== $me) {
+                throw new Problem('untrusted', "$path belongs to user {$is['uid']}, who is neither root nor this user: nothing was sent there");
+            }
+        }
+        if (($dir['mode'] & 0o022) !== 0 && ($dir['mode'] & 0o1000) === 0) {
+            throw new Problem('untrusted', dirname($this->socket) . ': others can put a socket there: nothing was sent');
+        }
+    }
+
     /** A request by the curl extension. @return array{int, array, string} */
-    private function byCurl(string $method, string $path, string $body, array $header, float $limit): array {
+    private function byCurl(string $method, string $path, string $body, array $header, float $until): array {
         $this->curl = $this->curl ?? curl_init();
         $got = [];
         curl_setopt_array($this->curl, [
             CURLOPT_UNIX_SOCKET_PATH => $this->socket, CURLOPT_URL => "http://dispatchd$path", CURLOPT_CUSTOMREQUEST => $method,
             // curl would ask for leave before it sends a larger body.
             CURLOPT_POSTFIELDS => $body, CURLOPT_HTTPHEADER => array_merge($header, ['Expect:']), CURLOPT_RETURNTRANSFER => true,
-            CURLOPT_TIMEOUT_MS => (int) ($limit * 1000), CURLOPT_NOSIGNAL => true, CURLOPT_PROXY => '', CURLOPT_FOLLOWLOCATION => false,
+            // 0 would be no bound at all.
+            CURLOPT_TIMEOUT_MS => max(1, (int) (($until - microtime(true)) * 1000)), CURLOPT_NOSIGNAL => true, CURLOPT_PROXY => '', CURLOPT_FOLLOWLOCATION => false,
             CURLOPT_HEADERFUNCTION => static function ($curl, string $line) use (&$got): int {
                 self::addHeader($got, $line);
                 return strlen($line);
             },
         ]);
         $text = curl_exec($this->curl);
-        if (!is_string($text)) {
-            $this->reached = $this->reached || curl_errno($this->curl) !== CURLE_COULDNT_CONNECT;
-            throw $this->unreachable(curl_error($this->curl));
+        if (is_string($text)) {
+            return [(int) curl_getinfo($this->curl, CURLINFO_RESPONSE_CODE), $got, $text];
         }
-        return [(int) curl_getinfo($this->curl, CURLINFO_RESPONSE_CODE), $got, $text];
+        $code = curl_errno($this->curl);
+        if ($code === CURLE_COULDNT_CONNECT) {
+            throw $this->unreachable(file_exists($this->socket) ? 'nobody takes connections there' : 'there is no such socket');
+        }
+        $this->reached = $this->had = true;
+        throw $code === CURLE_OPERATION_TIMEDOUT ? $this->unanswered() : $this->unreachable('the connection broke before the answer came');
     }
 
     /** A request by a stream, with a connection of its own. @return array{int, array, string} */
-    private function byStream(string $method, string $path, string $body, array $header, float $limit): array {
-        $until = microtime(true) + $limit;
-        $stream = @stream_socket_client("unix://{$this->socket}", $number, $reason, $limit);
-        if ($stream === false) {
-            throw $this->unreachable((string) $reason);
-        }
-        $this->reached = true;
+    private function byStream(string $method, string $path, string $body, array $header, float $until): array {
+        $stream = $this->connect($until);
         try {
             $header = array_merge(["$method $path HTTP/1.1", 'Host: dispatchd', 'Connection: close', 'Content-Length: ' . strlen($body)], $header);
-            $this->send($stream, implode("\r\n", $header) . "\r\n\r\n" . $body);
+            $this->send($stream, implode("\r\n", $header) . "\r\n\r\n" . $body, $until);
             $all = $this->receive($stream, $until);
         } finally {
             fclose($stream);
@@ -281,12 +377,56 @@ final class Client {
         return [(int) $found[1], $got, $text];
     }
 
-    /** Writes all of a request. @param resource $stream */
-    private function send($stream, string $text): void {
-        for ($at = 0; $at < strlen($text); $at += $n) {
+    /** Connects. A daemon that hangs has its queue of connections full after a while. @return resource */
+    private function connect(float $until) {
+        while (true) {
+            $left = max(0.001, $until - microtime(true));
+            $stream = @stream_socket_client("unix://{$this->socket}", $number, $reason, $left);
+            if ($stream !== false) {
+                $this->reached = $this->had = true;
+                stream_set_blocking($stream, false);
+                return $stream;
+            }
+            // EAGAIN, on Linux; EINPROGRESS is what PHP says when its time was over.
+            if (!in_array($number, [11, 35, 36, 110, 115], true)) {
+                throw $this->unreachable(lcfirst((string) $reason));
+            }
+            if ($until - microtime(true) < 0.02) {
+                $this->reached = true;
+                throw $this->unanswered();
+            }
+            usleep(20_000);
+        }
+    }
+
+    /** Waits until a stream can be read, or written to. @param resource $stream */
+    private function ready($stream, bool $write, float $until): void {
+        do {
+            $left = $until - microtime(true);
+            if ($left <= 0) {
+                throw $this->unanswered();
+            }
+            $reads = [$stream];
+            $writes = $write ? [$stream] : [];
+            $none = [];
+            $seconds = (int) min($left, 3600);
+        } while (!@stream_select($reads, $writes, $none, $seconds, $left < 3600 ? (int) (fmod($left, 1) * 1_000_000) : 0));
+    }
+
+    /** Writes a request, until an answer comes: that says why it is not read to its end. @param resource $stream */
+    private function send($stream, string $text, float $until): void {
+        for ($at = 0; $at < strlen($text); $at += (int) $n) {
             $n = @fwrite($stream, substr($text, $at, 65536));
-            if ($n === false || $n === 0) {
-                return; // an answer may say why it was not read to its end
+            if ($n === false) {
+                return;
+            }
+            if ($n === 0) {
+                $reads = [$stream];
+                $none = [];
+                if (@stream_select($reads, $none, $none, 0, 0)) {
+                    return;
+                }
+                $this->ready($stream, true, $until);
             }
         }
     }
@@ -294,16 +434,16 @@ final class Client {
     /** Reads until the daemon closes. @param resource $stream */
     private function receive($stream, float $until): string {
         $all = '';
-        while (!feof($stream)) {
-            $left = $until - microtime(true);
-            stream_set_timeout($stream, max(0, (int) $left), (int) (fmod(max(0.0, $left), 1) * 1_000_000) + 1);
+        while (true) {
             $part = fread($stream, 65536);
-            if ($part === false || $part === '' && stream_get_meta_data($stream)['timed_out']) {
-                throw $this->unreachable('no answer in time');
+            if (is_string($part) && $part !== '') {
+                $all .= $part;
+            } elseif (feof($stream)) {
+                return $all;
+            } else {
+                $this->ready($stream, false, $until);
             }
-            $all .= $part;
         }
-        return $all;
     }
 
     /** Puts the pieces of a chunked body together. */
@@ -331,6 +471,11 @@ final class Client {
     /** The problem of a daemon that cannot be asked. */
     private function unreachable(string $why): Problem {
         return new Problem('unavailable', "no daemon answers on {$this->socket}: $why");
+    }
+
+    /** The problem of a daemon that has the request and gives no answer. */
+    private function unanswered(): Problem {
+        return new Problem('unanswered', "nothing answered on {$this->socket} in time: the daemon hangs, or has too much to do");
     }
 
     private static function encode(mixed $value): string {

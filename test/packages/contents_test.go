@@ -35,6 +35,7 @@ func (s system) common() map[string]os.FileMode {
 		s.etc + "/dispatchers.d/README": 0o644, s.lib + "/dispatchers.d/": 0o755,
 		s.doc + "/third-party-notices.gz": 0o644,
 		s.lib + "/php/bridge.php":         0o644, s.lib + "/php/describe.php": 0o644, s.lib + "/php/import.php": 0o644,
+		s.lib + "/php/Locks.php": 0o644, s.lib + "/php/classes.php": 0o644,
 		s.lib + "/php/lazy/RESTAPI/autoloader.inc": 0o644, s.lib + "/php/Dispatchd.php": 0o644,
 		s.examples + "/README.md": 0o644, s.examples + "/dispatchers.d/certificates.toml": 0o644,
 		s.examples + "/dispatchers.d/package-updates.toml":      0o644,
