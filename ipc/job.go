@@ -154,10 +154,25 @@ type NotifyRequest struct {
 	Bound          bool            // of a client: cancel the job if the client is gone when the answer comes
 }
 
+// FailedStates are the ends of a job that nobody wished: all but success and a
+// cancel.
+func FailedStates() []State { return []State{Failed, TimedOut, Expired, Interrupted} }
+
+// Fits reports whether a job in this state passes the filter's State and States.
+func (f JobFilter) Fits(s State) bool {
+	for _, one := range f.States { // the supervisor links this package, and slices by nothing else
+		if one == s {
+			return true
+		}
+	}
+	return f.State == s || f.State == "" && len(f.States) == 0
+}
+
 // JobFilter selects jobs for a listing, newest first.
 type JobFilter struct {
 	Dispatcher string
 	State      State
+	States     []State   // or in one of these; none and no State = in any
 	Since      time.Time // created at or after
 	Before     string    // ids smaller than this one only: the next page
 	Limit      int       // 0 = 100; at most 1,000

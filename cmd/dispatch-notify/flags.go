@@ -85,6 +85,31 @@ func (t timeoutFlag) Set(s string) error {
 	return nil
 }
 
+// onceValue is a flag that may be given once: the last of several would win in
+// silence.
+type onceValue struct {
+	flag.Value
+	given string // how
+}
+
+// IsBoolFlag is that of the flag.
+func (v *onceValue) IsBoolFlag() bool {
+	b, ok := v.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
+}
+
+// Set is flag.Value's. A flag that says yes or no may say it again.
+func (v *onceValue) Set(s string) error {
+	if err := v.Value.Set(s); err != nil {
+		return err
+	}
+	if v.given != "" && (!v.IsBoolFlag() || "="+s != v.given) {
+		return errors.New("it is given more than once")
+	}
+	v.given = "=" + s
+	return nil
+}
+
 // parse reads the command line; flags may stand anywhere before a --.
 func (c *command) parse(args []string) error {
 	c.json = asksForJSON(args)
@@ -100,6 +125,7 @@ func (c *command) parse(args []string) error {
 	set.BoolVar(&c.exitStatus, "exit-status", false, "")
 	c.timeout = -1
 	set.Var(timeoutFlag{&c.timeout}, "timeout", "")
+	set.VisitAll(func(f *flag.Flag) { f.Value = &onceValue{Value: f.Value} })
 	words, err := parseWords(set, args)
 	if err != nil {
 		return err

@@ -54,6 +54,18 @@ func words(list ...string) complete {
 	return cobra.FixedCompletions(list, cobra.ShellCompDirectiveNoFileComp)
 }
 
+// listOf completes a list with commas between from a fixed list.
+func listOf(list ...string) complete {
+	return func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+		before := begun[:strings.LastIndex(begun, ",")+1]
+		with := make([]string, len(list))
+		for i, word := range list {
+			with[i] = before + word
+		}
+		return with, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
 // first completes the first argument only.
 func first(cmd *cobra.Command, args []string, list func(context.Context) []string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

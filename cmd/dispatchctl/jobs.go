@@ -14,7 +14,9 @@ import (
 // jobsVerb lists jobs.
 func (a *app) jobsVerb() *cobra.Command {
 	var f ipc.JobFilter
-	var state, since string
+	var wanted []string
+	var since string
+	var failed bool
 	cmd := &cobra.Command{
 		Use: "jobs [NAME]", Short: "List jobs, newest first", Args: cobra.MaximumNArgs(1), ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -24,11 +26,14 @@ func (a *app) jobsVerb() *cobra.Command {
 			if f.Limit < 1 {
 				return console.Usage("use a number above zero", "--limit: %d is not possible", f.Limit)
 			}
-			if state != "" {
+			if failed {
+				f.States = ipc.FailedStates()
+			}
+			for _, state := range wanted {
 				if err := console.OneOf("state", state, states()); err != nil {
 					return err
 				}
-				f.State = ipc.State(state)
+				f.States = append(f.States, ipc.State(state))
 			}
 			var err error
 			if f.Since, err = parseTime("--since", since, time.Now()); err != nil {
@@ -41,10 +46,11 @@ func (a *app) jobsVerb() *cobra.Command {
 			return a.jobTable(jobs)
 		},
 	}
-	cmd.Flags().StringVar(&state, "state", "", "only jobs in this `STATE`")
+	cmd.Flags().StringSliceVar(&wanted, "state", nil, "only jobs in this `STATE`; with commas between, or given several times: in one of these")
+	cmd.Flags().BoolVar(&failed, "failed", false, "only jobs that ended as nobody wished: failed, timed_out, expired or interrupted")
 	cmd.Flags().StringVar(&since, "since", "", "only jobs accepted since `WHEN`: 90m, 7d, 14:30, 2026-11-05, or RFC 3339")
 	cmd.Flags().IntVar(&f.Limit, "limit", 20, "at most `N`")
-	_ = cmd.RegisterFlagCompletionFunc("state", words(states()...))
+	_ = cmd.RegisterFlagCompletionFunc("state", listOf(states()...))
 	_ = cmd.RegisterFlagCompletionFunc("since", words("1h", "1d", "7d"))
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"dispatchd/ipc"
@@ -28,7 +29,11 @@ func (c *Client) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 		}
 	}
 	set("dispatcher", f.Dispatcher)
-	set("state", string(f.State))
+	states := f.States
+	if f.State != "" {
+		states = append([]ipc.State{f.State}, states...)
+	}
+	set("state", strings.Join(words(states), ","))
 	set("before", f.Before)
 	if !f.Since.IsZero() {
 		set("since", f.Since.UTC().Format(time.RFC3339Nano))
@@ -107,4 +112,13 @@ func (c *Client) Upgrade(ctx context.Context) (ipc.Upgrade, error) {
 // OpenAPI gives the API's description as JSON.
 func (c *Client) OpenAPI(ctx context.Context) (json.RawMessage, error) {
 	return get[json.RawMessage](ctx, c, "/openapi.json")
+}
+
+// words are states as text.
+func words(states []ipc.State) []string {
+	list := make([]string, len(states))
+	for i, s := range states {
+		list[i] = string(s)
+	}
+	return list
 }

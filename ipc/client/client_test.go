@@ -43,6 +43,9 @@ func TestCalls(t *testing.T) {
 		"Jobs of": {func(c *Client) (any, error) {
 			return c.Jobs(ctx, ipc.JobFilter{Dispatcher: "a&b", State: ipc.Failed, Since: since, Before: "01J", Limit: 7})
 		}, seen{Line: "GET /v1/jobs?before=01J&dispatcher=a%26b&limit=7&since=2026-11-25T00%3A02%3A03.000000004Z&state=failed"}},
+		"Jobs in": {func(c *Client) (any, error) {
+			return c.Jobs(ctx, ipc.JobFilter{State: ipc.Failed, States: []ipc.State{ipc.TimedOut, ipc.Expired}})
+		}, seen{Line: "GET /v1/jobs?state=failed%2Ctimed_out%2Cexpired"}},
 		"Cancel":      {func(c *Client) (any, error) { return c.Cancel(ctx, "01J") }, seen{Line: "POST /v1/jobs/01J/cancel"}},
 		"Retry":       {func(c *Client) (any, error) { return c.Retry(ctx, "01J", "k") }, seen{Line: "POST /v1/jobs/01J/retry", Key: "k"}},
 		"Dispatchers": {func(c *Client) (any, error) { return c.Dispatchers(ctx) }, seen{Line: "GET /v1/dispatchers"}},
@@ -64,7 +67,7 @@ func TestCalls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := "{}"
-			if slices.Contains([]string{"Jobs", "Jobs of", "Dispatchers", "Locks", "Schedule", "Schedule of", "Caches"}, name) {
+			if slices.Contains([]string{"Jobs", "Jobs of", "Jobs in", "Dispatchers", "Locks", "Schedule", "Schedule of", "Caches"}, name) {
 				answer = "[]"
 			}
 			d, client := newDaemon(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, answer) })

@@ -26,11 +26,56 @@ func Strict(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(help())
+	strictBelow(cmd)
+}
+
+// strictBelow makes the flags of cmd and all its verbs, and the arguments of the
+// verbs, as strict as Strict says.
+func strictBelow(cmd *cobra.Command) {
+	cmd.PersistentFlags().VisitAll(onlyOnce)
+	cmd.Flags().VisitAll(onlyOnce)
 	for _, sub := range cmd.Commands() {
 		if check := sub.Args; check != nil {
 			sub.Args = func(c *cobra.Command, args []string) error { return argsError(c, check(c, args)) }
 		}
+		strictBelow(sub)
 	}
+}
+
+// onceValue is the value of a flag that may be given once: the last of several
+// would win in silence. A flag that says yes or no may be given again if it says
+// the same.
+type onceValue struct {
+	pflag.Value
+	given bool
+}
+
+// errTwice is the error of such a flag that is given again.
+var errTwice = errors.New("given more than once")
+
+// onlyOnce makes a flag that is no list refuse to be given again.
+func onlyOnce(f *pflag.Flag) {
+	_, list := f.Value.(pflag.SliceValue)
+	_, done := f.Value.(*onceValue)
+	if !list && !done {
+		f.Value = &onceValue{Value: f.Value}
+		if f.DefValue == "0s" {
+			f.DefValue = "" // the help says what none means
+		}
+	}
+}
+
+// Set is pflag.Value's.
+func (v *onceValue) Set(text string) error {
+	before := v.String()
+	if err := v.Value.Set(text); err != nil {
+		return err
+	}
+	if v.given && (v.Type() != "bool" || v.String() != before) {
+		return errTwice
+	}
+	v.given = true
+	return nil
 }
 
 // help is cobra's command of that name, and an error for a verb that does not
@@ -91,6 +136,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		if near := ipc.Nearest(unknown.GetSpecifiedName(), known); near != "" {
 			next = "did you mean --" + near + "?"
 		}
+	}
+	if twice, ok := errors.AsType[*pflag.InvalidValueError](err); ok && errors.Is(err, errTwice) {
+		err = fmt.Errorf("--%s is given more than once", twice.GetFlag().Name)
 	}
 	if !cmd.HasParent() {
 		return Usage(next, "%v", err)

@@ -100,7 +100,7 @@ func (c call) String() string {
 		text += fmt.Sprintf(" %q %s key %q", c.Request.Dispatcher, c.Request.Arguments, c.Request.IdempotencyKey)
 	}
 	if c.Method == "Jobs" {
-		text += fmt.Sprintf(" %q %q since %s before %q limit %d", c.Filter.Dispatcher, c.Filter.State, c.Filter.Since.Format(time.RFC3339Nano), c.Filter.Before, c.Filter.Limit)
+		text += fmt.Sprintf(" %q %q since %s before %q limit %d", c.Filter.Dispatcher, strings.Trim(fmt.Sprint(append([]ipc.State{c.Filter.State}, c.Filter.States...)), "[ ]"), c.Filter.Since.Format(time.RFC3339Nano), c.Filter.Before, c.Filter.Limit)
 	}
 	return text
 }

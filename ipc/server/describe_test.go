@@ -94,6 +94,7 @@ func operation(r route, schemas huma.Registry) *huma.Operation {
 // parameterOf describes a tagged field.
 func parameterOf(schemas huma.Registry, f reflect.StructField, in, name string) *huma.Param {
 	schema := huma.SchemaFromField(schemas, f, "")
+	notNull(schema)
 	p := &huma.Param{Name: name, In: in, Required: in == "path", Schema: schema, Description: schema.Description}
 	if in == "query" {
 		p.Explode = new(false)

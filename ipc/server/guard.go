@@ -101,14 +101,8 @@ func strictQuery(query string) (string, error) {
 	if query == "" {
 		return "", nil
 	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
+	if _, err := url.ParseQuery(query); err != nil {
 		return query, ipc.Errorf(ipc.KindBadRequest, "query: %v", err)
-	}
-	for name, v := range values {
-		if len(v) > 1 {
-			return query, ipc.Errorf(ipc.KindBadRequest, "query: %.40q is given %d times", name, len(v))
-		}
 	}
 	parts := strings.Split(query, "&")
 	for i, part := range parts {

@@ -12,16 +12,21 @@ import (
 // jobsIn selects jobs.
 type jobsIn struct {
 	Dispatcher string    `query:"dispatcher"`
-	State      string    `query:"state" enum:"queued,running,succeeded,failed,timed_out,canceled,expired,interrupted"`
+	State      []string  `query:"state" enum:"queued,running,succeeded,failed,timed_out,canceled,expired,interrupted" doc:"in one of these states; with commas between, or given several times"`
 	Since      time.Time `query:"since" doc:"created at or after"`
 	Limit      int       `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Before     string    `query:"before" doc:"the last id of the page before"`
 }
 
 func (s *Server) jobs(ctx context.Context, by ipc.Peer, in *jobsIn) ([]ipc.Job, error) {
-	return nonNil(s.backend.Jobs(ctx, by, ipc.JobFilter{
-		Dispatcher: in.Dispatcher, State: ipc.State(in.State), Since: in.Since, Limit: in.Limit, Before: in.Before,
-	}))
+	f := ipc.JobFilter{Dispatcher: in.Dispatcher, Since: in.Since, Limit: in.Limit, Before: in.Before}
+	for _, state := range in.State {
+		f.States = append(f.States, ipc.State(state))
+	}
+	if len(f.States) == 1 {
+		f.State, f.States = f.States[0], nil
+	}
+	return nonNil(s.backend.Jobs(ctx, by, f))
 }
 
 // JobRef names a job by its id or a unique start of it.

@@ -22,7 +22,7 @@ import (
 // maximum, enum and default.
 type parameter struct {
 	index     []int        // of the field
-	kind      reflect.Kind // of the field; Struct is a time
+	kind      reflect.Kind // of the field; Struct is a time, Slice a list of strings
 	in, name  string
 	byDefault string
 	minimum   *int64 // nil = none
@@ -80,8 +80,8 @@ func boundOf(tag string) *int64 {
 func (ps *parameters) read(r *http.Request, in reflect.Value) error {
 	var query url.Values
 	if r.URL.RawQuery != "" {
-		query = r.URL.Query() // strictQuery has seen it: every name is there once
-		if err := ps.unknown(query); err != nil {
+		query = r.URL.Query()
+		if err := ps.known(query); err != nil {
 			return err
 		}
 	}
@@ -101,13 +101,18 @@ func (ps *parameters) read(r *http.Request, in reflect.Value) error {
 	return nil
 }
 
-// unknown refuses parameters of the query that the route does not have: a
-// misspelt one would be ignored in silence otherwise.
-func (ps *parameters) unknown(query url.Values) error {
+// known refuses parameters of the query that the route does not have: a misspelt
+// one would be ignored in silence otherwise. So would all but one of those that are
+// given twice, where the parameter is no list.
+func (ps *parameters) known(query url.Values) error {
 	var wrong []string
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		if !slices.ContainsFunc(ps.list, func(p parameter) bool { return p.in == "query" && p.name == name }) {
+		i := slices.IndexFunc(ps.list, func(p parameter) bool { return p.in == "query" && p.name == name })
+		switch n := len(query[name]); {
+		case i < 0:
 			wrong = append(wrong, "query."+name+": unknown query parameter")
+		case n > 1 && ps.list[i].kind != reflect.Slice:
+			wrong = append(wrong, fmt.Sprintf("query: %.40q is given %d times", name, n))
 		}
 	}
 	if len(wrong) > 0 {
@@ -123,8 +128,8 @@ func (p *parameter) of(r *http.Request, query url.Values) string {
 	switch p.in {
 	case "path":
 		text = r.PathValue(p.name)
-	case "query":
-		text = query.Get(p.name)
+	case "query": // a list has commas between, or is given several times
+		text = strings.Join(query[p.name], ",")
 	case "header":
 		text = r.Header.Get(p.name)
 	}
@@ -147,6 +152,15 @@ func (p *parameter) set(field reflect.Value, text string, wrong []string) []stri
 		}
 		if p.enum != nil && !slices.Contains(p.enum, text) {
 			complain(text, `expected value to be one of "%s"`, strings.Join(p.enum, ", "))
+		}
+	case reflect.Slice:
+		list := strings.Split(text, ",")
+		field.Set(reflect.ValueOf(list))
+		for _, one := range list {
+			if p.enum != nil && !slices.Contains(p.enum, one) {
+				complain(one, `expected value to be one of "%s"`, strings.Join(p.enum, ", "))
+				break // one says what may be
+			}
 		}
 	case reflect.Bool:
 		v, err := strconv.ParseBool(text)

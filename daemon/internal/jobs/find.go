@@ -93,7 +93,7 @@ func fitting(f ipc.JobFilter) func(id ulid.ULID, dispatcher string, state ipc.St
 	before, err := ulid.ParseStrict(strings.ToUpper(f.Before))
 	any := err != nil
 	return func(id ulid.ULID, dispatcher string, state ipc.State, created int64) bool {
-		return (f.Dispatcher == "" || f.Dispatcher == dispatcher) && (f.State == "" || f.State == state) &&
+		return (f.Dispatcher == "" || f.Dispatcher == dispatcher) && f.Fits(state) &&
 			(f.Since.IsZero() || !time.Unix(0, created).Before(f.Since)) && (any || id.Compare(before) < 0)
 	}
 }
