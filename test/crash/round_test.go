@@ -25,6 +25,7 @@ type round struct {
 	book    book
 	load    *load
 	rng     *rand.Rand
+	ends    []int // the kinds of end that are still to be dealt
 	lane    uint64
 	shims   bool // they are killed as well, and what survive_restart promises is checked
 	stop    context.CancelFunc
