@@ -49,8 +49,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               func(env *testscript.Env) error { return setUp(env, bin) },
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
+			switch cond {
+			case "root":
 				return os.Geteuid() == 0, nil
+			case "emulated":
+				return box.Emulated(), nil
 			}
 			return false, fmt.Errorf("no condition is named %q", cond)
 		},
