@@ -34,7 +34,7 @@ func TestSweep(t *testing.T) {
 		total.add(t, r)
 	})
 	total.say(t)
-	rare := total.stops > 0 && total.upgrades > 0 && total.cut > 0 || opt.kills < roundKills // a life in six, a cut in thirty
+	rare := total.stops > 0 && total.upgrades > 0 && total.cut > 0 || opt.kills < roundKills // one end in six, one run of many
 	if total.kills < opt.kills || total.runs < opt.kills || total.interrupted == 0 || !rare {
 		t.Errorf("the sweep did not hit: %+v", total.figures)
 	}

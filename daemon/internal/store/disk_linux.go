@@ -40,7 +40,8 @@ func roomAt(path string) (Room, error) {
 	if os.Geteuid() == 0 {
 		left = st.Bfree
 	}
-	r := Room{Bytes: int64(left) * st.Bsize, Size: int64(st.Blocks) * st.Bsize, Inodes: -1}
+	block := int64(st.Bsize) // 32 bits wide on arm
+	r := Room{Bytes: int64(left) * block, Size: int64(st.Blocks) * block, Inodes: -1}
 	if st.Files > 0 {
 		r.Inodes = int64(st.Ffree)
 	}
