@@ -149,30 +149,46 @@ func (b *backend) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc
 
 // Log reads a job's output from a byte on, following it while the job runs.
 func (b *backend) Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error) {
-	var keep int64
 	var key ulid.ULID
-	var ended <-chan struct{}
-	view, err := b.find(ctx, server.VerbOutput, by, id, func(_ *state, job *jobs.Job) {
-		key, keep = job.ID(), dispatchers.DefaultMaxOutput
-		if spec := specOf(job); spec != nil {
-			keep = spec.MaxOutput
-		}
+	var q store.LogQuery
+	_, err := b.find(ctx, server.VerbOutput, by, id, func(_ *state, job *jobs.Job) {
+		key = job.ID()
+		q = logQuery(job, from)
 		if follow {
-			ended = job.AwaitEnd()
+			q.Ended = job.AwaitEnd()
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	if ended == nil {
+	if q.Ended == nil {
 		over := make(chan struct{})
 		close(over)
-		ended = over
+		q.Ended = over
 	}
-	if dropped := view.Output.Dropped; dropped > 0 {
-		keep = view.Output.Bytes - dropped // as it was kept, whatever the definition says now
+	return b.dir.ReadLog(ctx, key, q), nil
+}
+
+// logQuery says how a job's output is to be read: by the bound that held for it,
+// whatever its definition says now.
+func logQuery(job *jobs.Job, from int64) store.LogQuery {
+	q := store.LogQuery{From: from}
+	last := job.Told().Run
+	switch {
+	case job.Attempt != nil && job.Spec != nil:
+		q.Max, q.Printed = job.Spec.MaxOutput, true
+	case last == nil:
+	default:
+		out := last.Output
+		q.Printed = out.Bytes > 0
+		switch left := out.Dropped - out.Lost; {
+		case out.Open:
+			q.Max = cmp.Or(last.MaxOutput, dispatchers.DefaultMaxOutput)
+		case left > 0:
+			q.Max = out.Bytes - out.Dropped
+		}
 	}
-	return b.dir.ReadLog(ctx, key, from, keep, ended)
+	return q
 }
 
 // Cancel ends a job: a queued one at once, a running one by its kill_mode.

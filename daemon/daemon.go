@@ -113,6 +113,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	h.caches = caches.New(files, refresher{d.backend})
 	h.runner = &run.Runner{
 		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: h.caches, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
+		Keeper: cfg.Shim,
 	}
 	return d, func(s *state) { recovering(s).recover(report.Suspects) }, nil
 }

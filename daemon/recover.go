@@ -214,7 +214,10 @@ func (s recovery) interrupted(job *jobs.Job, why string) {
 		s.runner.Data.Drop(s.runner.Data.Part(spec, filepath.Base(string(files))))
 	}
 	out := outcomeNow(job, &ipc.JobError{Kind: ipc.KindInterrupted, Message: why})
-	out.Output.Bytes = s.dir.LogSize(job.ID())
+	out.Output = ipc.Output{Bytes: s.dir.LogSize(job.ID())}
+	if spec != nil {
+		out.Output.Dropped = max(0, out.Output.Bytes-spec.MaxOutput)
+	}
 	job.Gate().OnDurable(func() { go files.Remove() })
 	if spec == nil || spec.OnInterrupt != mode.Rerun {
 		s.end(job, ipc.Interrupted, out)

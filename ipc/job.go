@@ -99,8 +99,11 @@ type Progress struct {
 
 // Output counts what a job printed.
 type Output struct {
-	Bytes   int64 `json:"bytes" doc:"bytes printed to standard output and error"`
-	Dropped int64 `json:"dropped" doc:"bytes left out of the middle, beyond max_output"`
+	Bytes   int64  `json:"bytes" doc:"bytes printed to standard output and error"`
+	Dropped int64  `json:"dropped" doc:"bytes that are not in the log: left out of the middle, beyond max_output, or lost"`
+	Lost    int64  `json:"lost,omitempty" doc:"of dropped: bytes that could not be written, for want of disk space for example"`
+	Warning string `json:"warning,omitempty" doc:"why bytes were lost, for people"`
+	Open    bool   `json:"open,omitempty" doc:"the job has ended, and what it left running can still write to its output"`
 }
 
 // Job is one accepted run of a dispatcher. This one shape is used everywhere.

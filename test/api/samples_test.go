@@ -34,7 +34,7 @@ func jobs() map[string]ipc.Job {
 	}
 	ended := func(j *ipc.Job, k ipc.Kind, why string) {
 		j.Attempt, j.StartedAt, j.EndedAt = 1, new(at(1)), new(at(9))
-		j.Output = ipc.Output{Bytes: 2 << 20, Dropped: 1 << 20}
+		j.Output = ipc.Output{Bytes: 2 << 20, Dropped: 1 << 20, Lost: 7, Warning: "7 bytes of the output were lost: no space left on device", Open: true}
 		if k != "" {
 			j.Error = &ipc.JobError{Kind: k, Message: why, ExitStatus: 126}
 		}

@@ -35,7 +35,8 @@ func permits() []permit {
 		{"dispatchers", "os", "Exit", "the program was started as a job's child: that was all it had to do"},
 
 		// Files.
-		{"daemon/internal/output", kernel, "Fallocate Syscall6", "holes in long output"},
+		{"daemon/internal/output", kernel, "Fallocate Syscall Syscall6 Seek Ftruncate", "holes in long output"},
+		{"daemon/internal/output", kernel, "Open Close Fstat Lstat Flock Read Write Poll PollFd Pipe2 SetNonblock Fchown Fchmod FcntlInt IoctlGetInt", "the pipes that a job prints to, and its log; the lock tells that somebody writes"},
 		{"daemon/internal/output", "os", "OpenFile Truncate", "the output of a running job"},
 		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs ByteSliceToString Flock", "durability, and a lock between two images"},
 		{"daemon/internal/caches", "os", "Remove", "what a refresh that failed has written"},

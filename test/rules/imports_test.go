@@ -27,7 +27,7 @@ func layers() map[string][]string {
 		"daemon/internal/loop":         {},
 		"daemon/internal/queue":        {},
 		"daemon/internal/output":       {},
-		"daemon/internal/proc":         {"dispatchers/mode", "ipc"},
+		"daemon/internal/proc":         {"daemon/internal/output", "dispatchers/mode", "ipc"},
 		"daemon/internal/shim":         {"daemon/internal/output", "daemon/internal/proc", "dispatchers/mode", "ipc"},
 		"daemon/internal/proc/command": {"daemon/internal/proc"},
 		"daemon/internal/store":        {"daemon/internal/output", "dispatchers/mode", "ipc", "ipc/lockfile"},

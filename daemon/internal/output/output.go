@@ -1,9 +1,16 @@
-// Package output keeps the output of a job within its bound. The child writes
-// its own file, at the speed of the file system (copying through a pipe costs
-// 0.5 s of processor time a GiB, FACTS "Processes"), so the bound is enforced
-// from beside: whoever watches the job looks at the file now and then, and gives
-// the blocks of its middle back to the disk. The file's length stays the count
-// of bytes written, and an offset into it stays valid.
+// Package output keeps what a job prints. A job prints to a pipe, whose other end a
+// Keeper holds: the job's supervisor, or the daemon of a direct child. So the bound
+// holds at any time, a full disk costs output and never the job, nobody but the
+// keeper can change what was printed, and /dev/stderr opens for every user.
+//
+// Copying costs a job that prints 0.5 GiB in large pieces 0.2 s of processor time
+// more than its own file would (0.45 s, 0.25), and one that prints lines less (1.2 s
+// for 2 million of 100 bytes, 1.65): appending to a file costs more than writing to a
+// pipe, and the keeper reads many lines at once. splice(2) moves a page a write, and
+// loses on lines.
+//
+// The file is that of the releases before: its length is the count of bytes, and the
+// blocks of its middle are given back. File and Cut are for what they started.
 //
 // The supervisor of a job links this package, and so it imports nothing but the
 // standard library and x/sys.
@@ -35,11 +42,12 @@ func Trim(f *os.File, size, max int64) error {
 	if max <= 0 || to <= from {
 		return nil
 	}
-	return punch(f, from, to)
+	return punch(int(f.Fd()), from, to)
 }
 
 // File is an output that its owner holds within Max bytes while the job appends
-// to it. It belongs to one goroutine.
+// to it: a direct child's that the release before has started, and handed over. It
+// belongs to one goroutine.
 type File struct {
 	Path string
 	Max  int64 // 0 = no bound

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/daemon/internal/output"
 	"dispatchd/dispatchers/mode"
 )
 
@@ -40,6 +41,7 @@ type Child struct {
 
 	progress int // the read end of descriptor 3
 	notify   *notifySocket
+	output   *output.Keeper // of what it prints, nil = that is our own output, or a file of its own
 	report   report
 	exit     Exit
 }
@@ -269,15 +271,18 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// Finish waits for the dead process, which does not block, reads what it said
-// last, and tells how it ended. Only the owner may read descriptor 3 beside it,
-// and not any more.
+// Finish waits for the dead process, which does not block, reads what it said and
+// printed last, and tells how it ended. Only the owner may read descriptor 3 and the
+// output beside it, and not any more.
 func (c *Child) Finish() Exit {
 	status, err := reap(c.pid)
 	if c.exit.Ended.IsZero() {
 		c.exit.Ended = time.Now()
 	}
 	c.exit.judge(status, err)
+	if c.output != nil {
+		c.exit.Output = new(c.output.Drain())
+	}
 	c.readProgress(maxPipe)
 	c.report.close()
 	c.exit.Result, c.exit.Failure, c.exit.Progress = c.report.result, c.report.failure, c.report.current.Progress()
@@ -295,6 +300,10 @@ func (c *Child) Descriptors() (progress, notify int) {
 	}
 	return c.progress, c.notify.fd
 }
+
+// Output keeps what the child prints, and, after its end, what it left running. nil:
+// nobody does.
+func (c *Child) Output() *output.Keeper { return c.output }
 
 // What is read at a time of a child that never stops writing. A pipe holds at most
 // maxPipe (fcntl(2), F_SETPIPE_SZ; for root as much as it likes).
@@ -360,7 +369,7 @@ func (c *Child) heard(now time.Time, datagram []byte) {
 	c.report.merge(u)
 }
 
-// Close gives back the pipe and the socket.
+// Close gives back the pipe and the socket. The output is its keeper's to close.
 func (c *Child) Close() {
 	if c.progress >= 0 {
 		_ = unix.Close(c.progress)

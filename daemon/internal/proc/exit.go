@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/daemon/internal/output"
 	"dispatchd/ipc"
 )
 
@@ -28,6 +29,7 @@ type Exit struct {
 	Started        time.Time
 	Ended          time.Time
 	Progress       *ipc.Progress
+	Output         *output.Totals // nil = nobody counted: its log tells
 }
 
 // Exited reports whether a child ran and ended with a code of its own, asked

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/output"
 )
 
 // Inherited is a child on its way from one image of the program to the next: the
@@ -26,7 +28,8 @@ type Inherited struct {
 	Line     []byte          `json:"line,omitempty"` // of its progress, not yet ended
 	Skip     bool            `json:"skip,omitempty"`
 	Progress int             `json:"progress_fd"`
-	Notify   int             `json:"notify_fd"` // below 0 = none
+	Notify   int             `json:"notify_fd"`        // below 0 = none
+	Output   *output.Handed  `json:"output,omitempty"` // nil = it prints to a file of its own: the image before was of the release before
 }
 
 // Detach ends our watch over a child and gives what the next image needs; the
@@ -41,6 +44,7 @@ func (p *Process) Detach() (Inherited, []*os.File, bool) {
 	}
 	_ = p.progress.SetReadDeadline(time.Now())
 	p.reading.Wait()
+	p.stopCopying()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.child
@@ -53,6 +57,13 @@ func (p *Process) Detach() (Inherited, []*os.File, bool) {
 	if p.notify != nil {
 		files = append(files, p.notify)
 		h.Notify = int(p.notify.Fd())
+	}
+	if c.output != nil {
+		out, fds := c.output.Hand(func(_, fd int) int { return fd })
+		h.Output = &out
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "output"))
+		}
 	}
 	return h, files, true
 }
@@ -73,6 +84,9 @@ func Resume(h Inherited, onUpdate func(Update)) (*Process, error) {
 			return nil, err
 		}
 		c.notify = &notifySocket{fd: h.Notify, path: h.Launch.NotifySocket}
+	}
+	if h.Output != nil {
+		c.output = output.Take(*h.Output)
 	}
 	p := newProcess(c, onUpdate)
 	p.watch()

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/output"
 )
 
 // Prepared is what a child needs beside a process: its open files, its progress
@@ -17,16 +19,18 @@ type Prepared struct {
 	files    []int // of the child
 	progress int
 	notify   *notifySocket
+	output   *output.Keeper // nil = the child has our own output
 }
 
 // Prepare makes what a launch needs. Its result is to be started or discarded.
 func Prepare(l Launch) (*Prepared, error) {
-	files, progress, err := l.files()
-	if err != nil {
+	p := &Prepared{launch: l, env: l.Env, progress: -1}
+	if err := p.open(); err != nil {
+		p.Discard()
 		return nil, Own(err)
 	}
-	p := &Prepared{launch: l, env: l.Env, files: files, progress: progress}
 	if l.NotifySocket != "" {
+		var err error
 		if p.notify, err = listenNotify(l.NotifySocket, l.Credential); err == nil {
 			p.env = append(p.env[:len(p.env):len(p.env)], "NOTIFY_SOCKET="+l.NotifySocket)
 		} // without it progress still comes on descriptor 3
@@ -41,8 +45,13 @@ func (p *Prepared) Discard() {
 		return
 	}
 	closeAll(p.files)
-	_ = unix.Close(p.progress)
+	if p.progress >= 0 {
+		_ = unix.Close(p.progress)
+	}
 	p.notify.close()
+	if p.output != nil {
+		p.output.Close()
+	}
 }
 
 // Start starts a child that belongs to this process and supervises it. onUpdate
@@ -100,7 +109,7 @@ func (p *Prepared) Fork() (*Child, error) {
 		return nil, startError(&p.launch, err)
 	}
 	c := newChild(p.launch, pid, p.launch.Timeout)
-	c.tree, c.progress, c.notify, c.exit.Started = tree, p.progress, p.notify, begun
+	c.tree, c.progress, c.notify, c.output, c.exit.Started = tree, p.progress, p.notify, p.output, begun
 	c.identity = IdentityIn(p.launch.Boot, pid)
 	closeAll(p.files)
 	if tree != nil {
@@ -127,44 +136,41 @@ func (p *Prepared) fork() (pid int, tree Tree, err error) {
 	return 0, nil, err
 }
 
-// files opens what the child gets as descriptors 0 to 3, and our end of the pipe
-// that 3 is.
-func (l *Launch) files() (list []int, progress int, err error) {
-	defer func() {
-		if err != nil {
-			closeAll(list)
-		}
-	}()
+// open opens what the child gets as descriptors 0 to 3, and our ends of the pipes
+// that they are.
+func (p *Prepared) open() (err error) {
+	l := &p.launch
 	in := l.ArgsFile
 	if in == "" {
 		in = os.DevNull
 	}
 	stdin, err := open(in, unix.O_RDONLY)
 	if err != nil {
-		return nil, -1, err
+		return err
 	}
-	list = append(list, stdin)
-	if l.OutputFile == "" {
-		list = append(list, 1, 2)
-	} else {
-		out, err := open(l.OutputFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT)
-		if err != nil {
-			return list, -1, fmt.Errorf("output file: %w", err)
-		}
-		data := out
-		if l.DataFile != "" {
-			data, err = open(l.DataFile, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT|unix.O_NOFOLLOW)
-		}
-		list = append(list, data, out)
-		if err != nil {
-			return list, -1, fmt.Errorf("data file: %w", err)
+	p.files = append(p.files, stdin)
+	stdout, stderr := 1, 2
+	if l.OutputFile != "" {
+		if p.output, stdout, stderr, err = output.New(l.outputs()); err != nil {
+			return err
 		}
 	}
+	p.files = append(p.files, stdout, stderr)
 	progress, w, err := progressPipe()
 	if err != nil {
-		return list, -1, err
+		return err
 	}
-	return append(list, w), progress, nil
+	p.files, p.progress = append(p.files, w), progress
+	return nil
+}
+
+// outputs are where the child prints to.
+func (l *Launch) outputs() output.Files {
+	f := output.Files{Log: l.OutputFile, MaxLog: l.MaxOutput, Data: l.DataFile, MaxData: l.MaxData}
+	if c := l.Credential; c != nil {
+		f.Owner = &output.Owner{UID: int(c.UID), GID: int(c.GID)}
+	}
+	return f
 }
 
 // progressPipe makes a pipe from a child to us. Our end does not block.

@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/output"
 )
 
 // Process is a child of this process under supervision: a Child and the
 // goroutines that wait for it. One reads its progress pipe, one its notify
-// socket, one waits for its death, and one, supervise, does what is due. They
-// and the callers share the Child under mu.
+// socket, one each pipe that it prints to, one waits for its death, and one,
+// supervise, does what is due. They and the callers share the Child under mu; what
+// it prints belongs to the goroutines that read it.
 type Process struct {
 	onUpdate func(Update)
 	identity Identity
@@ -24,6 +27,7 @@ type Process struct {
 	done     chan struct{}
 	exit     Exit           // set before done is closed
 	reading  sync.WaitGroup // of progress
+	copying  sync.WaitGroup // of output
 
 	mu    sync.Mutex
 	child *Child
@@ -47,7 +51,60 @@ func (p *Process) watch() {
 	if p.notify != nil {
 		go p.readNotify()
 	}
+	for _, s := range p.streams() {
+		s.Watch()
+	}
+	p.copyOutput()
 	go p.supervise()
+}
+
+// streams are the pipes that the child prints to.
+func (p *Process) streams() (list []*output.Stream) {
+	k := p.child.output
+	if k == nil {
+		return nil
+	}
+	for _, s := range []*output.Stream{k.Out, k.DataOut} {
+		if s.Descriptor() >= 0 {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// copyOutput reads them, to their ends or until stopCopying.
+func (p *Process) copyOutput() {
+	for _, s := range p.streams() {
+		p.copying.Go(s.Follow)
+	}
+}
+
+// stopCopying ends the reading, for somebody else to go on with it.
+func (p *Process) stopCopying() {
+	if k := p.child.output; k != nil {
+		k.Interrupt()
+	}
+	p.copying.Wait()
+}
+
+// KeepsOutput reports whether what the child prints is counted and bounded here.
+func (p *Process) KeepsOutput() bool { return p.child.output != nil }
+
+// KeepLeft goes on with the output of what the child left running, after Done: hand
+// gives it to another process, and where that fails, or is nil, it is kept here.
+func (p *Process) KeepLeft(hand func(*output.Keeper) error) {
+	k := p.child.output
+	switch {
+	case k == nil:
+	case !k.IsOpen(), hand != nil && hand(k) == nil:
+		k.Close()
+	default:
+		p.copyOutput()
+		go func() {
+			p.copying.Wait()
+			k.Close()
+		}()
+	}
 }
 
 // Done is closed when the child has ended and everything about it is known.
@@ -160,8 +217,13 @@ func (p *Process) finish() {
 	// A reader that waits holds the file's read lock: end its wait first.
 	_ = p.progress.SetReadDeadline(time.Now())
 	p.reading.Wait()
+	p.stopCopying()
 	p.mu.Lock()
+	// A fork under way has a copy of the pipe's other end until its exec: it would
+	// seem to be somebody that the child left running.
+	syscall.ForkLock.RLock()
 	p.exit = p.child.Finish()
+	syscall.ForkLock.RUnlock()
 	u, told := p.child.Update(time.Now())
 	p.mu.Unlock()
 	if told {
@@ -235,4 +297,12 @@ func waitExit(pid int, dead chan<- struct{}) {
 	if err != nil || conn.Read(func(uintptr) bool { return host{}.isDead(pid) }) != nil {
 		host{}.waitDead(pid)
 	}
+}
+
+// ReapChild waits for a child of this process to end, and takes its status.
+func ReapChild(pid int) {
+	dead := make(chan struct{})
+	go waitExit(pid, dead)
+	<-dead
+	_, _ = reap(pid)
 }

@@ -14,10 +14,11 @@ import (
 	"dispatchd/daemon/internal/shim"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/ipc"
 )
 
-// trimEvery is how often a direct child's output is held against its bound. A
-// supervisor does that for its own job.
+// trimEvery is how often the output of a direct child that prints to a file of its
+// own is held against its bound: one that an image of the release before has started.
 const trimEvery = 250 * time.Millisecond
 
 // Runner runs attempts. It does not change once it is in use, and any number of
@@ -29,6 +30,10 @@ type Runner struct {
 	Data  Keeper     // nil = nobody keeps a cache's data
 	Start Starter
 	Log   *slog.Logger
+
+	// Keeper is the argv of the program that keeps the output of what a direct child
+	// left running, nil = this process does, and ends it when it ends itself.
+	Keeper []string
 }
 
 // Keeper keeps the data of caches.
@@ -124,13 +129,17 @@ func (r *Runner) prepare(ctx context.Context, a *Attempt) (proc.Launch, error) {
 		return l, proc.Own(err)
 	}
 	if r.Logs != nil {
-		// Where no file can be made, a supervisor's word of it would be one more that
-		// has to get through; here it is the error of the start.
-		f, err := r.Logs.NewLog(a.ID)
-		if err != nil {
+		// An operation is not lost for its log's sake. Where there is no room it is put
+		// off; where no file can be made for another reason, what is printed is counted
+		// as lost, until one can.
+		switch f, err := r.Logs.NewLog(a.ID); {
+		case err == nil:
+			_ = f.Close()
+		case proc.IsFull(err):
 			return l, proc.Own(fmt.Errorf("output file: %w", err))
+		default:
+			r.Log.Warn("a job's log cannot be written now; its output is lost until it can", "job", a.Job.ID, "error", err)
 		}
-		_ = f.Close()
 	}
 	return l, r.Build.Check(context.WithoutCancel(ctx), a.Spec)
 }
@@ -198,7 +207,7 @@ func (r *Runner) Resume(ctx context.Context, a *Attempt, h proc.Inherited, locks
 // done.
 func (r *Runner) follow(ctx context.Context, a *Attempt, c Child, ev Events) {
 	var look <-chan time.Time // nil = its supervisor bounds its output, or nobody does
-	if !c.Supervised() && r.Logs != nil {
+	if k, ok := c.(interface{ KeepsOutput() bool }); !c.Supervised() && r.Logs != nil && (!ok || !k.KeepsOutput()) {
 		ticker := time.NewTicker(trimEvery)
 		defer ticker.Stop()
 		look = ticker.C
@@ -227,6 +236,7 @@ func (r *Runner) follow(ctx context.Context, a *Attempt, c Child, ev Events) {
 
 // ended deals with the end of a child: data first, then locks, then the word.
 func (r *Runner) ended(a *Attempt, c Child, ev Events) {
+	defer r.keepLeft(a, c)
 	x := r.keepData(a, c.Exit())
 	a.locks.Release()
 	var spare Spare
@@ -244,12 +254,35 @@ func (r *Runner) ended(a *Attempt, c Child, ev Events) {
 	ev.Ended(a, res)
 }
 
+// keepLeft has the output of what a direct child left running kept, by a process that
+// outlives this one.
+func (r *Runner) keepLeft(a *Attempt, c Child) {
+	p, ok := c.(direct)
+	if !ok {
+		return // its supervisor does
+	}
+	var hand func(*output.Keeper) error
+	if r.Keeper != nil {
+		hand = func(k *output.Keeper) error {
+			err := shim.KeepFor(r.Keeper, a.Job.Dispatcher, a.Job.ID, k)
+			if err != nil {
+				r.Log.Warn("the output of what a job left running is kept by the daemon itself, and ends with it", "job", a.Job.ID, "error", err)
+			}
+			return err
+		}
+	}
+	p.KeepLeft(hand)
+}
+
 // keepData puts what a successful attempt printed in its cache's place. One whose
 // output is no data has failed.
 func (r *Runner) keepData(a *Attempt, x proc.Exit) proc.Exit {
 	part := r.part(a)
 	switch {
 	case part == "":
+	case succeeded(a.Spec, x) && x.Output != nil && x.Output.Data != "":
+		x.Err = ipc.Errorf(ipc.KindInternal, "its data could not be written: %s", x.Output.Data)
+		r.Data.Drop(part)
 	case succeeded(a.Spec, x):
 		x.Err = r.Data.Keep(a.Spec, part, x.Started)
 	default:

@@ -36,7 +36,14 @@ func (r *Runner) result(a *Attempt, x proc.Exit) Result {
 	if x.Exited() {
 		res.Outcome.ExitCode = new(x.Code)
 	}
-	if r.Logs != nil {
+	switch t := x.Output; {
+	case r.Logs == nil:
+	case t != nil:
+		res.Outcome.Output = ipc.Output{Bytes: t.Bytes, Dropped: t.Dropped, Lost: t.Lost, Warning: t.Warning, Open: t.Open}
+		if t.Open { // what comes later needs it
+			res.Outcome.MaxOutput = a.Spec.MaxOutput
+		}
+	default: // nobody counted: its supervisor was killed, or it is of the release before
 		size := r.Logs.LogSize(a.ID)
 		res.Outcome.Output = ipc.Output{Bytes: size, Dropped: max(0, size-a.Spec.MaxOutput)}
 		if res.Outcome.Output.Dropped > 0 {

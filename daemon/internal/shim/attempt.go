@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 )
 
@@ -20,13 +19,8 @@ const (
 	lockFD     = 5
 )
 
-// trimEvery is how often a running job's output is held against its bound, and
-// trimIdle how seldom where it does not grow: a job of less than trimEvery pays
-// nothing for it.
-const (
-	trimEvery = 250 * time.Millisecond
-	trimIdle  = time.Second
-)
+// settleAfter is when a job that runs is taken for one that lasts.
+const settleAfter = 250 * time.Millisecond
 
 // attempt is one attempt of a job, as its supervisor has it. Descriptors that are
 // not there are -1.
@@ -43,18 +37,13 @@ type attempt struct {
 	last     proc.Update
 	late     bool
 	ended    bool
-	settled  bool // it has lasted a while
-
-	output output.File
-	look   time.Time // when its bound is looked at next
-	wait   time.Duration
+	settle   time.Time // when it has lasted a while; zero = it has
 }
 
-// newAttempt makes the attempt that a supervisor was born for, and its files: from
-// here on it counts as started.
-func newAttempt() (*attempt, error) {
+// newAttempt makes the attempt that a supervisor was born for by the text of a launch,
+// or says why there is none, and its files: from here on it counts as started.
+func newAttempt(text []byte, err error) (*attempt, error) {
 	a := emptyAttempt(listenerFD)
-	text, err := readLaunch(launchFD)
 	if err != nil {
 		return a, err
 	}
@@ -139,8 +128,7 @@ func (a *attempt) start(now time.Time) error {
 	if a.death, err = proc.ExitDescriptor(child.PID); err != nil {
 		return err // it dies with us
 	}
-	a.output = output.File{Path: a.launch.OutputFile, Max: a.launch.MaxOutput}
-	a.wait, a.look = trimEvery, now.Add(trimEvery)
+	a.settle = now.Add(settleAfter)
 	return nil
 }
 
@@ -153,31 +141,20 @@ func (a *attempt) advance(now time.Time) (next time.Time, done bool) {
 	if next, done = a.child.Advance(now); done {
 		return next, true
 	}
-	if !now.Before(a.look) {
-		a.bound(now)
-	}
-	if next.IsZero() || a.look.Before(next) {
-		next = a.look
-	}
-	return next, false
-}
-
-// bound holds the output against its bound. A job that has lasted so long may last
-// for longer, so the first time the pages that only the start touched are given back.
-func (a *attempt) bound(now time.Time) {
-	if !a.settled {
-		a.settled = true
+	if !a.settle.IsZero() && !now.Before(a.settle) {
+		// It may last for longer: the pages that only the start touched are given back.
+		a.settle = time.Time{}
 		_ = proc.ReturnProgram() // they can stay
 	}
-	a.wait = min(2*a.wait, trimIdle)
-	// What cannot be given back now is tried again.
-	if grew, _ := a.output.Enforce(); grew || a.launch.DataFile != "" {
-		a.wait = trimEvery
+	return earlier(next, a.settle), false
+}
+
+// earlier is the first of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	if a.launch.DataFile != "" {
-		output.Cut(a.launch.DataFile, a.launch.MaxData)
-	}
-	a.look = now.Add(a.wait)
+	return a
 }
 
 // finish writes the end down, and then lets go of the locks. What only the run of

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/ipc"
 )
@@ -28,6 +29,7 @@ type outcome struct {
 	Started  time.Time       `json:"started"`
 	Ended    time.Time       `json:"ended"`
 	Progress *ipc.Progress   `json:"progress,omitempty"`
+	Output   *output.Totals  `json:"output,omitempty"` // a supervisor of the release before does not count it
 }
 
 // outcomeRoom is what is reserved for .status before the job starts, so that its
@@ -114,6 +116,30 @@ func appendOutcome(b []byte, e proc.Exit) []byte {
 	if e.Progress != nil {
 		b = appendProgress(append(b, `,"progress":`...), e.Progress)
 	}
+	if e.Output != nil {
+		b = appendTotals(append(b, `,"output":`...), e.Output)
+	}
+	return append(b, '}')
+}
+
+// appendTotals appends what was printed.
+func appendTotals(b []byte, t *output.Totals) []byte {
+	b = strconv.AppendInt(append(b, `{"bytes":`...), t.Bytes, 10)
+	if t.Dropped != 0 {
+		b = strconv.AppendInt(append(b, `,"dropped":`...), t.Dropped, 10)
+	}
+	if t.Lost != 0 {
+		b = strconv.AppendInt(append(b, `,"lost":`...), t.Lost, 10)
+	}
+	if t.Warning != "" {
+		b = proc.AppendQuoted(append(b, `,"warning":`...), t.Warning)
+	}
+	if t.Open {
+		b = append(b, `,"open":true`...)
+	}
+	if t.Data != "" {
+		b = proc.AppendQuoted(append(b, `,"data":`...), t.Data)
+	}
 	return append(b, '}')
 }
 
@@ -134,7 +160,7 @@ func readOutcome(f proc.AttemptFiles) (proc.Exit, bool) {
 	}
 	e := proc.Exit{
 		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled,
-		Result: o.Result, Failure: o.Failure, Started: o.Started, Ended: o.Ended, Progress: o.Progress,
+		Result: o.Result, Failure: o.Failure, Started: o.Started, Ended: o.Ended, Progress: o.Progress, Output: o.Output,
 	}
 	if o.Err != "" {
 		e.Err = errors.New(o.Err)

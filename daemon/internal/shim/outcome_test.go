@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/ipc"
 )
@@ -24,6 +25,8 @@ func TestOutcome(t *testing.T) {
 		{Code: 137, Signal: "SIGKILL", TimedOut: true, Canceled: true, Err: errors.New("a \"b\" <c>"), Started: at, Ended: at},
 		{NotStarted: true, Err: errors.New("output file: open: no space left on device")},
 		{Result: json.RawMessage(`{"n":1}`), Failure: json.RawMessage(`"why"`), Progress: &ipc.Progress{Percent: new(50.0), Message: "half"}},
+		{Started: at, Ended: at, Output: &output.Totals{Bytes: 7}},
+		{Started: at, Ended: at, Output: &output.Totals{Bytes: 7, Dropped: 3, Lost: 1, Warning: "full …", Open: true, Data: "full"}},
 	} {
 		f := proc.AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
 		fd, err := reserveOutcome(f)
@@ -40,7 +43,7 @@ func TestOutcome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.NotStarted, e.Result, e.Failure, e.Started.UTC(), e.Ended.UTC(), e.Progress}
+		o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.NotStarted, e.Result, e.Failure, e.Started.UTC(), e.Ended.UTC(), e.Progress, e.Output}
 		if e.Err != nil {
 			o.Err = e.Err.Error()
 		}
@@ -49,7 +52,8 @@ func TestOutcome(t *testing.T) {
 		}
 		got, ok := readOutcome(f)
 		if !ok || got.Code != e.Code || got.Signal != e.Signal || !got.Started.Equal(e.Started) || (got.Err == nil) != (e.Err == nil) ||
-			got.NotStarted != e.NotStarted || proc.IsTransient(got.Err) != e.NotStarted {
+			got.NotStarted != e.NotStarted || proc.IsTransient(got.Err) != e.NotStarted ||
+			(got.Output == nil) != (e.Output == nil) || got.Output != nil && *got.Output != *e.Output {
 			t.Errorf("%+v, want %+v", got, e)
 		}
 	}

@@ -35,3 +35,7 @@ func retitle(word, text string) {
 		copy(unsafe.Slice(unsafe.StringData(word), len(word)), text)
 	}
 }
+
+// ownProgram is the file that this process executes, also where its path leads to
+// another one by now.
+func ownProgram() string { return "/proc/self/exe" }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 )
 
@@ -40,7 +41,11 @@ func Main() int {
 	if err != nil {
 		return s.refuse(err)
 	}
-	s.attempt, err = newAttempt()
+	text, err := readLaunch(launchFD)
+	if err == nil && isKeep(text) {
+		return keep(text)
+	}
+	s.attempt, err = newAttempt(text, err)
 	if err != nil {
 		return s.refuse(err)
 	}
@@ -48,6 +53,9 @@ func Main() int {
 		if err := s.turn(); err != nil {
 			return s.fail(err)
 		}
+	}
+	if s.kept != nil {
+		s.kept.Run()
 	}
 	return 0
 }
@@ -57,7 +65,8 @@ type supervisor struct {
 	attempt *attempt
 	signals int // is readable when there was a signal
 	peers   []*peer
-	idle    time.Time // the attempt has ended: until when another one is waited for
+	idle    time.Time      // the attempt has ended: until when another one is waited for
+	kept    *output.Keeper // of what an attempt left running, where no other process keeps it
 
 	fds []unix.PollFd // of the turn
 	buf []byte        // scratch space of all peers
@@ -91,13 +100,40 @@ func (s *supervisor) end(e proc.Exit) error {
 		return err
 	}
 	s.idle = time.Now().Add(idleWait)
+	s.passOutput()
 	for _, p := range s.peers {
+		if s.kept != nil { // it must not be sent a next any more
+			_ = unix.Shutdown(p.fd, unix.SHUT_RD)
+			p.gone = true
+		}
 		if p.attached {
 			p.reply(Reply{Status: s.attempt.describe(time.Now())})
 			p.flush()
 		}
 	}
 	return nil
+}
+
+// passOutput gives the output of what the attempt left running to a process of its
+// own, so that this one can go, or serve the next. Where none can be started, this
+// one stays for it, and serves nothing else.
+func (s *supervisor) passOutput() {
+	c := s.attempt.child
+	if c == nil || c.Output() == nil {
+		return
+	}
+	if k := c.Output(); !k.IsOpen() || handOver(k) == nil {
+		k.Close()
+	} else {
+		s.kept = k
+	}
+}
+
+// handOver starts a keeper of our own program, which may have been replaced on disk.
+// Nobody waits for it: when we are gone, it is init's.
+func handOver(k *output.Keeper) error {
+	_, err := Keep(ownProgram(), append(append([]string(nil), os.Args...), keeperTitle), k)
+	return err
 }
 
 // over reports whether there is nothing left to do: the attempt has ended, and no
@@ -167,6 +203,8 @@ const (
 	pollDeath
 	pollProgress
 	pollNotify
+	pollOutput
+	pollData
 	pollListener
 	pollPeers
 )
@@ -175,9 +213,14 @@ const (
 // below 0 is passed over by poll(2).
 func (s *supervisor) wait(next time.Time) {
 	a := s.attempt
-	progress, notify, listener := -1, -1, a.listener
+	progress, notify, listener, out := -1, -1, a.listener, [2]int{-1, -1}
+	var keeper *output.Keeper
 	if !a.ended {
 		progress, notify = a.child.Descriptors()
+		keeper = a.child.Output()
+		var again time.Time
+		out, again = keeper.Poll(time.Now())
+		next = earlier(next, again)
 	}
 	if a.quiet {
 		progress = -1
@@ -185,7 +228,8 @@ func (s *supervisor) wait(next time.Time) {
 	if len(s.peers) >= maxPeers {
 		listener = -1
 	}
-	s.fds = append(s.fds[:0], waitFor(s.signals), waitFor(a.death), waitFor(progress), waitFor(notify), waitFor(listener))
+	s.fds = append(s.fds[:0], waitFor(s.signals), waitFor(a.death), waitFor(progress), waitFor(notify),
+		waitFor(out[0]), waitFor(out[1]), waitFor(listener))
 	for _, p := range s.peers {
 		s.fds = append(s.fds, unix.PollFd{Fd: int32(p.fd), Events: p.events()})
 	}
@@ -198,6 +242,12 @@ func (s *supervisor) wait(next time.Time) {
 	}
 	if s.happened(pollNotify) {
 		a.child.ReadNotify(now)
+	}
+	if s.happened(pollOutput) {
+		keeper.Out.Copy()
+	}
+	if s.happened(pollData) {
+		keeper.DataOut.Copy()
 	}
 	if s.happened(pollDeath) {
 		_ = unix.Close(a.death)

@@ -71,6 +71,7 @@ type Outcome struct {
 	Error     *ipc.JobError   `json:"err,omitempty"`
 	Result    json.RawMessage `json:"res,omitempty"`
 	Output    ipc.Output      `json:"out,omitzero"`
+	MaxOutput int64           `json:"max,omitempty"` // bound of the log; 0 = it is not known
 	Progress  *ipc.Progress   `json:"prog,omitempty"`
 	Epoch     string          `json:"ep,omitempty"` // life of the run directory that has the marks, while it runs
 }

@@ -70,10 +70,7 @@ func TestReadLog(t *testing.T) {
 		{10, 8, "\n[… 6 bytes left out …]\nghij"},
 		{17, 8, "hij"},
 	} {
-		r, err := d.ReadLog(t.Context(), id, c.from, c.max, ended())
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := d.ReadLog(t.Context(), id, LogQuery{From: c.from, Max: c.max, Ended: ended()})
 		got, err := io.ReadAll(r)
 		if err != nil || string(got) != c.want {
 			t.Errorf("from %d, at most %d: %q, %v; want %q", c.from, c.max, got, err, c.want)
@@ -82,7 +79,7 @@ func TestReadLog(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	r, _ := d.ReadLog(t.Context(), ulid.Make(), 0, 0, ended())
+	r := d.ReadLog(t.Context(), ulid.Make(), LogQuery{Ended: ended()})
 	if got, err := io.ReadAll(r); err != nil || len(got) > 0 || r.Close() != nil {
 		t.Errorf("of a job without output: %q, %v", got, err)
 	}
@@ -96,10 +93,7 @@ func TestFollowLog(t *testing.T) {
 		for _, leaves := range []bool{false, true} {
 			over := make(chan struct{})
 			ctx, cancel := context.WithCancel(context.Background())
-			r, err := d.ReadLog(ctx, id, d.LogSize(id), 0, over)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := d.ReadLog(ctx, id, LogQuery{From: d.LogSize(id), Ended: over})
 			got := make(chan string, 1)
 			go func() {
 				text, _ := io.ReadAll(r)
