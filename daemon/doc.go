@@ -38,6 +38,7 @@
 //	caching.go     caches and their refreshes
 //	schedule.go    due times become jobs
 //	notify.go      a notify, from its check to its record
+//	bounds.go      what there is room for
 //	backend.go     what the API asks of jobs
 //	perform.go     decisions become deeds
 //	attempt.go     what an attempt reports

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type host struct {
 	catalog   atomic.Pointer[dispatchers.Catalog]
 	build     *launch.Builder
 	runner    *run.Runner
+	bulky     sync.Mutex      // of the notify whose large arguments are checked
 	following context.Context // done when the loop stops: supervised children are left then
 	caches    *caches.Caches
 	manager   *serviceManager // nil = none listens

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
@@ -76,6 +78,10 @@ func (h *host) check(ctx context.Context, spec *dispatchers.Spec, req ipc.Notify
 	if sub.origin == "" {
 		sub.origin = ipc.OriginNotify
 	}
+	if len(req.Arguments) > bulky {
+		h.bulky.Lock()
+		defer h.bulky.Unlock()
+	}
 	if len(req.Arguments) > 0 {
 		args, err := spec.ValidateArguments(req.Arguments)
 		if err != nil {
@@ -119,6 +125,11 @@ func (s admission) submit(sub submission, reply func(answer)) {
 		reply(answer{err: s.unavailable(fmt.Errorf("%w: %s", store.ErrUnavailable, err.Error()))})
 		return
 	}
+	joined, why := s.bounded(sub)
+	if why != nil {
+		reply(answer{err: why})
+		return
+	}
 	id := s.jobs.NewID(sub.by.At)
 	verdict, effects, err := s.core.Submit(s.now(), queue.Submission{ID: queue.ID(id), Dispatcher: sub.spec.Name, Key: sub.argKey, Locks: sub.locks})
 	if err != nil { // cannot be: the id is new
@@ -130,8 +141,44 @@ func (s admission) submit(sub submission, reply func(answer)) {
 		reply(answer{err: s.refusal(sub.spec, verdict)})
 		return
 	}
-	s.accept(sub, s.recordOf(sub, id, verdict), verdict, reply)
+	s.accept(sub, s.recordOf(sub, id, verdict), joined, verdict, reply)
 	s.perform(effects)
+}
+
+// bounded refuses a notify for which there is no room. It gives the job that it is
+// about to join, nil = none. Where that runs with the arguments of the last notify,
+// it wants their locks from now on.
+func (s admission) bounded(sub submission) (*jobs.Job, *ipc.Error) {
+	if why := s.keysFull(sub.spec, store.Key{UID: sub.by.UID, Dispatcher: sub.spec.Name, Key: sub.key}); why != nil {
+		return nil, why
+	}
+	id, joins := s.core.Joinable(sub.spec.Name, sub.argKey)
+	job, known := s.job(id)
+	if !joins || !known {
+		return nil, s.argumentsFull(sub.spec, sub.by.Peer, int64(len(sub.args)))
+	}
+	if !replaces(sub, job) {
+		return job, nil
+	}
+	if why := s.argumentsFull(sub.spec, sub.by.Peer, int64(len(sub.args)-len(job.State().Arguments))); why != nil {
+		return nil, why
+	}
+	s.inTurn(s.core.Relock(s.now(), id, sub.locks))
+	return job, nil
+}
+
+// replaces reports whether a notify that joins a job brings other arguments.
+func replaces(sub submission, job *jobs.Job) bool {
+	return sub.spec.CoalesceArguments.Replaced() && !bytes.Equal(sub.args, job.State().Arguments)
+}
+
+// orNull is arguments as a join's record has them, where none would mean that they
+// stay.
+func orNull(args json.RawMessage) json.RawMessage {
+	if args == nil {
+		return json.RawMessage("null")
+	}
+	return args
 }
 
 // recordOf is the journal's record of an accepted or joined notify.
@@ -140,6 +187,9 @@ func (s admission) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store
 	rec := store.Record{At: at, Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.cursor}
 	if v.Joined {
 		rec.Op, rec.ID, rec.By = store.OpJoin, ulid.ULID(v.ID), &sub.by
+		if job, ok := s.job(v.ID); ok && replaces(sub, job) {
+			rec.Arguments = orNull(sub.args)
+		}
 		return rec
 	}
 	rec.Op, rec.ID = store.OpAccept, id
@@ -154,7 +204,12 @@ func (s admission) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store
 // accept journals a notify, and answers when that is durable. The view is taken
 // before the queue's effects are performed, so that the answer says "queued". A
 // job whose acceptance does not get to the disk is withdrawn: its client is told.
-func (s admission) accept(sub submission, rec store.Record, v queue.Verdict, reply func(answer)) {
+// So are the arguments that a join brought.
+func (s admission) accept(sub submission, rec store.Record, joined *jobs.Job, v queue.Verdict, reply func(answer)) {
+	var before json.RawMessage
+	if joined != nil {
+		before = joined.State().Arguments
+	}
 	a := answer{notified: ipc.Notified{Coalesced: v.Joined, Position: v.Position}}
 	job, ok := s.record(rec, s.durability(sub.spec), true, func(err error) {
 		if err == nil {
@@ -162,8 +217,11 @@ func (s admission) accept(sub submission, rec store.Record, v queue.Verdict, rep
 			return
 		}
 		reply(answer{err: s.unavailable(err)})
-		if !v.Joined {
+		switch {
+		case !v.Joined:
 			s.withdraw(rec.ID)
+		case rec.Arguments != nil:
+			s.takeBack(sub, joined, rec, before)
 		}
 	})
 	if !ok {
@@ -179,6 +237,22 @@ func (s admission) withdraw(id ulid.ULID) {
 	effects := s.core.Withdraw(s.now(), queue.ID(id))
 	s.jobs.Withdraw(id)
 	s.perform(effects)
+}
+
+// takeBack gives a job the arguments back that it had before a notify joined it
+// which could not be recorded, unless it runs with them, or another has come since.
+func (s admission) takeBack(sub submission, job *jobs.Job, rec store.Record, before json.RawMessage) {
+	if job.Attempt != nil || job.State().State != ipc.Queued || !bytes.Equal(orNull(job.State().Arguments), rec.Arguments) {
+		return
+	}
+	rec.Arguments, rec.Undo = orNull(before), true
+	if _, err := s.jobs.Revert(rec); err != nil {
+		s.log.Error("a join cannot be taken back", "job", rec.ID.String(), "error", err)
+		return
+	}
+	if locks, err := sub.spec.Locks(before); err == nil {
+		s.inTurn(s.core.Relock(s.now(), queue.ID(rec.ID), coreLocks(locks)))
+	}
 }
 
 // repeated answers a notify whose idempotency key is known already.
@@ -238,9 +312,6 @@ func (s admission) refusal(spec *dispatchers.Spec, v queue.Verdict) *ipc.Error {
 	}
 	return p
 }
-
-// refused picks the counter of refused notifies.
-func refused(c *ipc.Counters) *int64 { return &c.Refused }
 
 // joinKey is the text by which notifies of a dispatcher join, "" where none do.
 func joinKey(s *dispatchers.Spec, args json.RawMessage) string {

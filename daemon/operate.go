@@ -91,6 +91,7 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 		c := s.catalog.Load()
 		v.Draining, v.History, v.Counters = s.core.Draining(), s.jobs.History(), s.jobs.Total
 		v.Queued, v.Running = s.core.Counts()
+		v.Arguments, v.Keys = s.usage()
 		v.Dispatchers = len(c.Specs)
 		v.Disabled = append(v.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
 		v.Paused = append(v.Paused, s.jobs.Paused()...)

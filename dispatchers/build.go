@@ -3,6 +3,8 @@ package dispatchers
 import (
 	"slices"
 	"time"
+
+	"dispatchd/dispatchers/mode"
 )
 
 // builder sets the keys of one dispatcher, layer by layer, and then judges what
@@ -108,6 +110,9 @@ func (b *builder) checkCoalesce() {
 		b.bad(v, "take it out", "debounce implies coalesce, false contradicts it")
 	}
 	if v := b.seen["coalesce_key"]; v != nil && !s.Coalesce && s.Debounce == 0 && b.isValid("coalesce_key") {
+		b.report(v, v.keyAt, "set coalesce = true", "means nothing without coalesce or debounce")
+	}
+	if v := b.seen["coalesce_arguments"]; v != nil && !s.Coalesce && s.Debounce == 0 && s.Cache == nil && s.CoalesceArguments == mode.First {
 		b.report(v, v.keyAt, "set coalesce = true", "means nothing without coalesce or debounce")
 	}
 	v := b.seen["locks.shared"]

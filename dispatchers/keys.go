@@ -55,6 +55,12 @@ func boundKeys() keys[Spec] {
 			name: "max_queue", deflt: `10`, field: integer(func(s *Spec) *int { return &s.MaxQueue }, 0, math.MaxInt32),
 			doc: "Jobs that may be queued and running; one more is refused (queue_full). 0 = no limit.",
 		}, {
+			name: "max_argument_bytes", deflt: `"16 MiB"`, field: size(func(s *Spec) *int64 { return &s.MaxArgumentBytes }, 0),
+			doc: "Arguments of its queued and running jobs together; more are refused (arguments_full). 0 = no limit.",
+		}, {
+			name: "max_keys", deflt: `25000`, field: integer(func(s *Spec) *int { return &s.MaxKeys }, 0, math.MaxInt32),
+			doc: "Idempotency keys that are kept of it; a further one is refused (keys_full). 0 = no limit.",
+		}, {
 			name: "concurrency", deflt: `1`, field: integer(func(s *Spec) *int { return &s.Concurrency }, 1, 10_000),
 			doc: "Runs at a time.",
 		}, {
@@ -67,6 +73,7 @@ func boundKeys() keys[Spec] {
 // joinKeys say which notifies share a run.
 func joinKeys() keys[Spec] {
 	debounced := func(s *Spec) bool { return s.Debounce > 0 }
+	joins := func(s *Spec) bool { return s.Coalesce || debounced(s) }
 	return keys[Spec]{
 		{
 			name: "coalesce", deflt: `false`, field: boolean(func(s *Spec) *bool { return &s.Coalesce }),
@@ -74,6 +81,10 @@ func joinKeys() keys[Spec] {
 		}, {
 			name: "coalesce_key", field: given(notEmpty(distinct(list(func(s *Spec) *[]string { return &s.CoalesceKey }, notBlank)))),
 			doc: "Only these arguments are compared.",
+		}, {
+			name: "coalesce_arguments", deflt: `"last"`,
+			field: when(joins, word(func(s *Spec) *mode.JoinedArguments { return &s.CoalesceArguments })),
+			doc:   "Whose arguments a joined job runs with, where they differ: the last notify's, or the first one's.",
 		}, {
 			name: "debounce", deflt: `0`, field: when(debounced, duration(func(s *Spec) *time.Duration { return &s.Debounce }, 0)),
 			doc: "A job starts only after this much quiet since the last notify that joined it.",

@@ -15,25 +15,27 @@ import (
 
 // Settings are the keys of dispatchd.toml, with all defaults filled in.
 type Settings struct {
-	SocketGroup    string // group of the control socket, "" = the daemon's
-	Durability     mode.Durability
-	MaxRunning     int // of all dispatchers together, 0 = no limit
-	MaxOutstanding int // queued and running of all, 0 = no limit
-	HistoryCount   int
-	HistoryAge     time.Duration
-	HistoryBytes   int64
-	HistoryKeep    int   // of each dispatcher, so many of the last jobs stay
-	LogBytes       int64 // of all jobs' output together
-	KeepFreeState  int64 // below so much room on the disk of state nothing starts, 0 = it may be full
-	KeepFreeRun    int64 // the same of the run directory
-	LogLevel       string
-	LogFormat      string
-	Path           string // PATH of the jobs, "" = the built-in one
-	PackageManager string
-	MaxConnections int
-	PHP            string // interpreter of php_class, a path or a name to be found in Path
-	PHPBridge      string // program that runs a php_class
-	PHPLoader      string // package, lazy
+	SocketGroup      string // group of the control socket, "" = the daemon's
+	Durability       mode.Durability
+	MaxRunning       int   // of all dispatchers together, 0 = no limit
+	MaxOutstanding   int   // queued and running of all, 0 = no limit
+	MaxArgumentBytes int64 // of queued and running jobs of all, 0 = no limit
+	MaxKeys          int   // idempotency keys of all, 0 = no limit
+	HistoryCount     int
+	HistoryAge       time.Duration
+	HistoryBytes     int64
+	HistoryKeep      int   // of each dispatcher, so many of the last jobs stay
+	LogBytes         int64 // of all jobs' output together
+	KeepFreeState    int64 // below so much room on the disk of state nothing starts, 0 = it may be full
+	KeepFreeRun      int64 // the same of the run directory
+	LogLevel         string
+	LogFormat        string
+	Path             string // PATH of the jobs, "" = the built-in one
+	PackageManager   string
+	MaxConnections   int
+	PHP              string // interpreter of php_class, a path or a name to be found in Path
+	PHPBridge        string // program that runs a php_class
+	PHPLoader        string // package, lazy
 }
 
 // DefaultSettings are the settings of a daemon without a file. The path of the
@@ -101,6 +103,12 @@ func settingsKeys() keys[Settings] {
 		}, {
 			name: "max_outstanding", deflt: `100000`, field: integer(func(s *Settings) *int { return &s.MaxOutstanding }, 0, math.MaxInt32),
 			doc: "Queued and running jobs of all dispatchers together; 0 = no limit.",
+		}, {
+			name: "max_argument_bytes", deflt: `"32 MiB"`, field: size(func(s *Settings) *int64 { return &s.MaxArgumentBytes }, 0),
+			doc: "Arguments of the queued and running jobs of all dispatchers together; 0 = no limit but theirs.",
+		}, {
+			name: "max_keys", deflt: `100000`, field: integer(func(s *Settings) *int { return &s.MaxKeys }, 0, math.MaxInt32),
+			doc: "Idempotency keys that are kept of all dispatchers together; 0 = no limit but theirs.",
 		},
 	}, historyKeys(), roomKeys(), logKeys(), programKeys())
 }

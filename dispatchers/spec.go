@@ -44,10 +44,14 @@ type Spec struct {
 	MaxQueue     int           // queued and running, 0 = no limit of its own
 	Concurrency  int
 
-	Coalesce    bool          // also true when Debounce or Cache is set
-	CoalesceKey []string      // only these arguments are compared, nil = all
-	Debounce    time.Duration // 0 = none
-	DebounceMax time.Duration
+	MaxArgumentBytes int64 // of queued and running jobs together, 0 = no limit of its own
+	MaxKeys          int   // idempotency keys, 0 = no limit of its own
+
+	Coalesce          bool     // also true when Debounce or Cache is set
+	CoalesceKey       []string // only these arguments are compared, nil = all
+	CoalesceArguments mode.JoinedArguments
+	Debounce          time.Duration // 0 = none
+	DebounceMax       time.Duration
 
 	Exclusive []string // lock templates
 	Shared    []string // lock templates

@@ -15,6 +15,9 @@ const (
 	KindJobUnknown          Kind = "job_unknown"
 	KindJobAmbiguous        Kind = "job_ambiguous" // an id prefix that fits several jobs
 	KindQueueFull           Kind = "queue_full"
+	KindArgumentsFull       Kind = "arguments_full"   // the arguments of outstanding jobs take all the room there is
+	KindKeysFull            Kind = "keys_full"        // so many idempotency keys are kept already
+	KindTooManyReaders      Kind = "too_many_readers" // answers that nobody reads take all the room there is
 	KindDraining            Kind = "draining"
 	KindPackageMissing      Kind = "package_missing"
 	KindIncludeMissing      Kind = "include_missing"
@@ -58,7 +61,7 @@ const (
 // Kinds lists every kind: those of requests first, then those of jobs.
 func Kinds() []Kind {
 	return []Kind{
-		KindDispatcherUnknown, KindJobUnknown, KindJobAmbiguous, KindQueueFull, KindDraining,
+		KindDispatcherUnknown, KindJobUnknown, KindJobAmbiguous, KindQueueFull, KindArgumentsFull, KindKeysFull, KindTooManyReaders, KindDraining,
 		KindPackageMissing, KindIncludeMissing, KindDispatcherDisabled, KindArgumentsInvalid,
 		KindBodyTooLarge, KindHeaderTooLarge, KindRequestTimeout, KindForbidden,
 		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
@@ -93,7 +96,7 @@ func codes(k Kind) (status, exit int) {
 	switch k {
 	case KindDispatcherUnknown, KindJobUnknown, KindNotFound, KindCacheUnknown:
 		return 404, ExitUnknown
-	case KindQueueFull, KindDraining, KindTooManyConnections, KindCacheEmpty, KindCacheStale:
+	case KindQueueFull, KindArgumentsFull, KindKeysFull, KindTooManyReaders, KindDraining, KindTooManyConnections, KindCacheEmpty, KindCacheStale:
 		return 503, ExitBusy
 	case KindPackageMissing, KindIncludeMissing:
 		return 424, ExitConfiguration

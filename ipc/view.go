@@ -33,12 +33,14 @@ type Dispatcher struct {
 
 // Counters counts since the daemon's start.
 type Counters struct {
-	Accepted  int64 `json:"accepted"`
-	Coalesced int64 `json:"coalesced"`
-	Refused   int64 `json:"refused"`
-	Succeeded int64 `json:"succeeded"`
-	Failed    int64 `json:"failed" doc:"failed, timed_out and interrupted"`
-	Canceled  int64 `json:"canceled" doc:"canceled and expired"`
+	Accepted      int64 `json:"accepted"`
+	Coalesced     int64 `json:"coalesced"`
+	Refused       int64 `json:"refused"`
+	Succeeded     int64 `json:"succeeded"`
+	Failed        int64 `json:"failed" doc:"failed, timed_out and interrupted"`
+	Canceled      int64 `json:"canceled" doc:"canceled and expired"`
+	ArgumentsFull int64 `json:"arguments_full" doc:"of those refused: no room for their arguments"`
+	KeysFull      int64 `json:"keys_full" doc:"of those refused: too many idempotency keys"`
 }
 
 // LockHolder is a job or an outside process that holds a lock.
@@ -77,7 +79,15 @@ type Status struct {
 	Directories Paths     `json:"directories" doc:"where the daemon keeps its files"`
 	History     int       `json:"history" doc:"ended jobs that can be asked for"`
 	Counters    Counters  `json:"counters"`
+	Arguments   Usage     `json:"arguments" doc:"bytes of the arguments of queued and running jobs"`
+	Keys        Usage     `json:"keys" doc:"idempotency keys that are kept"`
 	API         API       `json:"api" doc:"the socket's connections and what its bounds turned away"`
+}
+
+// Usage is how much of a bound is taken.
+type Usage struct {
+	Used int64 `json:"used"`
+	Max  int64 `json:"max" doc:"0 = no bound"`
 }
 
 // API tells of the socket's connections.

@@ -1,5 +1,5 @@
 // Package mode has the types of those keys whose value is one of a few words:
-// kill_mode, leftovers, on_interrupt, overlap, durability. The files of
+// kill_mode, leftovers, on_interrupt, overlap, durability, coalesce_arguments. The files of
 // dispatchers, the launch of a job, its supervisor and the journal share them, so
 // this package imports the standard library alone. The words of catch_up are
 // scheduler's.

@@ -116,3 +116,19 @@ const (
 
 // Values lists the words of durability.
 func (Durability) Values() []Durability { return []Durability{Disk, Relaxed, Memory} }
+
+// JoinedArguments says which arguments a job runs with that notifies with others
+// have joined.
+type JoinedArguments string
+
+// The values of JoinedArguments.
+const (
+	Last  JoinedArguments = "last"  // those of the notify that came last
+	First JoinedArguments = "first" // those that it was accepted with
+)
+
+// Values lists the words of coalesce_arguments.
+func (JoinedArguments) Values() []JoinedArguments { return []JoinedArguments{Last, First} }
+
+// Replaced reports whether a notify that joins a job brings its arguments.
+func (a JoinedArguments) Replaced() bool { return a != First }

@@ -80,7 +80,7 @@ func dispatcher() ipc.Dispatcher {
 		Name: "filter_reload", Description: "Loads the packet filter's rules", State: ipc.DispatcherPaused,
 		Reason: "filter_reload.toml:3:1: why", Origin: "/etc/dispatchd/dispatchers.d/filter_reload.toml",
 		Definition: map[string]any{"command": []string{"/sbin/pfctl"}, "max_queue": 10}, Queued: 2, Running: 1,
-		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4},
+		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4, ArgumentsFull: 3, KeysFull: 2},
 		LastJob:  id2, LastState: ipc.TimedOut, LastEndedAt: new(at(-60)), LastSuccess: id1, LastSuccessAt: new(at(-90)), Problems: []string{"command /sbin/pfctl: no such file"},
 	}
 }
@@ -99,7 +99,8 @@ func status() ipc.Status {
 		Version: "1.0.0", PID: 4700, StartedAt: at(-60), Draining: true, Queued: 2, Running: 1, Dispatchers: 12,
 		Disabled: []string{"bad"}, Paused: []string{"filter_reload"}, Durability: "disk", Volatile: true, Journal: "ok", Starts: "ok",
 		Warnings: []string{"the state directory is in memory"}, Root: "/tmp/box", Directories: ipc.RootPaths("/tmp/box"), History: 100,
-		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4},
+		Arguments: ipc.Usage{Used: 4096, Max: 32 << 20}, Keys: ipc.Usage{Used: 12, Max: 100_000},
+		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4, ArgumentsFull: 3, KeysFull: 2},
 	}
 }
 

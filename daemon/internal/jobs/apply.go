@@ -102,6 +102,7 @@ func (s *State) add(r store.Record) (*Job, error) {
 	s.jobs[state.ID] = j
 	s.open++
 	j.Dispatcher.open++
+	s.hold(j.Dispatcher, len(state.Arguments))
 	s.note(r, j)
 	return j, nil
 }
@@ -114,6 +115,7 @@ func (s *State) move(r store.Record) (before *store.Job, j *Job, err error) {
 	}
 	before = j.state
 	j.state = with(before, r)
+	s.hold(j.Dispatcher, len(j.state.Arguments)-len(before.Arguments))
 	s.note(r, j)
 	if j.state.State.Final() {
 		s.archive.add(j.state, j.Dispatcher, r.Lived)
@@ -148,10 +150,7 @@ func with(j *store.Job, r store.Record) *store.Job {
 	next := *j
 	switch r.Op {
 	case store.OpJoin:
-		next.Coalesced++
-		if r.By != nil && len(next.Notifiers) < maxNotifiers {
-			next.Notifiers = append(slices.Clip(next.Notifiers), *r.By)
-		}
+		join(&next, r)
 	case store.OpStart:
 		next.State, next.Attempt, next.NotBefore = ipc.Running, r.Attempt, 0
 		next.Run = &store.Outcome{StartedAt: r.At, Epoch: r.Epoch}
@@ -165,6 +164,28 @@ func with(j *store.Job, r store.Record) *store.Job {
 		next.State, next.Run = r.State, r.Run
 	}
 	return &next
+}
+
+// join adds a notify to a job, or takes one back.
+func join(next *store.Job, r store.Record) {
+	switch {
+	case r.Arguments == nil: // those that it has
+	case string(r.Arguments) == "null":
+		next.Arguments = nil
+	default:
+		next.Arguments = r.Arguments
+	}
+	if r.Undo {
+		next.Coalesced--
+		if n := len(next.Notifiers) - 1; n >= 0 && r.By != nil && next.Notifiers[n] == *r.By {
+			next.Notifiers = slices.Clip(next.Notifiers[:n])
+		}
+		return
+	}
+	next.Coalesced++
+	if r.By != nil && len(next.Notifiers) < maxNotifiers {
+		next.Notifiers = append(slices.Clip(next.Notifiers), *r.By)
+	}
 }
 
 // tried gives the tries of a job with one more.

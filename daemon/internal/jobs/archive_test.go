@@ -23,7 +23,7 @@ func endAll(t testing.TB, b *State, from, to int) (gone []ulid.ULID) {
 	now := time.Unix(1_800_000_000, 0)
 	for n := from; n < to; n++ {
 		j := &store.Job{ID: numbered(n), Dispatcher: "op", State: ipc.Succeeded, CreatedAt: now.UnixNano(), Run: &store.Outcome{EndedAt: now.UnixNano()}}
-		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: j.ID, Lived: 1000, Job: j}); err != nil {
+		if _, err := b.Apply(store.Record{Op: store.OpDone, ID: j.ID, Extra: store.Extra{Lived: 1000}, Job: j}); err != nil {
 			t.Fatal(err)
 		}
 		gone = append(gone, b.Prune(1000*time.Second)...)

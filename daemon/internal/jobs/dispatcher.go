@@ -37,10 +37,11 @@ type Dispatcher struct {
 	// there is none.
 	Spare Spare
 
-	gate durable.Gate // of the records that are about no job
-	open int          // jobs that have not ended
-	keys int          // idempotency keys
-	kept share        // of the archive
+	gate      durable.Gate // of the records that are about no job
+	open      int          // jobs that have not ended
+	keys      int          // idempotency keys
+	arguments int64        // bytes of those of open jobs
+	kept      share        // of the archive
 }
 
 // Spare is a supervisor that can serve one more job.
@@ -73,6 +74,9 @@ func (d *Dispatcher) Gate() *durable.Gate { return &d.gate }
 
 // Keys counts the idempotency keys that are kept of it.
 func (d *Dispatcher) Keys() int { return d.keys }
+
+// Arguments counts the bytes of the arguments of its open jobs.
+func (d *Dispatcher) Arguments() int64 { return d.arguments }
 
 // Idle reports that no job of it is open.
 func (d *Dispatcher) Idle() bool { return d.open == 0 }

@@ -62,9 +62,6 @@ func (k *keyring) prune(now time.Duration, known func(ulid.ULID) bool) {
 	k.drop(func(v *Key) bool { return v.lived < old && !known(v.Job) })
 }
 
-// Keys counts the idempotency keys that are kept: of all dispatchers.
-func (s *State) Keys() int { return len(s.keys.all) }
-
 // Key finds the job of an idempotency key.
 func (s *State) Key(k store.Key) (*Key, bool) {
 	key, ok := s.keys.all[k]

@@ -74,7 +74,7 @@ func TestKeysArePruned(t *testing.T) {
 	d.flush()
 	left := func(at time.Duration) int {
 		d.Prune(at)
-		all := d.Keys()
+		_, all := d.Held()
 		if of := d.Dispatcher("op").Keys(); of != all {
 			t.Errorf("counted %d keys of one, %d of all", of, all)
 		}

@@ -22,7 +22,7 @@ func ending(t *testing.T, s *State, n int, name string, state ipc.State, lived t
 		ID: numbered(n), Dispatcher: name, State: state, CreatedAt: 1, Arguments: json.RawMessage(args),
 		Run: &store.Outcome{EndedAt: int64(n), Result: json.RawMessage(result)},
 	}
-	if _, err := s.Apply(store.Record{Op: store.OpDone, ID: j.ID, Lived: seconds(lived), Job: j}); err != nil {
+	if _, err := s.Apply(store.Record{Op: store.OpDone, ID: j.ID, Extra: store.Extra{Lived: seconds(lived)}, Job: j}); err != nil {
 		t.Fatal(err)
 	}
 	s.Prune(lived)

@@ -28,13 +28,13 @@ func again(t *rapid.T, snap store.Snapshot) *State {
 		if err := json.Unmarshal(e.Raw, &j); err != nil {
 			t.Fatal(err)
 		}
-		apply(store.Record{Op: store.OpDone, ID: e.ID, Lived: e.Lived, Job: &j})
+		apply(store.Record{Op: store.OpDone, ID: e.ID, Extra: store.Extra{Lived: e.Lived}, Job: &j})
 	}
 	for _, name := range snap.Paused {
 		apply(store.Record{Op: store.OpPause, Dispatcher: name})
 	}
 	for k, v := range snap.Keys {
-		apply(store.Record{Op: store.OpKey, ID: v.Job, At: v.At, Lived: v.Lived, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash})
+		apply(store.Record{Op: store.OpKey, ID: v.Job, At: v.At, Extra: store.Extra{Lived: v.Lived}, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash})
 	}
 	for name, c := range snap.Cursors {
 		apply(store.Record{Op: store.OpCursor, Dispatcher: name, Cursor: &c})

@@ -20,6 +20,7 @@ type State struct {
 
 	jobs        map[ulid.ULID]*Job // open, or ended and not yet durable
 	open        int                // those that have not ended
+	arguments   int64              // bytes of theirs
 	dispatchers map[string]*Dispatcher
 	keys        keyring
 	archive     archive
@@ -89,6 +90,16 @@ func (s *State) Open() iter.Seq[*Job] {
 
 // OpenCount counts the jobs that have not ended.
 func (s *State) OpenCount() int { return s.open }
+
+// hold counts bytes of arguments that a dispatcher's open jobs have more.
+func (s *State) hold(d *Dispatcher, bytes int) {
+	d.arguments += int64(bytes)
+	s.arguments += int64(bytes)
+}
+
+// Held counts the bytes of the arguments of all open jobs, and the idempotency keys
+// that are kept.
+func (s *State) Held() (arguments int64, keys int) { return s.arguments, len(s.keys.all) }
 
 // Undurable counts the jobs that have ended, and whose end is nowhere but here.
 func (s *State) Undurable() int { return len(s.jobs) - s.open }
@@ -169,6 +180,7 @@ func (s *State) Withdraw(id ulid.ULID) {
 func (s *State) close(j *Job) {
 	s.open--
 	j.Dispatcher.open--
+	s.hold(j.Dispatcher, -len(j.state.Arguments))
 	delete(j.Dispatcher.Running, j)
 }
 

@@ -72,6 +72,16 @@ func (c *Core) Submit(now time.Duration, s Submission) (Verdict, []Effect, error
 	return Verdict{ID: j.id, Position: j.position()}, c.reschedule(now, nil), nil
 }
 
+// Joinable is the queued job that a notify with this key would join now. False:
+// there is none, and Submit accepts a new one or refuses it.
+func (c *Core) Joinable(dispatcher, key string) (ID, bool) {
+	d := c.dispatchers.byName[dispatcher]
+	if d == nil || d.removed || c.draining || !d.rules.joins() || d.keys[key] == nil {
+		return ID{}, false
+	}
+	return d.keys[key].id, true
+}
+
 // coalesce adds a notify to a queued job. It takes no place; with debounce the
 // quiet begins anew.
 func (c *Core) coalesce(now time.Duration, j *job) (Verdict, []Effect) {

@@ -38,7 +38,6 @@ type Record struct {
 	Op         Op            `json:"op"`
 	ID         ulid.ULID     `json:"id,omitzero"`
 	At         int64         `json:"at,omitempty"`
-	Lived      int64         `json:"el,omitempty"` // Timeline.Lived then, 0 = of an earlier version
 	Job        *Job          `json:"job,omitempty"`
 	By         *ipc.Notifier `json:"by,omitempty"`
 	Attempt    int32         `json:"n,omitempty"`
@@ -51,9 +50,17 @@ type Record struct {
 	KeyUID     int           `json:"uid,omitempty"`
 	ArgHash    string        `json:"hash,omitempty"`
 	Cursor     *Cursor       `json:"tick,omitempty"` // with the job that it led to, so that no crash comes between
+	Extra
 	head
 
 	raw json.RawMessage // the job of opDone, as it is kept
+}
+
+// Extra is what later versions added: earlier ones ignore it.
+type Extra struct {
+	Lived     int64           `json:"el,omitempty"`   // Timeline.Lived then, 0 = of an earlier version
+	Arguments json.RawMessage `json:"args,omitempty"` // that a joined notify brings
+	Undo      bool            `json:"-"`              // takes such a join back; never written
 }
 
 // head is what the first line of a journal says beside that.
@@ -72,7 +79,7 @@ const perLine = 400
 
 // room is about how many bytes the record's line takes.
 func (r *Record) room() int {
-	n := perLine + len(r.raw)
+	n := perLine + len(r.raw) + len(r.Arguments)
 	if r.Job != nil {
 		n += len(r.Job.Arguments)
 	}

@@ -71,7 +71,7 @@ func (s *Snapshot) length() int {
 // records gives the snapshot as records, in the order of a journal.
 func (s *Snapshot) records(yield func(Record) bool) {
 	for i := range s.Ended {
-		if !yield(Record{Op: OpDone, ID: s.Ended[i].ID, Lived: s.Ended[i].Lived, raw: s.Ended[i].Raw}) {
+		if !yield(Record{Op: OpDone, ID: s.Ended[i].ID, Extra: Extra{Lived: s.Ended[i].Lived}, raw: s.Ended[i].Raw}) {
 			return
 		}
 	}
@@ -81,7 +81,7 @@ func (s *Snapshot) records(yield func(Record) bool) {
 		}
 	}
 	for k, v := range s.Keys {
-		if !yield(Record{Op: OpKey, ID: v.Job, At: v.At, Lived: v.Lived, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash}) {
+		if !yield(Record{Op: OpKey, ID: v.Job, At: v.At, Extra: Extra{Lived: v.Lived}, Dispatcher: k.Dispatcher, Key: k.Key, KeyUID: k.UID, ArgHash: v.Hash}) {
 			return
 		}
 	}
