@@ -142,3 +142,34 @@ func TestStopOnAFullDisk(t *testing.T) {
 		})
 	}
 }
+
+// A join that a full disk refuses leaves the job its arguments: its client was told
+// that nothing was stored.
+func TestJoinThatFails(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		s := set(t, root, map[string]string{"op": "script = 'x'\ncoalesce = true\ncoalesce_key = ['id']\nqueue_timeout = 0\n"},
+			func(string, int) act { return act{lasts: time.Second} })
+		defer s.strike()
+		if _, err := s.Pause(t.Context(), ipc.Peer{}, "op", true); err != nil {
+			t.Fatal(err)
+		}
+		const before = `{"id":1,"v":"old"}`
+		n, err := s.askAs(0, "op", before, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		empty := s.fill()
+		if _, err := s.askAs(0, "op", `{"id":1,"v":"new"}`, "key"); !isKind(err, ipc.KindJournalUnavailable) {
+			t.Errorf("on a full disk: %v", err)
+		}
+		job, err := s.Job(t.Context(), ipc.Peer{}, n.ID)
+		if err != nil || string(job.Arguments) != before || job.CoalescedCount != 0 || len(job.Notifiers) != 1 {
+			t.Errorf("%s, joined %d times, %v", job.Arguments, job.CoalescedCount, err)
+		}
+		empty()
+		s.pass(time.Second)
+		if n, err = s.askAs(0, "op", `{"id":1,"v":"new"}`, ""); err != nil || string(n.Arguments) != `{"id":1,"v":"new"}` {
+			t.Errorf("with space again: %s, %v", n.Arguments, err)
+		}
+	})
+}
