@@ -38,8 +38,10 @@ func (a *app) importPFSenseVerb() *cobra.Command {
 		Use: "pfsense", Short: "Write definitions from the dispatchers and caches of the pfSense REST API",
 		Long: `import pfsense asks the classes of the pfSense REST API package what they are (timeout,
 max_queue, schedule, packages, includes) and writes a definition of each that has none
-yet. Files that are there stay as they are. A class that does not compile is named, and
-takes no other away; the exit status is 78 then.`,
+yet. Files that are there stay as they are. A class that does not load is named, and takes
+no other away; one whose constructor cannot run gets no definition. The exit status is 78
+then. It runs the code of the classes, which is DIR's with --src: as user nobody where
+root asks, with no environment and no output of its own.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			argv, err := f.argv()

@@ -32,13 +32,13 @@ func TestPHPClientHung(t *testing.T) {
 	b := newBox(t, map[string]string{"quick": "script = 'exit 0'\n"})
 	for _, by := range transports(t) {
 		for code, want := range map[string]string{
-			`$d->jobs();`:                   "unanswered 0 0 nothing answered on ",
-			`$d->notify("quick");`:          "unanswered 0 0 nothing answered on ",
-			`$d->notify("quick", $large);`:  "unanswered 0 0 nothing answered on ",
-			`$d->dispatcher("quick");`:      "unanswered 0 0 nothing answered on ",
+			`$d->jobs();`:                   "no_answer 0 0 nothing answered on ",
+			`$d->notify("quick");`:          "no_answer 0 0 nothing answered on ",
+			`$d->notify("quick", $large);`:  "no_answer 0 0 nothing answered on ",
+			`$d->dispatcher("quick");`:      "no_answer 0 0 nothing answered on ",
 			`$d->wait("x", 0.5);`:           "",
-			`$d->cache("quick", null, 0);`:  "unanswered 0 0 nothing answered on ",
-			`$d->cancel("01ARZ3NDEKTSV4");`: "unanswered 0 0 nothing answered on ",
+			`$d->cache("quick", null, 0);`:  "no_answer 0 0 nothing answered on ",
+			`$d->cancel("01ARZ3NDEKTSV4");`: "no_answer 0 0 nothing answered on ",
 		} {
 			var got string
 			b.stopped(func() { // it ends before the daemon goes on
@@ -51,7 +51,7 @@ func TestPHPClientHung(t *testing.T) {
 			}
 		}
 		b.stopped(func() {
-			if got := b.php(by, `$d->within(0.5); try { $d->notify("quick", ["n" => "`+by+`"]); } catch (Dispatchd\Problem $p) { file_put_contents("`+b.Path("key")+`", $p->key()); print (int) $p->isUnknown(); throw $p; }`); !strings.HasPrefix(got, "1unanswered") || !strings.Contains(got, "not known whether") {
+			if got := b.php(by, `$d->within(0.5); try { $d->notify("quick", ["n" => "`+by+`"]); } catch (Dispatchd\Problem $p) { file_put_contents("`+b.Path("key")+`", $p->key()); print (int) $p->isUnknown(); throw $p; }`); !strings.HasPrefix(got, "1no_answer") || !strings.Contains(got, "not known whether") {
 				t.Errorf("%s: %s", by, got)
 			}
 		})
@@ -99,12 +99,20 @@ func TestPHPClientTrust(t *testing.T) {
 	} {
 		back := undo()
 		for _, by := range transports(t) {
-			if got := b.php(by, `$d->notify("quick", ["password" => "x"]);`); !strings.HasPrefix(got, "untrusted 0 0 ") {
+			if got := b.php(by, `$d->notify("quick", ["password" => "x"]);`); !strings.HasPrefix(got, "forbidden 0 0 ") {
 				t.Errorf("%s, %s: %s", by, what, got)
 			}
 		}
 		back()
 	}
+	_ = os.Chown(b.Client.Socket, 65534, -1)
+	for user, want := range map[string]string{"65534": "[]", "nobody": "[]", "1": "forbidden", "nosuchuser": "forbidden"} {
+		t.Setenv("DISPATCHD_SERVER_USER", user)
+		if got := b.php("stream", `print json_encode($d->jobs());`); !strings.HasPrefix(got, want) {
+			t.Errorf("with %s: %s", user, got)
+		}
+	}
+	_ = os.Chown(b.Client.Socket, 0, -1)
 	if n := len(b.jobs("quick")); n != 0 {
 		t.Errorf("%d jobs were asked for", n)
 	}

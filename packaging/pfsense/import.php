@@ -2,7 +2,8 @@
 
 /*
  * The part of the PHP bridge that writes a dispatcher's file for each class of
- * the package, from what the class says of itself. Locks and coalescing are not
+ * the package, from what the class says of itself. A class that cannot be asked gets
+ * none: a guess would end its runs too early. Locks and coalescing are not
  * in the classes: who imports a class thinks of them once and writes them down.
  */
 
@@ -97,10 +98,15 @@ function import(array $words): void {
             print "kept      {$class['name']}: {$options['dir']}/$file is there already\n";
         }
     }
+    foreach ($found['unread'] as $unread) {
+        $name = basename($unread['file'], '.inc');
+        print file_exists("{$options['dir']}/$name.toml") ? "kept      $name: {$options['dir']}/$name.toml is there already\n" : "unread    $name: {$unread['unread']}; write {$options['dir']}/$name.toml by hand\n";
+    }
     foreach ($found['broken'] as $broken) {
         print "broken    {$broken['file']}: {$broken['error']}\n";
     }
-    if ($found['broken'] !== []) {
-        throw new Refusal(count($found['broken']) . ' of ' . (count($found['broken']) + count($found['classes'])) . ' files have no class that works', CONFIGURATION);
+    $bad = count($found['broken']) + count($found['unread']);
+    if ($bad > 0) {
+        throw new Refusal("$bad of " . ($bad + count($found['classes'])) . ' files have no class that works, or none that says what it is', CONFIGURATION);
     }
 }

@@ -20,7 +20,7 @@
  *     }
  *
  * Every call ends within the time that it was given. Where nothing answers by then
- * the kind is unanswered, and of a notify it is not known whether it was accepted
+ * the kind is no_answer, and of a notify it is not known whether it was accepted
  * (isUnknown()): ask again with the same name and arguments, or with key(), and it
  * is the same job.
  *
@@ -36,7 +36,7 @@ namespace Dispatchd;
 final class Problem extends \RuntimeException {
     /**
      * @var string what went wrong, for programs: queue_full, package_missing, ...; unavailable
-     *             without a daemon, unanswered where one gave no answer in time, untrusted where
+     *             without a daemon, no_answer where one gave none in time, forbidden where
      *             a stranger has the socket
      */
     public string $kind;
@@ -142,7 +142,7 @@ final class Client {
         try {
             $job = $this->patiently($this->timeout, fn (): array => $this->ask('POST', '/v1/dispatchers/' . rawurlencode($name) . '/notify', $body, ["Idempotency-Key: $key"]));
         } catch (Problem $p) {
-            if (!$this->had || !in_array($p->kind, ['unavailable', 'unanswered'], true)) {
+            if (!$this->had || !in_array($p->kind, ['unavailable', 'no_answer'], true)) {
                 unset($this->keys[$what]);
                 throw $p;
             }
@@ -169,7 +169,7 @@ final class Client {
             try {
                 $job = $this->patiently(min($left, self::PIECE + $this->timeout), fn (): array => $this->ask('GET', $path, '', [], $piece), self::PATIENCE);
             } catch (Problem $p) {
-                if ($p->kind === 'unanswered' && microtime(true) >= $until - 0.01 && $seconds > 0) {
+                if ($p->kind === 'no_answer' && microtime(true) >= $until - 0.01 && $seconds > 0) {
                     return null;
                 }
                 throw $p;
@@ -302,26 +302,36 @@ final class Client {
     }
 
     /**
-     * Looks who has the socket: root, or this user. Another one's would get all
-     * arguments: who comes first at boot can make a directory below /var/run. PHP
-     * cannot ask the kernel who listens; but only its maker, or root, owns a socket.
+     * Looks who has the socket: root, this user, or whom $DISPATCHD_SERVER_USER names.
+     * Another one's would get all arguments: who comes first at boot can make a directory
+     * below /var/run. PHP cannot ask the kernel who listens; but only its maker, or root,
+     * owns a socket.
      */
     private function trust(): void {
         clearstatcache(true, $this->socket);
-        $me = function_exists('posix_geteuid') ? posix_geteuid() : @fileowner('/proc/self');
         $socket = @stat($this->socket);
         $dir = @stat(dirname($this->socket));
         if ($socket === false || $dir === false) {
             return; // the connection says it
         }
+        $trusted = [0, function_exists('posix_geteuid') ? posix_geteuid() : @fileowner('/proc/self'), self::serverUser()];
         foreach ([$this->socket => $socket, dirname($this->socket) => $dir] as $path => $is) {
-            if ($is['uid'] !== 0 && $is['uid'] !== $me) {
-                throw new Problem('untrusted', "$path belongs to user {$is['uid']}, who is neither root nor this user: nothing was sent there");
+            if (!in_array($is['uid'], $trusted, true)) {
+                throw new Problem('forbidden', "$path belongs to user {$is['uid']}, who is neither root nor this user: nothing was sent there", 0, ['suggestion' => 'if that is right, name him by $DISPATCHD_SERVER_USER']);
             }
         }
         if (($dir['mode'] & 0o022) !== 0 && ($dir['mode'] & 0o1000) === 0) {
-            throw new Problem('untrusted', dirname($this->socket) . ': others can put a socket there: nothing was sent');
+            throw new Problem('forbidden', dirname($this->socket) . ': others can put a socket there: nothing was sent', 0, ['suggestion' => 'chmod go-w ' . dirname($this->socket)]);
         }
+    }
+
+    /** The user whose daemon is trusted besides, by name or number; null = none. */
+    private static function serverUser(): ?int {
+        $user = (string) getenv('DISPATCHD_SERVER_USER');
+        if (preg_match('/^\d{1,10}$/D', $user)) {
+            return (int) $user;
+        }
+        return $user !== '' && function_exists('posix_getpwnam') ? (posix_getpwnam($user) ?: ['uid' => null])['uid'] : null;
     }
 
     /** A request by the curl extension. @return array{int, array, string} */
@@ -475,7 +485,7 @@ final class Client {
 
     /** The problem of a daemon that has the request and gives no answer. */
     private function unanswered(): Problem {
-        return new Problem('unanswered', "nothing answered on {$this->socket} in time: the daemon hangs, or has too much to do");
+        return new Problem('no_answer', "nothing answered on {$this->socket} in time: the daemon hangs, or has too much to do");
     }
 
     private static function encode(mixed $value): string {
