@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,7 @@ type doctor struct {
 	app   *app
 	ctx   context.Context
 	found []finding
+	all   []ipc.Dispatcher // with their definitions, as far as they could be had
 }
 
 func (d *doctor) ok(format string, args ...any) {
@@ -88,6 +90,9 @@ func (d *doctor) examine() {
 	d.clock(s.StartedAt)
 	d.kernel()
 	d.unit(s.PID)
+	if r := findRestapi(paths, os.Getenv); r != nil {
+		d.restapi(r)
+	}
 }
 
 // guessPaths finds an instance's directories by its socket. A directory that

@@ -53,6 +53,7 @@ func (d *doctor) dispatchers() {
 			d.bad("", "dispatcher %s: %v", short.Name, err)
 			continue
 		}
+		d.all = append(d.all, full)
 		d.dispatcher(full)
 	}
 	switch {

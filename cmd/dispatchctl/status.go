@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -38,6 +39,9 @@ func (a *app) statusVerb() *cobra.Command {
 			}
 			for _, w := range s.Warnings {
 				a.printf("warning: %s", w)
+			}
+			if r := findRestapi(s.Directories, os.Getenv); r != nil {
+				a.printf("%s", r.words())
 			}
 			return nil
 		},

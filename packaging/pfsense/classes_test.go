@@ -22,7 +22,7 @@ func dispatcherClass(name, body string) string {
 }
 
 // template is a class as a newcomer writes it: it takes no arguments and says so.
-var template = dispatcherClass("TemplateDispatcher", "    protected function _process(): void {\n        print basename(__FILE__) . ' ' . basename(__DIR__) . \" ran\\n\";\n    }\n")
+const template = "    protected function _process(): void {\n        print basename(__FILE__) . ' ' . basename(__DIR__) . \" ran\\n\";\n    }\n"
 
 // Classes whose _process() takes something of its own run; one that does not load
 // takes no other down, with either loader.
@@ -32,7 +32,7 @@ func TestNarrowClasses(t *testing.T) {
 		"echo": `php_class = "EchoDispatcher"`, "syntax": `php_class = "SyntaxDispatcher"`,
 	})
 	classes := b.Path("standin/RESTAPI/Dispatchers/")
-	b.Write("standin/RESTAPI/Dispatchers/TemplateDispatcher.inc", template)
+	b.Write("standin/RESTAPI/Dispatchers/TemplateDispatcher.inc", dispatcherClass("TemplateDispatcher", template))
 	b.Write("standin/RESTAPI/Dispatchers/NamedDispatcher.inc", dispatcherClass("NamedDispatcher", "    protected function _process(int $id, array $more = ['a', 'b'], string ...$rest): void {\n        print \"id $id\\n\";\n    }\n"))
 	b.Write("standin/RESTAPI/Dispatchers/UntypedDispatcher.inc", dispatcherClass("UntypedDispatcher", "    public function _process() {\n        return 'x';\n    }\n"))
 	for _, loader := range []string{"lazy", "package"} {
