@@ -3,13 +3,17 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/caches"
 	"dispatchd/daemon/internal/jobs"
+	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/ipc"
@@ -31,6 +35,45 @@ func (h *host) openCaches(known *jobs.State) (*store.Caches, error) {
 		return nil, err
 	}
 	return files, ownedDir(h.cfg.Paths.Cache)
+}
+
+// cacheAccess says who may read the file of a cache: as the definition says, else
+// whoever may use the socket.
+func (h *host) cacheAccess(c *dispatchers.Cache) (store.Access, error) {
+	a := store.Access{Mode: 0o640, GID: -1}
+	if fi, err := os.Stat(h.cfg.Paths.Socket()); err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			a.GID = int(st.Gid)
+		}
+		switch perm := fi.Mode().Perm(); { // connect(2) needs write permission
+		case perm&0o002 != 0:
+			a.Mode = 0o644
+		case perm&0o020 == 0:
+			a.Mode = 0o600
+		}
+	}
+	if c.Mode != 0 {
+		a.Mode = os.FileMode(c.Mode)
+	}
+	if c.Group != "" {
+		gid, err := launch.GroupID(c.Group)
+		if err != nil {
+			return a, fmt.Errorf("cache.group %s: %w", c.Group, err)
+		}
+		a.GID = int(gid)
+	}
+	return a, nil
+}
+
+// protectCaches lets nobody else read the files of caches than the definitions say.
+func (h *host) protectCaches(c *dispatchers.Catalog) {
+	for _, name := range c.Names() {
+		if spec := c.Specs[name]; spec != nil && spec.Cache != nil {
+			if err := h.caches.Protect(spec); err != nil {
+				h.log.Error("a cache's file may be read by others than it should", "cache", name, "error", err)
+			}
+		}
+	}
 }
 
 // Caches lists all caches.

@@ -110,7 +110,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if err != nil {
 		return nil, nil, errors.Join(err, s.journal.Close())
 	}
-	h.caches = caches.New(files, refresher{d.backend})
+	h.caches = caches.New(files, refresher{d.backend}, h.cacheAccess)
 	h.runner = &run.Runner{
 		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: h.caches, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
 		Keeper: cfg.Shim,

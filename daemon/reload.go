@@ -42,6 +42,7 @@ func (s definitions) load() {
 		}
 	}
 	s.logFaults(c)
+	s.protectCaches(c)
 	s.plan(c)
 }
 
@@ -141,6 +142,7 @@ func (s definitions) putInForce(next *dispatchers.Catalog, report ipc.Reload) {
 		s.relock(report.Changed)
 	}
 	s.perform(s.core.Tick(s.now()))
+	s.protectCaches(next)
 	s.plan(next)
 	s.logFaults(next)
 }

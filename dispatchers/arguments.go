@@ -8,13 +8,11 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/jsontext"
 )
 
 // maxDepth bounds how deep arguments may be nested: the scanner recurses, and a
@@ -40,41 +38,10 @@ func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 		}
 		return nil, s.invalid("arguments are not one JSON value: %s", err)
 	}
-	if at := loneSurrogate(compact.Bytes()); at >= 0 {
-		return nil, s.invalid("arguments: %s is half of a surrogate pair", compact.Bytes()[at:at+6])
-	}
-	sc := scanner{text: compact.Bytes()}
-	if err := sc.value(); err != nil {
+	if err := jsontext.Strict(compact.Bytes(), maxDepth); err != nil {
 		return nil, s.invalid("arguments: %s", err)
 	}
 	return compact.Bytes(), nil
-}
-
-// loneSurrogate finds an escape such as \ud800 without its other half, and gives
-// -1 if there is none. Such an escape stands for no character: encoding/json
-// decodes each to U+FFFD, so that different arguments would become equal.
-func loneSurrogate(text []byte) int {
-	unit := func(at int) rune { // the code unit of an escape, 0 where there is none
-		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
-			return 0
-		}
-		n, _ := strconv.ParseUint(string(text[at+2:at+6]), 16, 16)
-		return rune(n)
-	}
-	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' {
-			continue
-		}
-		switch r := unit(i); {
-		case !utf16.IsSurrogate(r):
-			i++ // skip the escaped character, which may be a backslash
-		case utf16.DecodeRune(r, unit(i+6)) == unicode.ReplacementChar:
-			return i
-		default:
-			i += 11
-		}
-	}
-	return -1
 }
 
 // invalid makes the error of bad arguments.

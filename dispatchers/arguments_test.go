@@ -1,14 +1,12 @@
 package dispatchers
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"dispatchd/ipc"
 )
@@ -148,81 +146,6 @@ func FuzzArguments(f *testing.F) {
 		locks, err := s.Locks(got)
 		if err == nil && (len(locks) != 1 || !isLock(locks[0].Name)) {
 			t.Errorf("lock %+v", locks)
-		}
-	})
-}
-
-// checkValue is the scanner once more, by the tokens of encoding/json.
-func checkValue(dec *json.Decoder, path string, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return nil
-	}
-	if depth >= maxDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxDepth)
-	}
-	if delim == '{' {
-		return checkObject(dec, path, depth)
-	}
-	for i := 0; dec.More(); i++ {
-		if err := checkValue(dec, element(path, i), depth+1); err != nil {
-			return err
-		}
-	}
-	_, err = dec.Token()
-	return err
-}
-
-// checkObject reads the members of an object after its brace.
-func checkObject(dec *json.Decoder, path string, depth int) error {
-	seen := map[string]bool{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return err
-		}
-		name, _ := tok.(string)
-		if seen[name] {
-			return fmt.Errorf("name %q twice in %q", clip(name), path)
-		}
-		seen[name] = true
-		if err := checkValue(dec, join(path, clip(name)), depth+1); err != nil {
-			return err
-		}
-	}
-	_, err := dec.Token()
-	return err
-}
-
-// FuzzScanner: the scanner says of arguments what encoding/json's tokens say.
-func FuzzScanner(f *testing.F) {
-	many := make([]string, 40)
-	for i := range many {
-		many[i] = fmt.Sprintf(`"n%d":%d`, i%39, i)
-	}
-	for _, text := range []string{
-		`1`, `"a\"`, `{"a":{"b":[1,{"c":"\u0061"}],"\u0062":2,"b":3}}`, `[[],{},"",[{}]]`, `{"":1,"":2}`,
-		strings.Repeat("[", 101) + strings.Repeat("]", 101), "{" + strings.Join(many, ",") + "}",
-	} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		var compact bytes.Buffer
-		if !utf8.ValidString(text) || json.Compact(&compact, []byte(text)) != nil || loneSurrogate(compact.Bytes()) >= 0 {
-			return
-		}
-		dec := json.NewDecoder(bytes.NewReader(compact.Bytes()))
-		dec.UseNumber()
-		want := checkValue(dec, "$", 0)
-		sc := scanner{text: compact.Bytes()}
-		if got := sc.value(); fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("%s: %v, want %v", text, got, want)
-		} else if got == nil && sc.at != compact.Len() {
-			t.Errorf("%s: stopped at byte %d of %d", text, sc.at, compact.Len())
 		}
 	})
 }

@@ -38,6 +38,6 @@
 // field.go and keyfield.go read single values · decode.go gathers faults ·
 // toml.go and syntax.go parse with places · fault.go renders · ownership.go and
 // includes.go judge who could have written a file · settings.go is dispatchd.toml
-// · schema.go and definition.go describe · arguments.go, scan.go and locks.go
+// · schema.go and definition.go describe · arguments.go and locks.go
 // treat the arguments of a job · function.go and child.go run Go functions.
 package dispatchers

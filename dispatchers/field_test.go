@@ -106,6 +106,17 @@ func TestFields(t *testing.T) {
 		{"umask", `"08"`, nil, "is no umask"},
 		{"umask", `"-1"`, nil, "is no umask"},
 		{"umask", `18`, nil, "18 is not octal"},
+		{"cache.mode", `"0640"`, "0640", ""},
+		{"cache.mode", `0o600`, "0600", ""},
+		{"cache.mode", `"0444"`, "0444", ""},
+		{"cache.mode", `"0666"`, nil, "want 0000 to 0644 in octal"},
+		{"cache.mode", `"0620"`, nil, "nobody else writes it"},
+		{"cache.mode", `"0200"`, nil, "its owner reads it"},
+		{"cache.mode", `"0550"`, nil, "it is no program"},
+		{"cache.mode", `"0"`, nil, "its owner reads it"},
+		{"cache.mode", `640`, nil, "640 is not octal"},
+		{"cache.group", `"www-data"`, "www-data", ""},
+		{"cache.group", `""`, nil, "no name of a user or group"},
 	} {
 		base := "script = 'x'\n"
 		if tc.key == "timezone" {
@@ -115,7 +126,7 @@ func TestFields(t *testing.T) {
 		if tc.fault == "" {
 			if s == nil {
 				t.Errorf("%s = %s: %v", tc.key, tc.value, faults)
-			} else if diff := cmp.Diff(tc.want, s.Definition()[tc.key]); diff != "" {
+			} else if diff := cmp.Diff(tc.want, said(s, tc.key)); diff != "" {
 				t.Errorf("%s = %s (-want +got):\n%s", tc.key, tc.value, diff)
 			}
 			continue
@@ -124,6 +135,16 @@ func TestFields(t *testing.T) {
 			t.Errorf("%s = %s: %v, want one with %q", tc.key, tc.value, faults, tc.fault)
 		}
 	}
+}
+
+// said is what a definition says of a dotted key.
+func said(s *Spec, key string) any {
+	table, name := tableOf(key)
+	all := s.Definition()
+	if table != "" {
+		all, _ = all[table].(map[string]any)
+	}
+	return all[name]
 }
 
 // A bad value of a later layer leaves that of the layer before.

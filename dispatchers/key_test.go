@@ -133,7 +133,7 @@ func TestDefaultsChangeNothing(t *testing.T) {
 // samples are values, of which each key takes at least one.
 func samples() []string {
 	return []string{
-		"true", "false", "7", "0o27", "[7]", `"7s"`, `"7 KiB"`, `"a"`, `"/a"`, `"UTC"`, `"daily"`, `["a"]`, `["/a"]`, `{ A = "1" }`,
+		"true", "false", "7", "0o27", "0o640", "[7]", `"7s"`, `"7 KiB"`, `"a"`, `"/a"`, `"UTC"`, `"daily"`, `["a"]`, `["/a"]`, `{ A = "1" }`,
 	}
 }
 

@@ -156,11 +156,35 @@ func defaultCache() *Cache {
 	return s.Cache
 }
 
-// umask is an octal string, or an integer written in octal. 22 could mean 0o22 or
+// umask is an octal string, or an integer written in octal.
+func umask(at func(*Spec) *int) field[Spec] { return octal(at, "umask", "0022", "0777") }
+
+// fileMode is the mode of a file that the daemon alone writes: octal, as umask.
+func fileMode(at func(*Spec) *int) field[Spec] {
+	f := octal(at, "mode", "0640", "0644")
+	text, decode := f.value, f.decode
+	f.value = func(s *Spec) any {
+		if *at(s) == 0 {
+			return ""
+		}
+		return text(s)
+	}
+	f.decode = func(d *decoder, v *value, s *Spec) {
+		before := d.count
+		decode(d, v, s)
+		if mode := *at(s); d.count == before && (mode&^0o644 != 0 || mode&0o400 == 0) {
+			d.bad(v, `write "0640", or "0644" for everybody`, "%04o is no mode of a cache: its owner reads it, nobody else writes it, and it is no program", mode)
+		}
+	}
+	return f
+}
+
+// octal is an octal string, or an integer written in octal. 22 could mean 0o22 or
 // 0o26, and a wrong guess opens files to others.
-func umask(at func(*Spec) *int) field[Spec] {
+func octal(at func(*Spec) *int, what, example, most string) field[Spec] {
+	highest, _ := strconv.ParseUint(most, 8, 16)
 	return field[Spec]{
-		schema: func() Schema { return either(whole(0, 0o777), "^0*[0-7]{1,3}$") },
+		schema: func() Schema { return either(whole(0, int64(highest)), "^0*[0-7]{1,3}$") },
 		value:  func(s *Spec) any { return fmt.Sprintf("%04o", *at(s)) },
 		decode: func(d *decoder, v *value, s *Spec) {
 			digits := v.text
@@ -170,16 +194,16 @@ func umask(at func(*Spec) *int) field[Spec] {
 				if octal, ok := strings.CutPrefix(digits, "0o"); ok {
 					digits = octal
 				} else if n, ok := v.integer(); ok && n != 0 {
-					d.bad(v, `write "0022" or 0o022`, "%s is not octal", clip(v.text))
+					d.bad(v, fmt.Sprintf("write %q or 0o%s", example, example[1:]), "%s is not octal", clip(v.text))
 					return
 				}
 			default:
-				d.bad(v, "", `want an octal string such as "0022", not %s`, v.kindName())
+				d.bad(v, "", "want an octal string such as %q, not %s", example, v.kindName())
 				return
 			}
 			n, err := strconv.ParseUint(digits, 8, 16)
-			if err != nil || n > 0o777 {
-				d.bad(v, "", "%q is no umask, want 0000 to 0777 in octal", clip(v.text))
+			if err != nil || n > highest {
+				d.bad(v, "", "%q is no %s, want 0000 to %s in octal", clip(v.text), what, most)
 				return
 			}
 			*at(s) = int(n)

@@ -158,6 +158,12 @@ func cacheKeys() keys[Spec] {
 		}, {
 			name: "cache.max_size", deflt: `"16 MiB"`, field: when(cached, size(func(s *Spec) *int64 { return &s.Cache.MaxSize }, 1)),
 			doc: "Longer output is refused (cache_invalid).",
+		}, {
+			name: "cache.mode", field: when(cached, given(fileMode(func(s *Spec) *int { return &s.Cache.Mode }))),
+			doc: "Mode of its file, in octal; default = for whom the socket is, usually 0640.",
+		}, {
+			name: "cache.group", field: when(cached, given(text(func(s *Spec) *string { return &s.Cache.Group }, account))),
+			doc: "Group of its file; default = the socket's.",
 		},
 	}
 }

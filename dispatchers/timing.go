@@ -36,4 +36,6 @@ type Cache struct {
 	StaleOK bool          // a reader that does not wait gets stale data rather than none
 	Format  string        // json or text
 	MaxSize int64         // of the data, in bytes
+	Mode    int           // of its file, 0 = for whom the socket is
+	Group   string        // of its file, "" = the socket's
 }

@@ -24,6 +24,7 @@ type Cache struct {
 	Age         int64       `json:"age" doc:"seconds since then"`
 	MaxAge      int64       `json:"max_age" doc:"seconds after which it is stale, 0 = never"`
 	Fresh       bool        `json:"fresh"`
+	FromFuture  bool        `json:"from_future,omitempty" doc:"refreshed_at is in the future, since a clock was wrong; such data is stale"`
 	Refreshing  string      `json:"refreshing,omitempty" doc:"id of the job that refreshes it now"`
 	Error       *CacheError `json:"error,omitempty" doc:"why the last refresh failed; the data is the last good one"`
 }

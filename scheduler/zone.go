@@ -290,7 +290,9 @@ func (z *Zones) Names() []string {
 		_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 			name, _ := strings.CutPrefix(path, dir+"/")
 			switch {
-			case err != nil || path == dir:
+			case err != nil: // a directory that cannot be read
+				return fs.SkipDir
+			case path == dir:
 			case e.IsDir() && (name == "right" || name == "posix" || len(name) > 64):
 				return fs.SkipDir
 			case !e.IsDir() && !strings.ContainsRune(name, '.') && name[0] >= 'A' && name[0] <= 'Z' && checkZoneName(name) == nil:

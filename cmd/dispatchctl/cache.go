@@ -69,8 +69,11 @@ func cacheState(c ipc.Cache) string {
 
 // cacheAge is how old the data is.
 func cacheAge(c ipc.Cache) string {
-	if c.RefreshedAt == nil {
+	switch {
+	case c.RefreshedAt == nil:
 		return "-"
+	case c.FromFuture:
+		return "in the future"
 	}
 	return (time.Duration(c.Age) * time.Second).String()
 }
@@ -140,6 +143,9 @@ func (a *app) cacheGet(ctx context.Context, name string, q ipc.CacheQuery, raw b
 		return nil
 	}
 	note := []string{fmt.Sprintf("stale: %s old", cacheAge(d.Cache))}
+	if d.FromFuture {
+		note[0] = "stale: its time is in the future, since a clock was wrong"
+	}
 	if d.Refreshing != "" {
 		note = append(note, "job "+d.Refreshing+" refreshes it")
 	}

@@ -77,7 +77,8 @@ func cacheData(name string, resp *http.Response) (ipc.CacheData, error) {
 		return d, fmt.Errorf("cache %s: the answer has no age: %w", name, err)
 	}
 	if at, err := time.Parse(http.TimeFormat, h.Get("Last-Modified")); err == nil {
-		d.RefreshedAt = &at
+		// Both times are the daemon's, which is on this machine.
+		d.RefreshedAt, d.FromFuture = &at, !d.Fresh && d.Age == 0 && time.Until(at) > 0
 	}
 	if text := h.Get(ipc.CacheErrorHeader); text != "" {
 		kind, message, _ := strings.Cut(text, ": ")

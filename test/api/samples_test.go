@@ -120,7 +120,7 @@ func caches() []ipc.Cache {
 	refreshed := at(-90)
 	return []ipc.Cache{{
 		Name: "updates", Description: "package updates", Format: "json", Path: "/tmp/box/cache/updates.json", Size: 512,
-		ETag: `"0123"`, RefreshedAt: &refreshed, Age: 90, MaxAge: 60, Fresh: true, Refreshing: id1,
+		ETag: `"0123"`, RefreshedAt: &refreshed, Age: 90, MaxAge: 60, Fresh: true, FromFuture: true, Refreshing: id1,
 		Error: &ipc.CacheError{Kind: ipc.KindTimeout, Message: "ran longer than its timeout of 5m", Job: id2, At: at(-30), RetryAfter: 4},
 	}}
 }

@@ -36,10 +36,31 @@ type Standing struct {
 type Caches struct {
 	files   *store.Caches
 	refresh Refresher
+	access  Access
 }
 
+// Access says who may read the file of a cache beside the daemon.
+type Access func(c *dispatchers.Cache) (store.Access, error)
+
 // New makes the caches whose data is in files.
-func New(files *store.Caches, r Refresher) *Caches { return &Caches{files: files, refresh: r} }
+func New(files *store.Caches, r Refresher, who Access) *Caches {
+	return &Caches{files: files, refresh: r, access: who}
+}
+
+// data is what the file of a cache holds, and for whom.
+func (c *Caches) data(s *dispatchers.Spec) (store.Data, error) {
+	access, err := c.access(s.Cache)
+	return store.Data{Name: s.Name, Format: s.Cache.Format, MaxSize: s.Cache.MaxSize, Access: access}, err
+}
+
+// Protect lets nobody else read the file of a cache than its definition says.
+func (c *Caches) Protect(s *dispatchers.Spec) error {
+	data, err := c.data(s)
+	if err != nil {
+		return err
+	}
+	return c.files.Protect(data)
+}
 
 // Part is the file that an attempt to refresh a cache writes to.
 func (c *Caches) Part(s *dispatchers.Spec, attempt string) string {
@@ -50,7 +71,12 @@ func (c *Caches) Part(s *dispatchers.Spec, attempt string) string {
 // one rename and durably. The error is an *ipc.Error that says why it is no data;
 // the last good data stays then. The part is gone either way.
 func (c *Caches) Keep(s *dispatchers.Spec, part string, began time.Time) error {
-	err := c.files.Replace(s.Name, s.Cache.Format, part, s.Cache.MaxSize, began)
+	data, err := c.data(s)
+	if err == nil {
+		err = c.files.Replace(data, part, began)
+	} else {
+		c.Drop(part)
+	}
 	if _, typed := errors.AsType[*ipc.Error](err); err != nil && !typed {
 		err = ipc.Errorf(ipc.KindInternal, "%v", err)
 	}
@@ -98,7 +124,8 @@ func (c *Caches) view(s *dispatchers.Spec, data *store.Cached) ipc.Cache {
 	if data != nil {
 		at, age := data.At.UTC(), ageOf(data)
 		v.Size, v.ETag, v.RefreshedAt, v.Age = data.Size, data.ETag, &at, int64(age/time.Second)
-		v.Fresh = s.Cache.MaxAge == 0 || age <= s.Cache.MaxAge
+		v.FromFuture = store.FromFuture(data.At, time.Now())
+		v.Fresh = s.Cache.MaxAge == 0 || age <= s.Cache.MaxAge && !v.FromFuture
 	}
 	return v
 }
@@ -121,8 +148,9 @@ func (c *Caches) newer(s *dispatchers.Spec, seen *store.Cached) bool {
 	return err == nil && (seen == nil || !fi.ModTime().Equal(seen.At))
 }
 
-// ageOf is how old data is. A clock that was set back makes nothing younger than
-// new.
+// ageOf is how old data is: nothing is younger than new. Data from the future has no
+// age, and is stale (FromFuture): a wrong clock has left it, and would keep it fresh
+// until its time comes.
 func ageOf(data *store.Cached) time.Duration { return max(0, time.Since(data.At)) }
 
 // Failure words how a refresh failed, for its Backoff. why is the job's error, nil =

@@ -112,7 +112,7 @@ func place(t *testing.T) *loop {
 	l := &loop{trips: map[string]int{}, spec: &dispatchers.Spec{
 		Name: "op", Description: "things", Cache: &dispatchers.Cache{MaxAge: time.Hour, Format: "json", MaxSize: 100},
 	}}
-	l.caches = New(files, l)
+	l.caches = New(files, l, func(*dispatchers.Cache) (store.Access, error) { return store.Access{Mode: 0o640, GID: -1}, nil })
 	return l
 }
 
@@ -231,12 +231,38 @@ func TestFresh(t *testing.T) {
 	if text, v := l.read(t, ipc.CacheQuery{}); text != "[2]" || !v.Fresh {
 		t.Errorf("%q, %+v", text, v)
 	}
-	l.fill(t, "[3]", -time.Hour) // the clock was set back since
-	if text, v := l.read(t, ipc.CacheQuery{MaxAge: new(time.Minute)}); text != "[3]" || v.Age != 0 {
+	l.fill(t, "[3]", -10000*time.Hour) // any age will do
+	if text, v := l.read(t, ipc.CacheQuery{}); text != "[3]" || !v.Fresh || v.Age != 0 || !v.FromFuture {
 		t.Errorf("%q, %+v", text, v)
 	}
 	if len(l.trips) > 0 {
 		t.Errorf("trips to the loop: %v", l.trips)
+	}
+}
+
+// Data whose time is in the future is stale, whoever asks: a wrong clock has left it,
+// and it would be fresh until then. Reading it has it refreshed, and says why.
+func TestFromFuture(t *testing.T) {
+	for _, ahead := range []time.Duration{5 * time.Second, time.Hour, 10 * 365 * 24 * time.Hour} {
+		for name, q := range map[string]ipc.CacheQuery{"its own": {}, "the reader's": {MaxAge: new(time.Hour)}} {
+			l := place(t)
+			l.fill(t, "[1]", -ahead)
+			l.spec.Cache.StaleOK = true
+			text, v := l.read(t, q)
+			if text != "[1]" || v.Fresh || !v.FromFuture || v.Age != 0 || l.jobs != 1 {
+				t.Errorf("%s ahead, by %s max age: %q, %+v, %d refreshes", ahead, name, text, v, l.jobs)
+			}
+			l = place(t)
+			l.fill(t, "[1]", -ahead)
+			l.spec.Cache.StaleOK = false
+			if text, _ = l.read(t, q); !strings.Contains(text, "which is in the future") {
+				t.Errorf("%s ahead, by %s max age: %s", ahead, name, text)
+			}
+			list, err := l.caches.List(t.Context(), []*dispatchers.Spec{l.spec})
+			if err != nil || list[0].Fresh || !list[0].FromFuture {
+				t.Errorf("listed as %+v, %v", list, err)
+			}
+		}
 	}
 }
 

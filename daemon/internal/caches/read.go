@@ -47,7 +47,7 @@ func (r *reading) fresh() bool {
 	case r.data == nil:
 		return false
 	case r.query.MaxAge != nil:
-		return ageOf(r.data) <= *r.query.MaxAge
+		return ageOf(r.data) <= *r.query.MaxAge && !r.view.FromFuture
 	}
 	return r.view.Fresh
 }
@@ -142,9 +142,12 @@ func (r *reading) staleOK() bool {
 // unavailable says why a reader gets no data.
 func (r *reading) unavailable(job string, refused error) error {
 	var p *ipc.Error
-	if r.data == nil {
+	switch {
+	case r.data == nil:
 		p = ipc.Errorf(ipc.KindCacheEmpty, "cache %s is empty", r.spec.Name)
-	} else {
+	case r.view.FromFuture:
+		p = ipc.Errorf(ipc.KindCacheStale, "cache %s is of %s, which is in the future: a clock was wrong", r.spec.Name, r.data.At.UTC().Format(time.RFC3339))
+	default:
 		p = ipc.Errorf(ipc.KindCacheStale, "cache %s is %s old", r.spec.Name, ageOf(r.data).Round(time.Second))
 	}
 	p.Dispatcher, p.RetryAfter = r.spec.Name, 1

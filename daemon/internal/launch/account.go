@@ -87,6 +87,15 @@ func findGroup(name string) (*user.Group, error) {
 	return g, err
 }
 
+// GroupID finds the id of a group by its name, else by its number.
+func GroupID(name string) (uint32, error) {
+	g, err := findGroup(name)
+	if err != nil {
+		return 0, err
+	}
+	return ParseID(g.Gid)
+}
+
 // credential reads the ids of a user, its main group and its other groups.
 func credential(uid, gid string, groups []string) (*proc.Credential, error) {
 	var c proc.Credential

@@ -226,6 +226,23 @@ func TestParseLine(t *testing.T) {
 			t.Errorf("%.60q: failure %s, want %s", line, u.Failure, want)
 		}
 	}
+	// A result is data that others will read: what they could not read is dropped, and
+	// the job says so. A reason is for people.
+	for line, want := range map[string]string{
+		`{"result": {"a": "ü"} }`: `{"a":"ü"}|`, `{"result":null}`: `null|`, `{"result":"\ud83d\ude00"}`: `"\ud83d\ude00"|`,
+		"{\"result\":\"\xe9\"}":                               "|its result was dropped: its line: is not UTF-8 at byte 11",
+		`{"result":"\ud800"}`:                                 `|its result was dropped: its line: \ud800 is half of a surrogate pair`,
+		`{"result":{"a":1,"a":2}}`:                            `|its result was dropped: its line: name "a" twice in "$.result"`,
+		`{"result":"` + strings.Repeat("x", maxResult) + `"}`: "|its result was dropped: longer than 65536 bytes",
+	} {
+		u, _ := ParseLine([]byte(line))
+		if got := string(u.Result) + "|" + u.Message; got != want {
+			t.Errorf("%.60q: %q, want %q", line, got, want)
+		}
+	}
+	if u, _ := ParseLine([]byte("{\"error\":\"caf\xe9\"}")); string(u.Failure) != "\"caf\ufffd\"" {
+		t.Errorf("a reason that is not UTF-8: %q", u.Failure)
+	}
 	if u, ok := ParseNotify("STATUS=half\nX_PROGRESS=50\nEXTEND_TIMEOUT_USEC=2000000\n"); !ok || u.Message != "half" || *u.Percent != 50 || u.ExtendTimeout != 2*time.Second {
 		t.Errorf("notify: %+v", u)
 	}

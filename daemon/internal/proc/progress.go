@@ -3,18 +3,21 @@ package proc
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/jsontext"
 )
 
 const (
-	maxLine    = 64<<10 + 64            // a result of 64 KiB and what is around it
-	maxResult  = 64 << 10               // SPEC section 4
-	maxFailure = 16 << 10               // of why it failed
-	updateGap  = 200 * time.Millisecond // five a second
+	maxLine     = 64<<10 + 64            // a result of 64 KiB and what is around it
+	maxResult   = 64 << 10               // SPEC section 4
+	maxFailure  = 16 << 10               // of why it failed
+	resultDepth = 100                    // as of arguments
+	updateGap   = 200 * time.Millisecond // five a second
 )
 
 // report collects what a child says of itself, and tells the newest of it at
@@ -144,20 +147,30 @@ func percentOf(number, message string) (Update, bool) {
 
 // parseJSON reads a progress or result object; other names are ignored.
 func parseJSON(line []byte) (Update, bool) {
+	// A reason of failure in another character set is still one to be told. A result
+	// is data, which is not changed.
+	text := bytes.ToValidUTF8(line, []byte("\ufffd"))
 	var o struct {
 		Percent *float64        `json:"percent"`
 		Message string          `json:"message"`
 		Result  json.RawMessage `json:"result"`
 		Error   json.RawMessage `json:"error"`
 	}
-	if json.Unmarshal(line, &o) != nil {
+	if json.Unmarshal(text, &o) != nil {
 		return Update{}, false
 	}
 	u := Update{Message: clip(o.Message)}
 	if o.Percent != nil && *o.Percent >= 0 && *o.Percent <= 100 {
 		u.Percent = o.Percent
 	}
-	u.Result, u.Failure = bounded(o.Result, maxResult), bounded(o.Error, maxFailure)
+	u.Failure = bounded(o.Error, maxFailure)
+	if len(o.Result) > 0 {
+		if u.Result = bounded(o.Result, maxResult); u.Result == nil {
+			u.Message = fmt.Sprintf("its result was dropped: longer than %d bytes", maxResult)
+		} else if err := jsontext.Check(line, resultDepth); err != nil {
+			u.Result, u.Message = nil, "its result was dropped: its line: "+err.Error()
+		}
+	}
 	return u, u.Percent != nil || u.Message != "" || u.Result != nil || u.Failure != nil
 }
 

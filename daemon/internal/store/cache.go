@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,10 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/jsontext"
 )
 
 // Caches is the directory of the cache files. A file of it is whole at any
@@ -92,15 +93,36 @@ func (c *Caches) Part(name, attempt string) string {
 	return filepath.Join(c.dir, "."+name+"."+attempt+".part")
 }
 
+// Data says what a cache's file holds, and for whom.
+type Data struct {
+	Name, Format string
+	MaxSize      int64
+	Access
+}
+
+// Access says who may read a cache's file beside the daemon.
+type Access struct {
+	Mode os.FileMode
+	GID  int // its group, -1 = the daemon's own
+}
+
+// near is how far the time of a file may lie ahead before it counts as one that a
+// wrong clock has left: file systems round.
+const near = time.Second
+
+// FromFuture reports whether data was put in place by a clock that was ahead of
+// what it says now. How old such data is, nobody knows.
+func FromFuture(at, now time.Time) bool { return at.Sub(now) > near }
+
 // Replace puts what an attempt has written in a cache's place, if it is data of
-// that format and not longer than max. Else an *ipc.Error says what is wrong with
-// it, and the last good file stays. A part that is not there has its place
-// already when the file is younger than the attempt.
-func (c *Caches) Replace(name, format, part string, max int64, began time.Time) error {
-	path := c.Path(name, format)
+// that format and not too long. Else an *ipc.Error says what is wrong with it, and
+// the last good file stays. A part that is not there has its place already when the
+// file is younger than the attempt.
+func (c *Caches) Replace(d Data, part string, began time.Time) error {
+	path := c.Path(d.Name, d.Format)
 	f, err := os.OpenFile(part, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		if fi, serr := os.Stat(path); serr == nil && !fi.ModTime().Before(began) {
+		if fi, serr := os.Stat(path); serr == nil && !fi.ModTime().Before(began) && !FromFuture(fi.ModTime(), time.Now()) {
 			return nil
 		}
 	}
@@ -108,12 +130,12 @@ func (c *Caches) Replace(name, format, part string, max int64, began time.Time) 
 		return fmt.Errorf("cache file: %w", err)
 	}
 	defer func() { _ = f.Close(); _ = os.Remove(part) }()
-	if err := valid(f, format, max); err != nil {
+	if err := valid(f, d); err != nil {
 		return err
 	}
 	// Its age counts from here, and a plain reader's stat says so too.
 	now := time.Now()
-	err = errors.Join(f.Chmod(0o644), os.Chtimes(part, now, now))
+	err = errors.Join(d.grant(f), os.Chtimes(part, now, now))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -129,46 +151,65 @@ func (c *Caches) Replace(name, format, part string, max int64, began time.Time) 
 	return nil
 }
 
-// valid judges what a refresh has written.
-func valid(f *os.File, format string, max int64) error {
+// grant gives a file its group and mode, as far as they are others. The group comes
+// first: no other group may read the file in between.
+func (a Access) grant(f *os.File) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); ok && a.GID >= 0 && int(st.Gid) != a.GID {
+		if err := errors.Join(f.Chmod(fi.Mode().Perm()&0o600), f.Chown(-1, a.GID)); err != nil {
+			return fmt.Errorf("give it to group %d: %w", a.GID, err)
+		}
+	} else if fi.Mode().Perm() == a.Mode {
+		return nil
+	}
+	return f.Chmod(a.Mode)
+}
+
+// Protect gives the file of a cache the access that it is to have. A version before
+// left files that everybody may read, and a key may have changed.
+func (c *Caches) Protect(d Data) error {
+	f, err := os.OpenFile(c.Path(d.Name, d.Format), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(d.grant(f), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("cache file of %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// depth bounds how deep data may be nested: PHP's json_decode reads 512 levels.
+const depth = 512
+
+// valid judges what a refresh has written: other programs will read it, which refuse
+// what encoding/json lets pass.
+func valid(f *os.File, d Data) error {
 	fi, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("cache file: %w", err)
 	}
 	switch {
-	case fi.Size() > max:
-		return ipc.Errorf(ipc.KindCacheInvalid, "the output is longer than max_size, which is %d bytes", max)
+	case fi.Size() > d.MaxSize:
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output is longer than max_size, which is %d bytes", d.MaxSize)
 	case fi.Size() == 0:
 		return ipc.Errorf(ipc.KindCacheInvalid, "the output is empty")
-	case format == "text":
+	case d.Format == "text":
 		return validText(f)
 	}
-	dec := json.NewDecoder(f)
-	var skip skipJSON
-	if err := dec.Decode(&skip); err != nil {
-		return notJSON(err, fi.Size())
+	text := make([]byte, fi.Size())
+	if _, err := io.ReadFull(f, text); err != nil {
+		return fmt.Errorf("cache file: %w", err)
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return ipc.Errorf(ipc.KindCacheInvalid, "the output is not one JSON value: something follows it at byte %d", dec.InputOffset())
+	if err := jsontext.Check(text, depth); err != nil {
+		return ipc.Errorf(ipc.KindCacheInvalid, "the output %v", err)
 	}
 	return nil
-}
-
-// skipJSON is any JSON value that nobody wants to have.
-type skipJSON struct{}
-
-// UnmarshalJSON takes it.
-func (*skipJSON) UnmarshalJSON([]byte) error { return nil }
-
-// notJSON says where the output stops being JSON.
-func notJSON(err error, size int64) error {
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return ipc.Errorf(ipc.KindCacheInvalid, "the output is not JSON: byte %d: %v", syntax.Offset, err)
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return ipc.Errorf(ipc.KindCacheInvalid, "the output is not JSON: it ends after %d bytes, in the middle of a value", size)
-	}
-	return ipc.Errorf(ipc.KindCacheInvalid, "the output is not JSON: %v", err)
 }
 
 // validText wants UTF-8.

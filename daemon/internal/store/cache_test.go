@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func TestCacheIsNeverTorn(t *testing.T) {
 		if err := os.WriteFile(part, []byte(version(n)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Replace("op", "json", part, 1<<20, time.Now()); err != nil {
+		if err := c.Replace(Data{"op", "json", 1 << 20, Access{0o640, -1}}, part, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +88,7 @@ func TestCacheRefuses(t *testing.T) {
 		if err := os.WriteFile(part, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := c.Replace("op", format, part, 100, time.Now())
+		err := c.Replace(Data{"op", format, 100, Access{0o640, -1}}, part, time.Now())
 		if _, serr := os.Stat(part); !errors.Is(serr, fs.ErrNotExist) {
 			t.Errorf("%q: the part is left", text)
 		}
@@ -105,6 +106,12 @@ func TestCacheRefuses(t *testing.T) {
 		{"json", `{"a":}`, "byte 6"},
 		{"json", "PHP Warning: x\n[]", "byte 1"},
 		{"json", "[1] [2]", "something follows it at byte 5"},
+		{"json", "\"\xe9\"", "is not UTF-8 at byte 1"},
+		{"json", "\ufeff[1]", "byte order mark"},
+		{"json", `"\ud800"`, "half of a surrogate pair"},
+		{"json", "\xff\xfe1\x00", "is not UTF-8 at byte 0"},
+		{"json", `{"a":1,"a":2}`, `name "a" twice`},
+		{"json", "[NaN]", "byte 2"},
 		{"json", "[1]" + strings.Repeat(" ", 98), "longer than max_size, which is 100"},
 		{"text", "ab\xff", "UTF-8 at byte 2"},
 	} {
@@ -132,19 +139,27 @@ func TestCacheTwice(t *testing.T) {
 	}
 	began := time.Now().Add(-time.Second)
 	part := c.Part("op", "a-1")
-	if err := c.Replace("op", "json", part, 100, began); err == nil {
+	if err := c.Replace(Data{"op", "json", 100, Access{0o640, -1}}, part, began); err == nil {
 		t.Error("nothing was there")
 	}
 	if err := os.WriteFile(part, []byte("1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := c.Replace("op", "json", part, 100, began); err != nil {
+		if err := c.Replace(Data{"op", "json", 100, Access{0o640, -1}}, part, began); err != nil {
 			t.Error(err)
 		}
 	}
-	if err := c.Replace("op", "json", part, 100, time.Now().Add(time.Minute)); err == nil {
+	if err := c.Replace(Data{"op", "json", 100, Access{0o640, -1}}, part, time.Now().Add(time.Minute)); err == nil {
 		t.Error("a later refresh without data was good")
+	}
+	// Nor does a file that a wrong clock has left make one good.
+	future := time.Now().AddDate(5, 0, 0)
+	if err := os.Chtimes(c.Path("op", "json"), future, future); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Replace(Data{"op", "json", 100, Access{0o640, -1}}, part, time.Now()); err == nil {
+		t.Error("data from the future was taken for that of a refresh without data")
 	}
 }
 
@@ -196,5 +211,54 @@ func TestCacheParts(t *testing.T) {
 	}
 	if got := fmt.Sprint(left); err != nil || got != "[.op.01B-2.part .other op.json]" {
 		t.Errorf("left: %s, %v", got, err)
+	}
+}
+
+// The file of a cache is for whom its definition says, when it is written and where
+// a version before has left it for everybody.
+func TestCacheAccess(t *testing.T) {
+	c, err := NewCaches(t.TempDir(), func(string) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() (mode fs.FileMode, gid int) {
+		t.Helper()
+		fi, err := os.Stat(c.Path("op", "json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, _ := fi.Sys().(*syscall.Stat_t)
+		return fi.Mode().Perm(), int(st.Gid)
+	}
+	if err := c.Protect(Data{"op", "json", 100, Access{0o640, -1}}); err != nil {
+		t.Errorf("an empty cache: %v", err)
+	}
+	groups := []int{-1}
+	if os.Geteuid() == 0 {
+		groups = append(groups, 12345, 0)
+	}
+	for _, mode := range []fs.FileMode{0o640, 0o600, 0o644, 0o440} {
+		for _, gid := range groups {
+			part := c.Part("op", "a-1")
+			if err := os.WriteFile(part, []byte("1"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d := Data{"op", "json", 100, Access{mode, gid}}
+			if err := c.Replace(d, part, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if m, g := look(); m != mode || gid >= 0 && g != gid {
+				t.Errorf("replaced: mode %04o, group %d, want %04o and %d", m, g, mode, gid)
+			}
+			if err := os.Chmod(c.Path("op", "json"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Protect(d); err != nil {
+				t.Error(err)
+			}
+			if m, g := look(); m != mode || gid >= 0 && g != gid {
+				t.Errorf("protected: mode %04o, group %d, want %04o and %d", m, g, mode, gid)
+			}
+		}
 	}
 }
