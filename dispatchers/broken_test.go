@@ -16,8 +16,8 @@ func TestBrokenForm(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		// What editors and transfers do to files.
 		{"timeout = 5\r\nmax_queue = 3\r\n", ok},
-		{"timeout = 5\rmax_queue = 3", `2:12: TOML: expected newline but got U+000D`},
-		{"# a\rb", `2:4: TOML: carriage returns are not allowed in comments`},
+		{"timeout = 5\rmax_queue = 3", `2:12: has a carriage return that is no part of a line end (save it with line ends of LF, or of CR LF)`},
+		{"# a\rb", `2:4: has a carriage return that is no part of a line end (save it with line ends of LF, or of CR LF)`},
 		{"\x00", `2:1: TOML: invalid character at start of key: U+0000`},
 		{"# \x00", `2:3: TOML: control characters are not allowed in comments`},
 		{"\x1a", `2:1: TOML: invalid character at start of key: U+001A`},

@@ -141,6 +141,10 @@ func (t trust) read(path string) ([]byte, error) {
 // wait for the writer of a pipe; the caller refuses what is not regular.
 func openRegular(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	// open(2) of a socket: ENXIO on Linux, EOPNOTSUPP on FreeBSD.
+	if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return nil, &untrusted{path + " is a socket and not a regular file", "remove it, or give it another name"}
+	}
 	// open(2): O_NOFOLLOW gives ELOOP on Linux and EMLINK on FreeBSD.
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) {
 		return nil, &untrusted{path + " is a symbolic link", "put the file itself there; an empty file masks a package's"}

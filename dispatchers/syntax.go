@@ -24,6 +24,12 @@ func (d *document) readable() []byte {
 		d.faults = append(d.faults, Fault{File: d.src.path, Message: "is UTF-16, want UTF-8"})
 		return nil
 	}
+	if at := bytes.IndexByte(data, '\r'); at >= 0 {
+		f := d.src.fault(at, "", "has a carriage return that is no part of a line end")
+		f.Suggestion = "save it with line ends of LF, or of CR LF"
+		d.broken, d.faults = true, append(d.faults, f)
+		return nil // nobody knows where its lines end
+	}
 	// The library computes places from capacities: the array must end with the
 	// data.
 	return slices.Clip(data)

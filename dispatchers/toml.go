@@ -1,6 +1,7 @@
 package dispatchers
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -48,6 +49,9 @@ type document struct {
 
 // parseTOML never fails: the document has the faults.
 func parseTOML(src *source) *document {
+	// TOML lets a reader take a line end of CR LF for LF, in strings of several lines
+	// too: a script with CR LF would run "cd /\r". No place moves but the line ends'.
+	src.data = bytes.ReplaceAll(src.data, []byte("\r\n"), []byte("\n"))
 	d := &document{src: src, root: newTable(src, "", 0)}
 	text := d.readable()
 	if d.broken {

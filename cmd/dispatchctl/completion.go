@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -16,19 +17,56 @@ import (
 // shells are the shells that have a completion script.
 func shells() []string { return []string{"bash", "zsh", "fish"} }
 
+// The functions of the package bash-completion that cobra's script calls, as far as
+// it needs them, for a shell that has not loaded it. Words are what spaces divide.
+const (
+	bashWords    = `    _get_comp_words_by_ref "$@" cur prev words cword` + "\n"
+	bashWordsToo = `    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
+        _get_comp_words_by_ref "$@" cur prev words cword
+        return
+    fi
+    local line=${COMP_LINE:0:COMP_POINT}
+    read -ra words <<<"$line"
+    case $line in
+        *[[:space:]]) words+=("") ;;
+    esac
+    cword=$((${#words[@]} - 1))
+    cur=${words[cword]}
+    prev=${words[cword - 1]}
+    declare -F _filedir >/dev/null 2>&1 && return
+    _filedir()
+    {
+        local IFS=$'\n' kind=-f
+        [[ ${1-} == -d ]] && kind=-d
+        COMPREPLY=($(compgen "$kind" -- "$cur"))
+        compopt -o filenames 2>/dev/null
+    }
+`
+)
+
+// bashCompletion prints the script of bash.
+func (a *app) bashCompletion(root *cobra.Command) error {
+	var script strings.Builder
+	if err := root.GenBashCompletionV2(&script, true); err != nil {
+		return err
+	}
+	_, err := io.WriteString(a.out, strings.Replace(script.String(), bashWords, bashWordsToo, 1))
+	return err
+}
+
 // completionVerb prints a shell's completion script.
 func (a *app) completionVerb() *cobra.Command {
 	return &cobra.Command{
 		Use: "completion bash|zsh|fish", Short: "Print the completion script of a shell",
 		Long: `completion prints a script that completes verbs, flags, dispatchers and jobs. Try it by
-  bash: . <(dispatchctl completion bash)      (needs the bash-completion package)
+  bash: . <(dispatchctl completion bash)
   zsh:  . <(dispatchctl completion zsh)
   fish: dispatchctl completion fish | source`,
 		Args: cobra.ExactArgs(1), ValidArgsFunction: words(shells()...),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch args[0] {
 			case "bash":
-				return cmd.Root().GenBashCompletionV2(a.out, true)
+				return a.bashCompletion(cmd.Root())
 			case "zsh":
 				return cmd.Root().GenZshCompletion(a.out)
 			case "fish":

@@ -81,20 +81,20 @@ func (b *builder) info(t target) (nfpm.Packager, *nfpm.Info, error) {
 		info.Description = summary + "\n" + description
 		info.License = "" // copyright has it
 		info.Deb.Compression = "xz"
-		info.Depends = []string{"init-system-helpers (>= 1.54)"}
+		info.Depends = []string{"init-system-helpers (>= 1.54)", "tzdata"}
 		info.Suggests = []string{"bash-completion"}
 		info.Scripts = nfpm.Scripts{PostInstall: script("postinst"), PreRemove: script("prerm"), PostRemove: script("postrm")}
 		return deb.Default, info, nil
 	case "rpm":
 		info.Release = "1"
 		info.RPM = nfpm.RPM{BuildHost: "localhost", Summary: summary, Compression: "zstd", Group: "System Environment/Daemons"}
-		info.Depends = []string{"/bin/sh", "/usr/bin/getent", "/usr/sbin/groupadd"}
+		info.Depends = []string{"/bin/sh", "/usr/bin/getent", "/usr/sbin/groupadd", "tzdata"}
 		info.Scripts = nfpm.Scripts{PreInstall: script("pre"), PostInstall: script("post"), PreRemove: script("preun"), PostRemove: script("postun")}
 		return rpm.DefaultRPM, info, nil
 	case "apk":
 		info.Release = "0"
 		info.Description = summary
-		info.Depends = []string{"/bin/sh"}
+		info.Depends = []string{"/bin/sh", "tzdata"}
 		info.Scripts = nfpm.Scripts{PreInstall: script("pre-install"), PostInstall: script("post-install"), PreRemove: script("pre-deinstall")}
 		info.APK.Scripts = nfpm.APKScripts{PreUpgrade: script("pre-upgrade"), PostUpgrade: script("post-upgrade")}
 		return apk.Default, info, nil

@@ -30,6 +30,9 @@ func deb(t *testing.T, path string) {
 	if v := strings.TrimSpace(run(t, "dpkg-deb", "--field", path, "Version")); v != "1.2.3~rc4" {
 		t.Errorf("version %s", v)
 	}
+	if v := run(t, "dpkg-deb", "--field", path, "Depends"); !strings.Contains(v, "tzdata") {
+		t.Errorf("a timezone needs tzdata, it depends on %s", v)
+	}
 	root := t.TempDir()
 	run(t, "dpkg-deb", "--extract", path, root)
 	programs(t, root, "1.2.3~rc4")
@@ -86,6 +89,9 @@ func rpm(t *testing.T, path string) {
 	}
 	if v := run(t, "rpm", "-qp", "--nosignature", "--queryformat", "%{VERSION}-%{RELEASE} %{BUILDHOST} %{BUILDTIME}", path); v != "1.2.3~rc4-1 localhost "+epoch {
 		t.Errorf("version, host and time: %s", v)
+	}
+	if v := run(t, "rpm", "-qp", "--nosignature", "--requires", path); !strings.Contains(v, "tzdata\n") {
+		t.Errorf("a timezone needs tzdata, it requires %s", v)
 	}
 	for _, script := range []string{"PREIN", "POSTIN", "PREUN", "POSTUN"} {
 		text := filepath.Join(t.TempDir(), script)
