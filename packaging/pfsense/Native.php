@@ -29,8 +29,8 @@ final class Native {
     /** How long the daemon may take to answer what it need not wait for. */
     private const ANSWER = 10.0;
 
-    /** How long a job that is canceled may take to end before nobody waits any more. */
-    private const GRACE = 5.0;
+    /** How long jobs that are canceled may take to end, all together: kill_grace is 10 s. */
+    private const GRACE = 12.0;
 
     /** The longest wait of a caller of the API: nginx gives up after 180 s. */
     private const LONGEST = 170;
@@ -83,12 +83,15 @@ final class Native {
     /** kill_running_processes(): ends what is queued or runs, and sees it end. */
     public static function kill(string $name): void {
         // The last first: else the next one would start as each one ends.
-        foreach (array_reverse(self::outstanding($name)) as $job) {
-            try {
-                self::client()->cancel($job['id']);
-                self::client()->wait($job['id'], self::GRACE);
-            } catch (Problem) {
-                // It has ended by itself, or the next look will find it again.
+        $jobs = array_reverse(self::outstanding($name));
+        $until = microtime(true) + self::GRACE;
+        foreach ([static fn (string $id): mixed => self::client()->cancel($id), static fn (string $id): mixed => self::client()->wait($id, max(0.001, $until - microtime(true)))] as $do) {
+            foreach ($jobs as $job) {
+                try {
+                    microtime(true) < $until && $do($job['id']);
+                } catch (Problem) {
+                    // It has ended by itself, or the next look will find it again.
+                }
             }
         }
     }
@@ -147,7 +150,7 @@ final class Native {
                 $c->jobs(['dispatcher' => $name, 'state' => 'queued', 'limit' => 1000]),
                 $c->jobs(['dispatcher' => $name, 'state' => 'running', 'limit' => 1000]),
             );
-            return array_reverse(self::ask($ask, self::ANSWER) ?? []);
+            return array_reverse(self::ask($ask, self::ANSWER / 2) ?? []);
         } catch (Problem) {
             return [];
         }

@@ -11,6 +11,10 @@ func verified(m *machine) {
 	if out := m.run(verify); out != "" {
 		m.t.Errorf("systemd-analyze verify:\n%s", out)
 	}
+	// What jobs bear is in the unit itself.
+	if out := m.run("systemctl show -p LockPersonality -p KeyringMode dispatchd.service"); !strings.Contains(out, "LockPersonality=yes") || !strings.Contains(out, "KeyringMode=private") {
+		m.t.Errorf("the unit has %s", out)
+	}
 	m.harden()
 	if out := m.run(verify); out != "" {
 		m.t.Errorf("systemd-analyze verify, hardened:\n%s", out)

@@ -49,6 +49,26 @@ func TestRcd(t *testing.T) {
 	m.reloads(rc+"reload", rc+"configtest")
 	m.refuses(rc + "restart")
 	rcdOrphan(m, rc)
+	rcdForeign(m, rc)
+}
+
+// rcdForeign: a run directory that somebody else made, or may write to, is refused,
+// and no pid file is written there.
+func rcdForeign(m *machine, rc string) {
+	m.t.Helper()
+	m.run(rc + "stop")
+	for _, put := range []string{"chown nobody /run/dispatchd", "chown root /run/dispatchd && chmod 777 /run/dispatchd", "mv /run/dispatchd /run/elsewhere && chmod 755 /run/elsewhere && ln -s elsewhere /run/dispatchd"} {
+		m.Exec(m.t, "sh", "-c", put)
+		if out, _ := m.Try(m.t, "sh", "-c", rc+"start"); !strings.Contains(out, "no directory of ours alone") {
+			m.t.Errorf("%s: a start says %q", put, out)
+		}
+		m.want(69, "dispatchctl status")
+		m.want(1, "test -e /run/dispatchd/daemon.pid")
+	}
+	m.run("rm /run/dispatchd")
+	m.run("mv /run/elsewhere /run/dispatchd")
+	m.run(rc + "start")
+	m.run("dispatchctl status")
 }
 
 // rcdStarts: a start of what runs does nothing and is no error, also from a job.
