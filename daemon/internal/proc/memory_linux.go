@@ -32,7 +32,10 @@ func ReturnProgram() (err error) {
 	}
 	f := os.NewFile(uintptr(fd), "/proc/self/smaps")
 	defer func() { err = errors.Join(err, f.Close()) }()
-	spans, err := fileBacked(f)
+	spans, err := fileBacked(f, uint64(^uintptr(0)))
+	if errors.Is(err, errOtherSpace) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
@@ -46,13 +49,19 @@ func ReturnProgram() (err error) {
 	return nil
 }
 
+// errOtherSpace tells that the kernel speaks of addresses that this program cannot
+// have: it runs in an emulator, whose mappings the kernel lists. qemu-arm 7.2 passes
+// them on as they are; cut to 32 bits, they named the data segment, and the daemon
+// died of a nil pointer in the collector.
+var errOtherSpace = errors.New("the mappings are an emulator's")
+
 // span is a range of addresses.
 type span struct{ start, end uintptr }
 
 // fileBacked reads proc_pid_smaps(5) and gives the mappings whose pages are all
-// the file's, and present. It keeps nothing but them: in a supervisor, what it
+// the file's, and present; last is the last address there can be. It keeps nothing but them: in a supervisor, what it
 // allocated for each of some 500 lines was as much as it gave back.
-func fileBacked(smaps io.Reader) (list []span, err error) {
+func fileBacked(smaps io.Reader, last uint64) (list []span, err error) {
 	var s span
 	readOnly := false
 	lines := bufio.NewReader(smaps)
@@ -68,7 +77,7 @@ func fileBacked(smaps io.Reader) (list []span, err error) {
 		value = bytes.TrimSpace(value)
 		switch {
 		case !bytes.HasSuffix(name, []byte{':'}): // a mapping's first line
-			if s, err = parseSpan(string(name)); err != nil {
+			if s, err = parseSpan(string(name), last); err != nil {
 				return nil, err
 			}
 			// permissions, offset, device, inode, path
@@ -84,12 +93,15 @@ func fileBacked(smaps io.Reader) (list []span, err error) {
 }
 
 // parseSpan reads a range such as 00400000-00aed000.
-func parseSpan(text string) (s span, err error) {
+func parseSpan(text string, last uint64) (s span, err error) {
 	from, to, _ := strings.Cut(text, "-")
 	start, err := strconv.ParseUint(from, 16, 64)
 	if err != nil {
 		return s, err
 	}
 	end, err := strconv.ParseUint(to, 16, 64)
+	if err == nil && end > last {
+		return s, errOtherSpace
+	}
 	return span{start: uintptr(start), end: uintptr(end)}, err
 }

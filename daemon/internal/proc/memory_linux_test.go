@@ -2,7 +2,9 @@ package proc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,12 +46,16 @@ Anonymous:             0 kB
 Rss:                   8 kB
 Anonymous:             0 kB
 `
-	got, err := fileBacked(strings.NewReader(smaps))
+	got, err := fileBacked(strings.NewReader(smaps), math.MaxUint64)
 	if want := []span{{0x400000, 0xaed000}, {0xaed000, 0x1300000}}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("it gives back %x, %v; want %x", got, err, want)
 	}
-	if _, err := fileBacked(strings.NewReader("nonsense r-xp 0 0 0 /x\n")); err == nil {
+	if _, err := fileBacked(strings.NewReader("nonsense r-xp 0 0 0 /x\n"), math.MaxUint64); err == nil {
 		t.Error("a range that is none is no error")
+	}
+	// What qemu-arm passes on of its host: nothing of it is this program's.
+	if _, err := fileBacked(strings.NewReader(smaps), math.MaxUint32); !errors.Is(err, errOtherSpace) {
+		t.Errorf("another address space: %v, want %v", err, errOtherSpace)
 	}
 }
 
