@@ -12,7 +12,6 @@ import (
 	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/store"
-	"dispatchd/dispatchers"
 	"dispatchd/ipc"
 	"dispatchd/ipc/server"
 )
@@ -167,28 +166,6 @@ func (b *backend) Log(ctx context.Context, by ipc.Peer, id string, from int64, f
 		q.Ended = over
 	}
 	return b.dir.ReadLog(ctx, key, q), nil
-}
-
-// logQuery says how a job's output is to be read: by the bound that held for it,
-// whatever its definition says now.
-func logQuery(job *jobs.Job, from int64) store.LogQuery {
-	q := store.LogQuery{From: from}
-	last := job.Told().Run
-	switch {
-	case job.Attempt != nil && job.Spec != nil:
-		q.Max, q.Printed = job.Spec.MaxOutput, true
-	case last == nil:
-	default:
-		out := last.Output
-		q.Printed = out.Bytes > 0
-		switch left := out.Dropped - out.Lost; {
-		case out.Open:
-			q.Max = cmp.Or(last.MaxOutput, dispatchers.DefaultMaxOutput)
-		case left > 0:
-			q.Max = out.Bytes - out.Dropped
-		}
-	}
-	return q
 }
 
 // Cancel ends a job: a queued one at once, a running one by its kill_mode.

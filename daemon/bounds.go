@@ -67,7 +67,7 @@ func (s *state) keysFull(spec *dispatchers.Spec, k store.Key) *ipc.Error {
 	if k.Key == "" {
 		return nil
 	}
-	s.prune(ipc.Output{}) // old ones go
+	s.prune(0) // old ones go
 	of := 0
 	_, all := s.jobs.Held()
 	if d := s.jobs.Dispatcher(spec.Name); d != nil {

@@ -44,6 +44,7 @@
 //	attempt.go     what an attempt reports
 //	retention.go   what is kept of history, keys and logs
 //	view.go        what is told of jobs, dispatchers and locks
+//	output.go      what jobs, and what they left running, have printed
 //	state.go       what the loop owns
 //	room.go        disks that have too little room to start anything
 //	epoch.go       this boot, this run directory

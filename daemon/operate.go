@@ -102,6 +102,7 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 		if _, err := s.planner.LocalZone(); err != nil {
 			v.Warnings = append(v.Warnings, "the machine's time zone: "+err.Error())
 		}
+		v.OpenOutputs = s.openOutputs()
 		if err := s.journal.Err(); err != nil {
 			v.Journal = err.Error()
 		}

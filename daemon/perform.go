@@ -202,7 +202,10 @@ func (s performer) end(job *jobs.Job, end ipc.State, out *store.Outcome) {
 		s.refreshed(job, end, out)
 	}
 	s.logEnd(job, end)
-	s.prune(out.Output)
+	if out.Output.Lost > 0 {
+		s.log.Warn("output of a job was lost", "dispatcher", job.Dispatcher.Name, "job", job.ID().String(), "cause", out.Output.Warning)
+	}
+	s.prune(keptOf(out))
 }
 
 // logEnd logs the end of a job.

@@ -33,7 +33,7 @@ func (s recovery) recover(suspects []ulid.ULID) {
 	s.load()
 	s.restoreBackoff()
 	s.restore(suspects)
-	s.prune(ipc.Output{})
+	s.prune(0)
 	if s.inherited != nil {
 		s.jobs.Total = s.inherited.Counters
 		s.core.Drain(s.inherited.Draining)

@@ -4,16 +4,15 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/store"
-	"dispatchd/ipc"
 )
 
 // prune keeps history, keys and logs within their bounds after a job that left an
-// output. Nothing is done unless a bound is passed.
-func (s *state) prune(out ipc.Output) {
+// output of which so much is kept. Nothing is done unless a bound is passed.
+func (s *state) prune(kept int64) {
 	if gone := s.jobs.Prune(s.timeline.Now()); len(gone) > 0 {
 		go s.dir.RemoveLogs(gone)
 	}
-	if s.outputs.Add(out.Bytes - out.Dropped) {
+	if s.outputs.Add(kept) {
 		owners, last := s.jobs.Logs()
 		go s.enforceLogs(owners, last)
 	}

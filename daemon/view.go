@@ -34,7 +34,10 @@ func (s views) view(job *jobs.Job) ipc.Job {
 			}
 			v.Output.Bytes = s.dir.LogSize(job.ID())
 		}
-	case ipc.Succeeded, ipc.Failed, ipc.TimedOut, ipc.Canceled, ipc.Expired, ipc.Interrupted: // the journal knows all
+	case ipc.Succeeded, ipc.Failed, ipc.TimedOut, ipc.Canceled, ipc.Expired, ipc.Interrupted: // the journal knows all but one
+		if v.Output.Open {
+			v.Output = s.leftOutput(job.Told())
+		}
 	}
 	return v
 }

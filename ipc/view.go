@@ -61,27 +61,37 @@ type Lock struct {
 
 // Status is the daemon at a glance.
 type Status struct {
-	Version     string    `json:"version"`
-	PID         int       `json:"pid"`
-	StartedAt   time.Time `json:"started_at"`
-	Draining    bool      `json:"draining"`
-	Queued      int       `json:"queued"`
-	Running     int       `json:"running"`
-	Dispatchers int       `json:"dispatchers"`
-	Disabled    []string  `json:"disabled" doc:"dispatchers whose definition is bad"`
-	Paused      []string  `json:"paused"`
-	Durability  string    `json:"durability" enum:"disk,relaxed,memory"`
-	Volatile    bool      `json:"volatile" doc:"the state directory does not outlive a reboot"`
-	Journal     string    `json:"journal" doc:"ok, or what is wrong with it"`
-	Starts      string    `json:"starts" doc:"ok, or what puts every start off"`
-	Warnings    []string  `json:"warnings" doc:"what an admin should know"`
-	Root        string    `json:"root,omitempty"`
-	Directories Paths     `json:"directories" doc:"where the daemon keeps its files"`
-	History     int       `json:"history" doc:"ended jobs that can be asked for"`
-	Counters    Counters  `json:"counters"`
-	Arguments   Usage     `json:"arguments" doc:"bytes of the arguments of queued and running jobs"`
-	Keys        Usage     `json:"keys" doc:"idempotency keys that are kept"`
-	API         API       `json:"api" doc:"the socket's connections and what its bounds turned away"`
+	Version     string       `json:"version"`
+	PID         int          `json:"pid"`
+	StartedAt   time.Time    `json:"started_at"`
+	Draining    bool         `json:"draining"`
+	Queued      int          `json:"queued"`
+	Running     int          `json:"running"`
+	Dispatchers int          `json:"dispatchers"`
+	Disabled    []string     `json:"disabled" doc:"dispatchers whose definition is bad"`
+	Paused      []string     `json:"paused"`
+	Durability  string       `json:"durability" enum:"disk,relaxed,memory"`
+	Volatile    bool         `json:"volatile" doc:"the state directory does not outlive a reboot"`
+	Journal     string       `json:"journal" doc:"ok, or what is wrong with it"`
+	Starts      string       `json:"starts" doc:"ok, or what puts every start off"`
+	Warnings    []string     `json:"warnings" doc:"what an admin should know"`
+	Root        string       `json:"root,omitempty"`
+	Directories Paths        `json:"directories" doc:"where the daemon keeps its files"`
+	History     int          `json:"history" doc:"ended jobs that can be asked for"`
+	Counters    Counters     `json:"counters"`
+	Arguments   Usage        `json:"arguments" doc:"bytes of the arguments of queued and running jobs"`
+	Keys        Usage        `json:"keys" doc:"idempotency keys that are kept"`
+	OpenOutputs []OpenOutput `json:"open_outputs" doc:"ended jobs of which something that they left running can still print"`
+	API         API          `json:"api" doc:"the socket's connections and what its bounds turned away"`
+}
+
+// OpenOutput is the output of an ended job to which something that it left running
+// can still print. It is read, and bounded, until the last writer has gone.
+type OpenOutput struct {
+	Job        string     `json:"job"`
+	Dispatcher string     `json:"dispatcher"`
+	EndedAt    *time.Time `json:"ended_at,omitempty"`
+	Output     Output     `json:"output"`
 }
 
 // Usage is how much of a bound is taken.

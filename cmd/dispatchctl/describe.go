@@ -134,10 +134,17 @@ func workLines(job ipc.Job) []line {
 		lines = append(lines, line{"detail", string(job.Error.Detail)})
 	}
 	text := fmt.Sprintf("%d bytes", job.Output.Bytes)
-	if job.Output.Dropped > 0 {
-		text += fmt.Sprintf(", %d of them left out of the middle", job.Output.Dropped)
+	if left := job.Output.Dropped - job.Output.Lost; left > 0 {
+		text += fmt.Sprintf(", %d of them left out of the middle", left)
 	}
-	return append(lines, line{"output", text})
+	if job.Output.Open {
+		text += "; something that it left running can still print"
+	}
+	lines = append(lines, line{"output", text})
+	if job.Output.Warning != "" {
+		lines = append(lines, line{"warning", job.Output.Warning})
+	}
+	return lines
 }
 
 // nextLines are the commands to run next.

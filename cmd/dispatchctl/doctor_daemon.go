@@ -34,6 +34,10 @@ func (d *doctor) daemon(s ipc.Status) {
 	if s.Draining {
 		d.bad("dispatchctl undrain", "the daemon is draining: it refuses every notify")
 	}
+	for _, o := range s.OpenOutputs {
+		d.note("redirect the output of what it starts, as in: daemon >/dev/null 2>&1; dispatchctl log "+o.Job+" shows what came",
+			"job %s of %s has ended, and what it left running can still print to its log (%d bytes until now)", o.Job, o.Dispatcher, o.Output.Bytes)
+	}
 	if s.Counters.Refused > 0 {
 		d.note("dispatchctl show NAME counts them for each dispatcher; the daemon's log says why", "refused since the daemon started: %d", s.Counters.Refused)
 	}

@@ -37,6 +37,9 @@ func (a *app) statusVerb() *cobra.Command {
 			for _, name := range s.Paused {
 				a.printf("%s: %s; dispatchctl resume %s ends that", a.palette().State("paused"), name, name)
 			}
+			if n := len(s.OpenOutputs); n > 0 {
+				a.printf("%s left something running that can still print to the job's log; dispatchctl doctor names what", ipc.Counted(n, "ended job"))
+			}
 			for _, w := range s.Warnings {
 				a.printf("warning: %s", w)
 			}

@@ -100,7 +100,8 @@ func status() ipc.Status {
 		Disabled: []string{"bad"}, Paused: []string{"filter_reload"}, Durability: "disk", Volatile: true, Journal: "ok", Starts: "ok",
 		Warnings: []string{"the state directory is in memory"}, Root: "/tmp/box", Directories: ipc.RootPaths("/tmp/box"), History: 100,
 		Arguments: ipc.Usage{Used: 4096, Max: 32 << 20}, Keys: ipc.Usage{Used: 12, Max: 100_000},
-		Counters: ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4, ArgumentsFull: 3, KeysFull: 2},
+		Counters:    ipc.Counters{Accepted: 9, Coalesced: 8, Refused: 7, Succeeded: 6, Failed: 5, Canceled: 4, ArgumentsFull: 3, KeysFull: 2},
+		OpenOutputs: []ipc.OpenOutput{{Job: id2, Dispatcher: "filter_reload", EndedAt: new(at(-5)), Output: ipc.Output{Bytes: 100, Dropped: 10, Lost: 3, Warning: "3 bytes of the output were lost: no space left on device", Open: true}}},
 	}
 }
 

@@ -34,6 +34,7 @@ type archived struct {
 	created    int64
 	lived      int64 // when it ended, by the store's Timeline
 	small      bool  // nothing of it can be cut any more
+	open       bool  // what it left running may still print
 	raw        []byte
 }
 
@@ -45,7 +46,9 @@ func (a *archive) add(j *store.Job, d *Dispatcher, lived int64) {
 	}
 	a.remove(j.ID)
 	i, _ := a.index(j.ID)
-	a.jobs = slices.Insert(a.jobs, i, archived{id: j.ID, dispatcher: d, state: j.State, created: j.CreatedAt, lived: lived, raw: raw})
+	a.jobs = slices.Insert(a.jobs, i, archived{
+		id: j.ID, dispatcher: d, state: j.State, created: j.CreatedAt, lived: lived, open: hasOpenOutput(j), raw: raw,
+	})
 	a.count(d, 1, len(raw))
 }
 

@@ -264,7 +264,7 @@ func (r *Runner) keepLeft(a *Attempt, c Child) {
 	var hand func(*output.Keeper) error
 	if r.Keeper != nil {
 		hand = func(k *output.Keeper) error {
-			err := shim.KeepFor(r.Keeper, a.Job.Dispatcher, a.Job.ID, k)
+			err := shim.Keep(r.Keeper, a.Job.Dispatcher, a.Job.ID, k)
 			if err != nil {
 				r.Log.Warn("the output of what a job left running is kept by the daemon itself, and ends with it", "job", a.Job.ID, "error", err)
 			}

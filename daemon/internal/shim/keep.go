@@ -20,10 +20,14 @@ import (
 // neither a restart of the daemon, nor an upgrade, nor the supervisor's next job ends
 // what a job left running by SIGPIPE.
 //
+// It is nobody's child: the process that is started for it starts it, and goes. A
+// daemon that was replaced in place would not know whom to wait for.
+//
 // What it is to do comes on descriptor 3, as a supervisor's launch does. On 4 it says
 // that it has it. The pipes and files come after them.
 const (
-	keepHead = "dispatchd keep 1\n"
+	keepHead = "dispatchd keep 1\n"   // starts a keeper, and goes
+	keepTail = "dispatchd keeper 1\n" // is one
 	readyFD  = 4
 	keptFD   = 5
 )
@@ -39,8 +43,25 @@ const readyWait = 10 * time.Second
 var errNoKeeper = errors.New("no process could be started to keep the output")
 
 // Keep starts a keeper, and waits until it has everything: then it is the caller's to
-// close what it has itself. title is what the process is called, for people.
-func Keep(program string, title []string, k *output.Keeper) (pid int, err error) {
+// close what it has itself. program is the argv of the supervisor's program.
+func Keep(program []string, dispatcher, job string, k *output.Keeper) error {
+	title := append([]string{Name}, program[1:]...)
+	return keepBy(program[0], append(title, dispatcher, job, keeperTitle), keepHead, k)
+}
+
+// keepBy starts a process that is called so, for the work that head names, and waits
+// until it has everything, and, where it is to go then, is gone.
+func keepBy(program string, title []string, head string, k *output.Keeper) error {
+	pid, err := startKeeper(program, title, head, k)
+	if head == keepHead && pid != 0 {
+		proc.ReapChild(pid)
+	}
+	return err
+}
+
+// startKeeper starts a process that has descriptors as a keeper does, and waits for
+// its word.
+func startKeeper(program string, title []string, head string, k *output.Keeper) (pid int, err error) {
 	h, kept := k.Hand(func(place, _ int) int { return keptFD + place })
 	text, err := json.Marshal(h)
 	if err != nil {
@@ -67,7 +88,7 @@ func Keep(program string, title []string, k *output.Keeper) (pid int, err error)
 	}
 	_, _ = unix.Close(launch[0]), unix.Close(ready[1])
 	if err == nil { // the record is far shorter than a pipe
-		_, err = unix.Write(launch[1], append([]byte(keepHead), text...))
+		_, err = unix.Write(launch[1], append([]byte(head), text...))
 	}
 	_ = unix.Close(launch[1])
 	if err == nil {
@@ -75,17 +96,6 @@ func Keep(program string, title []string, k *output.Keeper) (pid int, err error)
 	}
 	_ = unix.Close(ready[0])
 	return pid, err
-}
-
-// KeepFor is Keep for a daemon, whose child the keeper is then: program is the argv of
-// the supervisor's program.
-func KeepFor(program []string, dispatcher, job string, k *output.Keeper) error {
-	title := append([]string{Name}, program[1:]...)
-	pid, err := Keep(program[0], append(title, dispatcher, job, keeperTitle), k)
-	if pid != 0 {
-		go proc.ReapChild(pid)
-	}
-	return err
 }
 
 // awaitReady waits for a keeper's word.
@@ -110,21 +120,30 @@ func awaitReady(fd int) error {
 func closeBoth(pipe [2]int) { _, _ = unix.Close(pipe[0]), unix.Close(pipe[1]) }
 
 // isKeep reports whether what a process of this program was started with makes it a
-// keeper.
-func isKeep(text []byte) bool { return bytes.HasPrefix(text, []byte(keepHead)) }
+// keeper, or one that starts it.
+func isKeep(text []byte) bool {
+	return bytes.HasPrefix(text, []byte(keepHead)) || bytes.HasPrefix(text, []byte(keepTail))
+}
 
 // keep is the whole life of a keeper, and gives its exit code. Signals but SIGKILL do
 // not end it: at a shutdown everybody is told to end, and who still writes must be
 // able to.
 func keep(text []byte) int {
+	proc.SetName(Name) // it may have been executed by another
+	head, rest, _ := bytes.Cut(text, []byte{'\n'})
 	var h output.Handed
-	if json.Unmarshal(text[len(keepHead):], &h) != nil {
+	if json.Unmarshal(rest, &h) != nil {
 		return 1
 	}
-	proc.SetName(Name) // it may have been executed by another
 	k := output.Take(h)
+	starts := string(head)+"\n" == keepHead
+	if starts && keepBy(ownProgram(), os.Args, keepTail, k) != nil {
+		starts = false // it has to be one itself
+	}
 	_, _ = unix.Write(readyFD, []byte{'+'})
 	_ = unix.Close(readyFD)
-	k.Run()
+	if !starts {
+		k.Run()
+	}
 	return 0
 }

@@ -22,7 +22,10 @@ import (
 
 // TestMain lets the test binary be the supervisor, and the jobs below it.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "shim" {
+	if len(os.Args) > 1 && (os.Args[1] == "shim" || os.Args[1] == "lone") {
+		if os.Args[1] == "lone" && os.Args[len(os.Args)-1] == keeperTitle {
+			os.Exit(1) // of this one there are no keepers
+		}
 		proc.SetName(Name)
 		os.Exit(Main())
 	}
@@ -265,8 +268,14 @@ func isFree(t *testing.T, path string) bool {
 // supervise starts a launch below a supervisor, with one lock.
 func supervise(t *testing.T, l proc.Launch, hear func(proc.Update)) (c *Client, lock string) {
 	t.Helper()
+	return superviseBy(t, self(), l, hear)
+}
+
+// superviseBy is supervise with a program for the supervisor.
+func superviseBy(t *testing.T, program []string, l proc.Launch, hear func(proc.Update)) (c *Client, lock string) {
+	t.Helper()
 	f := newLock(t)
-	c, err := Start(self(), l, []*os.File{f}, hear)
+	c, err := Start(program, l, []*os.File{f}, hear)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,10 +130,8 @@ func (s *supervisor) passOutput() {
 }
 
 // handOver starts a keeper of our own program, which may have been replaced on disk.
-// Nobody waits for it: when we are gone, it is init's.
 func handOver(k *output.Keeper) error {
-	_, err := Keep(ownProgram(), append(append([]string(nil), os.Args...), keeperTitle), k)
-	return err
+	return keepBy(ownProgram(), append(append([]string(nil), os.Args...), keeperTitle), keepHead, k)
 }
 
 // over reports whether there is nothing left to do: the attempt has ended, and no
