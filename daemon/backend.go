@@ -123,7 +123,7 @@ func (b *backend) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc
 			close(all)
 			return
 		}
-		list := s.jobs.List(f)
+		list := piece(s.jobs.List(f), f)
 		views = make([]ipc.Job, len(list))
 		left := len(list)
 		if left == 0 {
@@ -131,7 +131,7 @@ func (b *backend) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc
 		}
 		for i, job := range list {
 			viewing(s).whenDecided(job, func() {
-				views[i] = viewing(s).view(job)
+				views[i] = listed(viewing(s).view(job), f)
 				if left--; left == 0 {
 					close(all)
 				}
@@ -144,6 +144,39 @@ func (b *backend) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc
 		return nil, err
 	}
 	return views, denied
+}
+
+// pieceBytes is how much of arguments and results one list has, unless a single job
+// has more.
+const pieceBytes = 64 << 10
+
+// piece cuts a list of jobs with large fields.
+func piece(list []*jobs.Job, f ipc.JobFilter) []*jobs.Job {
+	bytes := 0
+	for i, job := range list {
+		st := job.Told()
+		if f.Wants("arguments") {
+			bytes += len(st.Arguments)
+		}
+		if st.Run != nil && f.Wants("result") {
+			bytes += len(st.Run.Result)
+		}
+		if bytes > pieceBytes {
+			return list[:i+1]
+		}
+	}
+	return list
+}
+
+// listed is a job as a list has it.
+func listed(v ipc.Job, f ipc.JobFilter) ipc.Job {
+	if !f.Wants("arguments") {
+		v.Arguments = nil
+	}
+	if !f.Wants("result") {
+		v.Result = nil
+	}
+	return v
 }
 
 // Log reads a job's output from a byte on, following it while the job runs.

@@ -163,3 +163,38 @@ func TestJoinedArguments(t *testing.T) {
 		})
 	}
 }
+
+// Lists leave arguments and results out unless they are asked for; then a list ends
+// early rather than be large, and never before its first job.
+func TestListFields(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		s := set(t, root, map[string]string{"op": "script = 'x'\nmax_queue = 0\nqueue_timeout = 0\n"}, func(string, int) act { return act{lasts: time.Second} })
+		defer s.strike()
+		if _, err := s.Pause(t.Context(), ipc.Peer{}, "op", true); err != nil {
+			t.Fatal(err)
+		}
+		for range 5 {
+			if _, err := s.askAs(0, "op", kib(40), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range []struct {
+			fields []string
+			want   []int // jobs of each page
+		}{{nil, []int{5, 0}}, {[]string{"result"}, []int{5, 0}}, {[]string{"result", "arguments"}, []int{2, 2, 1, 0}}} {
+			before := ""
+			for _, want := range c.want {
+				list, err := s.Jobs(t.Context(), ipc.Peer{}, ipc.JobFilter{Before: before, Fields: c.fields})
+				if err != nil || len(list) != want {
+					t.Fatalf("%v before %q: %d jobs, %v; want %d", c.fields, before, len(list), err, want)
+				}
+				for _, job := range list {
+					if (len(job.Arguments) > 0) != (len(c.fields) == 2) {
+						t.Errorf("%v: %d bytes of arguments", c.fields, len(job.Arguments))
+					}
+					before = job.ID
+				}
+			}
+		}
+	})
+}

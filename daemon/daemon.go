@@ -50,6 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	limitMemory(cfg.Log)
 	proc.CloseInherited()
 	proc.DefaultSignals()
 	syscall.Umask(0o022)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -37,6 +38,19 @@ func (m *memory) rests(now time.Duration) bool {
 	}
 	m.given = true
 	return true
+}
+
+// limitMemory has the runtime keep within what the control group lets the process
+// have: without that it would let the heap grow to twice what is in use, and be
+// killed. A quarter is left to what is no heap, and to jobs in the same group.
+// $GOMEMLIMIT says otherwise.
+func limitMemory(log *slog.Logger) {
+	limit := proc.MemoryLimit()
+	if limit <= 0 || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	debug.SetMemoryLimit(limit / 4 * 3)
+	log.Debug("the control group limits memory", "bytes", limit)
 }
 
 // giveBack gives the memory of the busy time back: free heap, which the runtime

@@ -179,4 +179,15 @@ type JobFilter struct {
 	Since      time.Time // created at or after
 	Before     string    // ids smaller than this one only: the next page
 	Limit      int       // 0 = 100; at most 1,000
+	Fields     []string  // "arguments" and "result", which lists have only if they are asked for
+}
+
+// Wants reports whether a field that lists leave out is asked for.
+func (f JobFilter) Wants(field string) bool {
+	for _, asked := range f.Fields {
+		if asked == field {
+			return true
+		}
+	}
+	return false
 }

@@ -86,10 +86,10 @@ func (a *app) current(ctx context.Context, name string) (ipc.Job, error) {
 		func(j ipc.Job) bool { return j.StartedAt != nil },
 	} {
 		if i := slices.IndexFunc(jobs, fits); i >= 0 {
-			return jobs[i], nil
+			return a.api().Job(ctx, jobs[i].ID) // lists are without arguments and result
 		}
 	}
-	return jobs[0], nil
+	return a.api().Job(ctx, jobs[0].ID)
 }
 
 // find gives the job of an id, or the current one of a dispatcher's name.

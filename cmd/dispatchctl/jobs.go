@@ -50,7 +50,9 @@ func (a *app) jobsVerb() *cobra.Command {
 	cmd.Flags().BoolVar(&failed, "failed", false, "only jobs that ended as nobody wished: failed, timed_out, expired or interrupted")
 	cmd.Flags().StringVar(&since, "since", "", "only jobs accepted since `WHEN`: 90m, 7d, 14:30, 2026-11-05, or RFC 3339")
 	cmd.Flags().IntVar(&f.Limit, "limit", 20, "at most `N`")
+	cmd.Flags().StringSliceVar(&f.Fields, "fields", nil, "with --json: what a list leaves out unless it is asked for, `arguments` or result, with commas between")
 	_ = cmd.RegisterFlagCompletionFunc("state", listOf(states()...))
+	_ = cmd.RegisterFlagCompletionFunc("fields", words("arguments", "result"))
 	_ = cmd.RegisterFlagCompletionFunc("since", words("1h", "1d", "7d"))
 	return cmd
 }

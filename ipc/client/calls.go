@@ -35,6 +35,7 @@ func (c *Client) Jobs(ctx context.Context, f ipc.JobFilter) ([]ipc.Job, error) {
 	}
 	set("state", strings.Join(words(states), ","))
 	set("before", f.Before)
+	set("fields", strings.Join(f.Fields, ","))
 	if !f.Since.IsZero() {
 		set("since", f.Since.UTC().Format(time.RFC3339Nano))
 	}

@@ -15,6 +15,8 @@ type Backend interface {
 	Job(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error)
 	// Await returns the job when it has ended, or as it is when ctx is done.
 	Await(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error)
+	// Jobs lists jobs, newest first. With large fields it may give fewer than were
+	// asked for, but one at least where there are any.
 	Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error)
 	Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error)
 	Cancel(ctx context.Context, by ipc.Peer, id string) (ipc.Job, error)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -23,13 +24,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if c, ok := connOf(r.Context()); ok {
 			c.handling.Store(true)
 		}
+		release, err := s.takeBody(r)
+		defer release()
 		if r.ContentLength != 0 {
 			// Set also where the body is refused unread, for net/http reads on
 			// behind the answer. It lifts the deadline at the body's end: without
 			// a body it would hold for as long as the handler waits.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.opts.Times.Body))
 		}
-		err := s.checkRequest(r)
+		if err == nil {
+			err = s.checkRequest(r)
+		}
 		if err == nil && r.ContentLength != 0 {
 			err = s.readBody(r)
 		}
@@ -41,6 +46,34 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// bodyRelease is the key of the function that gives a body's bytes back.
+type bodyRelease struct{}
+
+// takeBody waits until there is room for a request's body.
+func (s *Server) takeBody(r *http.Request) (release func(), err error) {
+	n := r.ContentLength
+	if n < 0 {
+		n = maxBody
+	}
+	if n <= budgetSmall || n > maxBody {
+		return func() {}, nil
+	}
+	by, _ := peerOf(r.Context())
+	release, err = s.takeBytes(r.Context(), by, n)
+	if err == nil {
+		*r = *r.WithContext(context.WithValue(r.Context(), bodyRelease{}, release))
+	}
+	return release, err
+}
+
+// releaseBody gives the bytes of a request's body back before the request ends:
+// nobody needs it any more.
+func releaseBody(ctx context.Context) {
+	if release, ok := ctx.Value(bodyRelease{}).(func()); ok {
+		release()
+	}
 }
 
 // checkRequest refuses a request by what its header says, before its body is
@@ -115,10 +148,13 @@ func strictQuery(query string) (string, error) {
 
 // readBody reads the body as a whole, at most maxBody bytes.
 func (s *Server) readBody(r *http.Request) error {
-	if r.ContentLength > maxBody && r.Header.Get("Expect") != "" {
-		return tooLarge() // the client waits for leave to send it
+	if r.ContentLength > maxBody {
+		if r.Header.Get("Expect") == "" { // else the client waits for leave to send it
+			_, _ = io.CopyN(io.Discard, r.Body, maxDrain)
+		}
+		return tooLarge()
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	body, err := readWhole(r)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ipc.Errorf(ipc.KindRequestTimeout, "the request's body did not come to its end within %v", s.opts.Times.Body)
@@ -130,6 +166,19 @@ func (s *Server) readBody(r *http.Request) error {
 	}
 	r.Body = wholeBody{body}
 	return nil
+}
+
+// readWhole reads a body, whose length may not be known.
+func readWhole(r *http.Request) ([]byte, error) {
+	if r.ContentLength < 0 {
+		return io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	}
+	body := make([]byte, r.ContentLength)
+	n, err := io.ReadFull(r.Body, body)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return body[:n], err
 }
 
 // tooLarge is the refusal of a body above maxBody.

@@ -16,17 +16,47 @@ type jobsIn struct {
 	Since      time.Time `query:"since" doc:"created at or after"`
 	Limit      int       `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Before     string    `query:"before" doc:"the last id of the page before"`
+	Fields     []string  `query:"fields" enum:"arguments,result,id,dispatcher,state,waiting_for,origin,notifiers,attempt,attempts,created_at,started_at,ended_at,exit_code,signal,error,progress,output,coalesced_count,omitted" doc:"what the jobs are to have beside what they always have: arguments and result, which are left out of a list unless they are asked for; with commas between"`
 }
 
-func (s *Server) jobs(ctx context.Context, by ipc.Peer, in *jobsIn) ([]ipc.Job, error) {
-	f := ipc.JobFilter{Dispatcher: in.Dispatcher, Since: in.Since, Limit: in.Limit, Before: in.Before}
+// pieceJobs is how many jobs of a list are asked of the Backend at a time: so many
+// are in memory of each connection, whatever its client reads.
+const pieceJobs = 50
+
+// jobs lists jobs piece by piece.
+func (s *Server) jobs(ctx context.Context, by ipc.Peer, in *jobsIn, give func(ipc.Job) error) error {
+	f := ipc.JobFilter{Dispatcher: in.Dispatcher, Since: in.Since, Before: in.Before, Fields: in.Fields}
 	for _, state := range in.State {
 		f.States = append(f.States, ipc.State(state))
 	}
 	if len(f.States) == 1 {
 		f.State, f.States = f.States[0], nil
 	}
-	return nonNil(s.backend.Jobs(ctx, by, f))
+	for left := in.Limit; left > 0; {
+		f.Limit = min(left, pieceJobs)
+		list, err := s.jobsPiece(ctx, by, f)
+		if err != nil {
+			return err
+		}
+		for _, job := range list {
+			if err := give(job); err != nil {
+				return err
+			}
+		}
+		if len(list) == 0 || len(list) < f.Limit && !f.Wants("arguments") && !f.Wants("result") {
+			return nil
+		}
+		left -= len(list)
+		f.Before = list[len(list)-1].ID
+	}
+	return nil
+}
+
+// jobsPiece asks the Backend for a piece of a list.
+func (s *Server) jobsPiece(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error) {
+	calling, done := s.ignoreHangup(ctx)
+	defer done()
+	return s.backend.Jobs(calling, by, f)
 }
 
 // JobRef names a job by its id or a unique start of it.
@@ -98,7 +128,7 @@ func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn, w http.Res
 	if err != nil {
 		return err
 	}
-	return writeNotified(w, http.StatusAccepted, n)
+	return s.writeNotified(ctx, by, w, http.StatusAccepted, n)
 }
 
 // logIn asks for a job's output.

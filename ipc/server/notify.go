@@ -37,6 +37,8 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	n, err := s.backend.Notify(calling, by, ipc.NotifyRequest{Dispatcher: in.Name, Arguments: args, IdempotencyKey: in.Key})
+	releaseBody(ctx) // a wait may be long
+	in.Body = nil
 	if err != nil {
 		return err
 	}
@@ -45,10 +47,10 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 		if err != nil {
 			return err
 		}
-		return writeNotified(w, http.StatusOK, n)
+		return s.writeNotified(ctx, by, w, http.StatusOK, n)
 	}
 	if !waits {
-		return writeNotified(w, http.StatusAccepted, n)
+		return s.writeNotified(ctx, by, w, http.StatusAccepted, n)
 	}
 	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
@@ -59,15 +61,15 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 	}
 	if n.State.Final() {
 		n.Position = 0
-		return writeNotified(w, http.StatusOK, n)
+		return s.writeNotified(ctx, by, w, http.StatusOK, n)
 	}
-	return writeNotified(w, http.StatusAccepted, n) // the wait ran out
+	return s.writeNotified(ctx, by, w, http.StatusAccepted, n) // the wait ran out
 }
 
 // writeNotified answers a notify with its job.
-func writeNotified(w http.ResponseWriter, status int, n ipc.Notified) error {
+func (s *Server) writeNotified(ctx context.Context, by ipc.Peer, w http.ResponseWriter, status int, n ipc.Notified) error {
 	w.Header().Set("Location", "/v1/jobs/"+n.ID)
-	return writeJSON(w, status, n)
+	return s.writeJSON(ctx, by, w, status, n, true)
 }
 
 // checkKey refuses an idempotency key above maxKey bytes.

@@ -94,6 +94,7 @@ func (ps *parameters) read(r *http.Request, in reflect.Value) error {
 	}
 	if ps.body != nil {
 		in.FieldByIndex(ps.body).SetBytes(bodyOf(r))
+		r.Body = http.NoBody // the handler has it, for as long as it needs it
 	}
 	if len(wrong) > 0 {
 		return ipc.Errorf(ipc.KindBadRequest, "%s", strings.Join(wrong, "; "))

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"path"
@@ -36,7 +34,7 @@ func routes() []route {
 		{post, "/v1/dispatchers/{name}/notify", "notify", VerbNotify, "Ask for a run", 202, handleRaw((*Server).notify)},
 		{post, "/v1/dispatchers/{name}/pause", "pause", VerbPause, "Accept, but start nothing", 200, handle((*Server).pause)},
 		{post, "/v1/dispatchers/{name}/resume", "resume", VerbPause, "Start again", 200, handle((*Server).resume)},
-		{get, "/v1/jobs", "jobs", VerbRead, "Jobs, newest first", 200, handle((*Server).jobs)},
+		{get, "/v1/jobs", "jobs", VerbRead, "Jobs, newest first", 200, handleList((*Server).jobs)},
 		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, handleWaiting((*Server).job)},
 		{get, "/v1/jobs/{id}/log", "log", VerbOutput, "A job's output", 200, handleRaw((*Server).log)},
 		{post, "/v1/jobs/{id}/cancel", "cancel", VerbCancel, "End a job", 200, handle((*Server).cancelJob)},
@@ -93,9 +91,20 @@ func handleWaiting[I, T any](fn func(*Server, context.Context, ipc.Peer, *I) (T,
 		if err != nil {
 			return err
 		}
-		return writeJSON(w, status, v)
+		return s.writeJSON(r.Context(), by, w, status, v, r.Method == http.MethodPost)
 	})
 	e.out = reflect.TypeFor[T]()
+	return e
+}
+
+// handleList makes an endpoint of a handler that gives a list's elements one after
+// the other: the list is nowhere whole.
+func handleList[I, T any](fn func(*Server, context.Context, ipc.Peer, *I, func(T) error) error) endpoint {
+	e := endpointOf(func(s *Server, status int, by ipc.Peer, w http.ResponseWriter, r *http.Request, in *I) error {
+		l := &listWriter{server: s, ctx: r.Context(), by: by, w: w, status: status}
+		return l.end(fn(s, r.Context(), by, in, func(v T) error { return l.add(v) }))
+	})
+	e.out = reflect.TypeFor[[]T]()
 	return e
 }
 
@@ -179,20 +188,6 @@ func noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
 // noPath says that nothing is there.
 func noPath(r *http.Request) error {
 	return ipc.Errorf(ipc.KindNotFound, "no such path: %.80q; see /openapi.json", r.URL.Path)
-}
-
-// writeJSON answers with a value.
-func writeJSON(w http.ResponseWriter, status int, v any) error {
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(text.Bytes()) // the client is gone, or the connection ends: nobody is there to be told
-	return nil
 }
 
 // explainHangup words the end of a wait that was due to the client alone.

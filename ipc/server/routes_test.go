@@ -31,7 +31,7 @@ func TestEveryRoute(t *testing.T) {
 		"notify":      {"POST", "/v1/dispatchers/d/notify", 202, call{Method: "Notify", By: self(), Request: ipc.NotifyRequest{Dispatcher: "d"}}},
 		"pause":       {"POST", "/v1/dispatchers/d/pause", 200, call{Method: "Pause", By: self(), Arg: "d true"}},
 		"resume":      {"POST", "/v1/dispatchers/d/resume", 200, call{Method: "Pause", By: self(), Arg: "d false"}},
-		"jobs":        {"GET", "/v1/jobs", 200, call{Method: "Jobs", By: self(), Filter: ipc.JobFilter{Limit: 100}}},
+		"jobs":        {"GET", "/v1/jobs", 200, call{Method: "Jobs", By: self(), Filter: ipc.JobFilter{Limit: 50}}},
 		"job":         {"GET", "/v1/jobs/J1", 200, call{Method: "Job", By: self(), Arg: "J1"}},
 		"log":         {"GET", "/v1/jobs/J1/log", 200, call{Method: "Log", By: self(), Arg: "J1 0 false"}},
 		"hold":        {"POST", "/v1/jobs/J1/hold", 200, call{Method: "Hold", By: self(), Arg: "J1"}},

@@ -23,6 +23,7 @@ type Server struct {
 	http    *http.Server
 	conns   *connTracker
 	refused refusals
+	budgets budgets
 	base    context.Context // of every request; ends with Shutdown, and with it every wait
 	cancel  context.CancelFunc
 }
@@ -34,6 +35,7 @@ func New(b Backend, o Options) *Server {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{backend: b, opts: o, conns: newConnTracker()}
+	s.budgets.others.free, s.budgets.own.free = budgetOthers, budgetOwn
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:                      s.handler(routes()),

@@ -36,7 +36,7 @@ func ended(cmd *exec.Cmd) int {
 // jobs are the jobs of a dispatcher, newest first.
 func (b *phpBox) jobs(name string) []ipc.Job {
 	b.T.Helper()
-	all, err := b.Client.Jobs(b.T.Context(), ipc.JobFilter{Dispatcher: name})
+	all, err := b.Client.Jobs(b.T.Context(), ipc.JobFilter{Dispatcher: name, Fields: []string{"arguments", "result"}})
 	if err != nil {
 		b.T.Fatal(err)
 	}

@@ -252,7 +252,7 @@ func (p *firewall) at(t *testing.T) *phpBox {
 // jobs are all jobs of a dispatcher, newest first; of all dispatchers for "".
 func (p *firewall) jobs(name string) []ipc.Job {
 	p.t.Helper()
-	list, err := p.client.Jobs(p.t.Context(), ipc.JobFilter{Dispatcher: name, Limit: 1000})
+	list, err := p.client.Jobs(p.t.Context(), ipc.JobFilter{Dispatcher: name, Limit: 1000, Fields: []string{"arguments", "result"}})
 	if err != nil {
 		p.t.Fatal(err)
 	}

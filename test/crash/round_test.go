@@ -101,7 +101,7 @@ func (r *round) settle() {
 func (r *round) finals(ctx context.Context) {
 	r.book.finals = map[string]ipc.Job{}
 	for before := ""; ; {
-		page, err := r.Client.Jobs(ctx, ipc.JobFilter{Limit: 1000, Before: before})
+		page, err := r.Client.Jobs(ctx, ipc.JobFilter{Limit: 1000, Before: before, Fields: []string{"arguments", "result"}})
 		if err != nil {
 			r.book.fault("list of jobs: %v", err)
 		}

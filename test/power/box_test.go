@@ -76,7 +76,7 @@ func (b *stateBox) jobs() map[string]ipc.Job {
 	b.T.Helper()
 	all := map[string]ipc.Job{}
 	for before := ""; ; {
-		page, err := b.Client.Jobs(b.T.Context(), ipc.JobFilter{Limit: 1000, Before: before})
+		page, err := b.Client.Jobs(b.T.Context(), ipc.JobFilter{Limit: 1000, Before: before, Fields: []string{"arguments", "result"}})
 		if err != nil {
 			b.T.Fatal(err)
 		}

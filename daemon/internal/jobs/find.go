@@ -71,21 +71,57 @@ func (s *State) List(f ipc.JobFilter) []*Job {
 	}
 	limit = min(limit, listMost)
 	fits := fitting(f)
-	var list []*Job
+	top := newest{limit: limit}
 	for _, j := range s.jobs { // what has ended comes with the archive
-		if !j.state.State.Final() && fits(j.state.ID, j.state.Dispatcher, j.state.State, j.state.CreatedAt) {
-			list = append(list, j)
+		if !j.state.State.Final() && top.wants(j.state.ID) && fits(j.state.ID, j.state.Dispatcher, j.state.State, j.state.CreatedAt) {
+			top.add(j)
 		}
 	}
-	for n, i := 0, len(s.archive.jobs)-1; i >= 0 && n < limit; i-- {
+	last := len(s.archive.jobs)
+	if before, err := ulid.ParseStrict(strings.ToUpper(f.Before)); err == nil {
+		last, _ = s.archive.index(before)
+	}
+	for n, i := 0, last-1; i >= 0 && n < limit && top.wants(s.archive.jobs[i].id); i-- {
 		if e := &s.archive.jobs[i]; fits(e.id, e.dispatcher.Name, e.state, e.created) {
 			j, _ := s.Job(e.id)
-			list = append(list, j)
+			top.add(j)
 			n++
 		}
 	}
-	slices.SortFunc(list, func(x, y *Job) int { return y.ID().Compare(x.ID()) })
-	return list[:min(limit, len(list))]
+	return top.done()
+}
+
+// newest keeps the newest of many jobs: a piece of a list over 100,000 queued ones
+// costs one walk, and no sort of all.
+type newest struct {
+	limit int
+	list  []*Job
+	least ulid.ULID // of the limit newest so far, zero = there are fewer
+}
+
+// wants reports whether a job with this id may be among them.
+func (n *newest) wants(id ulid.ULID) bool { return n.least.IsZero() || id.Compare(n.least) > 0 }
+
+// add takes a job in.
+func (n *newest) add(j *Job) {
+	n.list = append(n.list, j)
+	if len(n.list) >= 2*n.limit {
+		n.cut()
+		n.least = n.list[n.limit-1].ID()
+	}
+}
+
+// cut leaves the newest, newest first.
+func (n *newest) cut() {
+	slices.SortFunc(n.list, func(x, y *Job) int { return y.ID().Compare(x.ID()) })
+	clear(n.list[min(n.limit, len(n.list)):])
+	n.list = n.list[:min(n.limit, len(n.list))]
+}
+
+// done gives them.
+func (n *newest) done() []*Job {
+	n.cut()
+	return n.list
 }
 
 // fitting tells which jobs a filter lets pass.

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +112,34 @@ func TestList(t *testing.T) {
 		if len(list) != f.want {
 			t.Errorf("%+v: %d jobs", f, len(list))
 		}
+	}
+}
+
+// A piece of a long list has the newest, whatever their order in memory, and the
+// next one goes on behind it.
+func TestListPieces(t *testing.T) {
+	d := newDesk(t)
+	var want []ulid.ULID
+	for n := range 500 {
+		j := d.accepted("op")
+		if n%3 == 0 {
+			d.apply(end(j.ID(), ipc.Succeeded))
+			d.flush()
+		}
+		want = append(want, j.ID())
+	}
+	slices.Reverse(want)
+	var got []ulid.ULID
+	for before := ""; ; before = got[len(got)-1].String() {
+		piece := d.List(ipc.JobFilter{Limit: 7, Before: before})
+		for _, j := range piece {
+			got = append(got, j.ID())
+		}
+		if len(piece) < 7 {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d jobs in pieces, want %d", len(got), len(want))
 	}
 }
