@@ -124,12 +124,12 @@ func (s performer) attemptEnded(a *run.Attempt, res run.Result) {
 	r.state, r.outcome = res.Judge(r.Spec, cause)
 	rerun := r.Spec.OnInterrupt == mode.Rerun && !r.Canceled()
 	switch {
-	case rerun && res.Exit.SupervisorLost:
+	case rerun && res.Unknown(r.state):
 		s.decide(s.core.Rerun(s.now(), r.id(), true))
 	case rerun && s.stopping && r.state != ipc.Succeeded:
 		s.leaveForRerun(r)
 	default:
-		s.decide(s.core.Ended(s.now(), r.id(), res.Retryable(r.Spec, cause)))
+		s.decide(s.core.Ended(s.now(), r.id(), res.Retryable(r.Spec, cause, r.state)))
 	}
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,14 +26,18 @@ func (h *host) attemptFiles(id ulid.ULID, attempt int) proc.AttemptFiles {
 	return proc.AttemptFiles(filepath.Join(h.jobsDir(), id.String()+"-"+strconv.Itoa(attempt)))
 }
 
-// openEpoch finds out which life of the run directory this is. The marks in it
-// speak of one boot, and only if nobody emptied the directory meanwhile: the
-// absence of a mark means "never started" within an epoch, and nothing beyond
-// it. So each start is journaled with the epoch, and another boot or an emptied
-// directory begin a new one.
+// anyBoot stands for the boot where the system has no word for it.
+const anyBoot = "boot"
+
+// openEpoch finds out whether the files in the run directory are of this boot. Those of
+// another speak of processes that are gone, and are removed. Each start is journaled
+// with the boot's epoch, so that a later daemon knows which attempts may still run.
+//
+// A directory that somebody has emptied meanwhile, this file included, is of the same
+// boot still: where the system has a word for the boot, the epoch follows from it.
 func (h *host) openEpoch() error {
 	h.bootID = proc.BootID()
-	thisBoot := cmp.Or(h.bootID, "boot")
+	thisBoot := cmp.Or(h.bootID, anyBoot)
 	h.bootShort = thisBoot[:min(8, len(thisBoot))]
 	path := filepath.Join(h.jobsDir(), "epoch")
 	text, err := os.ReadFile(path)
@@ -40,19 +45,21 @@ func (h *host) openEpoch() error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	boot, id, ok := strings.Cut(strings.TrimSpace(string(text)), " ")
-	if ok && boot == thisBoot && len(id) == ulid.EncodedSize {
+	ok = ok && len(id) == ulid.EncodedSize
+	switch {
+	case ok && boot == thisBoot:
 		h.epochID = id
 		return nil
+	case ok && boot == anyBoot: // of a release that had no word for a boot of this system
+		h.epochID = id
+	default:
+		if ok { // what is here is of another boot
+			if err := emptyDirectory(h.jobsDir()); err != nil {
+				return fmt.Errorf("run directory: %w", err)
+			}
+		}
+		h.epochID = epochOf(h.bootID)
 	}
-	// What is here is of another boot: its processes are gone.
-	entries, err := os.ReadDir(h.jobsDir())
-	if err != nil {
-		return fmt.Errorf("run directory: %w", err)
-	}
-	for _, entry := range entries {
-		_ = os.Remove(filepath.Join(h.jobsDir(), entry.Name()))
-	}
-	h.epochID = ulid.Make().String()
 	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", thisBoot, h.epochID), 0o600); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
@@ -60,6 +67,25 @@ func (h *host) openEpoch() error {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	return nil
+}
+
+// epochOf is the epoch of a boot. Where the system does not tell boots apart, each that
+// is asked for is a new one.
+func epochOf(boot string) string {
+	if boot == "" {
+		return ulid.Make().String()
+	}
+	sum := sha256.Sum256([]byte("dispatchd epoch " + boot))
+	return ulid.ULID(sum[:16]).String()
+}
+
+// emptyDirectory removes the files of a directory.
+func emptyDirectory(dir string) error {
+	entries, err := os.ReadDir(dir)
+	for _, entry := range entries {
+		_ = os.Remove(filepath.Join(dir, entry.Name()))
+	}
+	return err
 }
 
 // waited is how long ago a job was accepted. Within one boot the wall clock may
@@ -71,9 +97,8 @@ func (h *host) waited(job *store.Job) time.Duration {
 	return max(0, time.Since(time.Unix(0, job.CreatedAt)))
 }
 
-// staleAttemptFiles lists the mark files of attempts that are over by the journal. They
-// may go as soon as the journal says so, too: a start that finds a running job
-// without marks takes it for one that never began, and runs it again.
+// staleAttemptFiles lists the files of attempts that are over by the journal. They may go
+// as soon as the journal says so: until then they are all that knows the end.
 func (s *state) staleAttemptFiles() []string {
 	entries, err := os.ReadDir(s.jobsDir())
 	if err != nil {

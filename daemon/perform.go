@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -83,15 +84,24 @@ func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool
 	if err != nil {
 		return s.missingLock(job, err), false
 	}
+	// What has not started says so from before it is journaled: a start of the daemon
+	// that finds nothing takes it for one that ran.
+	files := s.attemptFiles(job.ID(), number)
+	if err := files.Prepare(); err != nil {
+		locks.Release()
+		return s.blocked(fmt.Errorf("run directory: %w", err)), false
+	}
 	now := time.Now()
 	recorded := make(chan error, 1)
 	dur := spec.OnInterrupt.StartDurability(s.durability(spec))
 	rec := store.Record{Op: store.OpStart, ID: job.ID(), At: now.UnixNano(), Attempt: int32(number), Epoch: s.epochID}
 	if _, ok := s.record(rec, dur, true, func(err error) { recorded <- err }); !ok {
 		locks.Release()
+		files.Remove()
 		return queue.Reason{Kind: queue.NoJournal}, false
 	}
 	a := s.newAttempt(job, number, spec, now, locks)
+	a.Marked = true
 	a.Spare, job.Dispatcher.Spare = job.Dispatcher.Spare, nil
 	go s.runner.Run(s.following, a.Attempt, recorded, events{s.host})
 	return queue.Reason{}, true
@@ -177,6 +187,10 @@ func (s performer) requeue(ef queue.Requeue) {
 		r.forgetFiles()
 	}
 	s.record(rec, s.durability(r.Spec), false, nil)
+	if r.neverBegan {
+		s.log.Info("a job that had not started when the last daemon went down is queued again", "dispatcher", r.Spec.Name, "job", r.Job.ID)
+		return
+	}
 	s.log.Warn("job will be tried again", "dispatcher", r.Spec.Name, "job", r.Job.ID, "attempt", ef.Attempt, "after", ef.After)
 }
 

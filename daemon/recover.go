@@ -15,6 +15,7 @@ import (
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/daemon/internal/run"
+	"dispatchd/daemon/internal/shim"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
 	"dispatchd/dispatchers/mode"
@@ -63,7 +64,7 @@ func (s recovery) restore(suspects []ulid.ULID) {
 			adopted++
 		default:
 			interrupted++
-			s.interrupted(job, "the daemon went down while it ran, and its end is not known")
+			s.interrupted(job, "the machine went down while it ran, and its end is not known")
 		}
 	}
 	proc.SweepTrees()
@@ -109,13 +110,14 @@ func (s recovery) resolveSuspects(suspects []ulid.ULID) map[ulid.ULID]bool {
 	return doubtful
 }
 
-// adopt takes over a run of the last daemon that has, or had, a shim, or that
-// was never started. False: it was a direct child, or its files are gone.
+// adopt takes over a run of the last daemon, whether it goes on, has ended, or is not
+// known to have: then it is over when nothing is left of it. False: it was before the
+// machine was booted.
 func (s recovery) adopt(job *jobs.Job) bool {
-	last := job.State().Run
-	if last == nil || last.Epoch != s.epochID {
+	if !s.ofThisBoot(job) {
 		return false
 	}
+	last := job.State().Run
 	spec := job.Dispatcher.Spec
 	if spec == nil {
 		spec = &dispatchers.Spec{
@@ -127,12 +129,25 @@ func (s recovery) adopt(job *jobs.Job) bool {
 		}
 	}
 	r := s.newAttempt(job, int(job.State().Attempt), spec, time.Unix(0, last.StartedAt), nil)
-	if !s.resume(r) && !s.runner.Adopt(s.following, r.Attempt, events{s.host}) {
-		job.Attempt = nil
-		return false
+	if !s.resume(r) {
+		s.runner.Adopt(s.following, r.Attempt, events{s.host})
 	}
 	s.restoreRunning(r)
 	return true
+}
+
+// ofThisBoot reports whether a job's attempt can be one of this boot. What tells of the
+// boot may have been removed from the run directory: a living supervisor tells it, too.
+func (s recovery) ofThisBoot(job *jobs.Job) bool {
+	last := job.State().Run
+	if last == nil {
+		return false
+	}
+	if last.Epoch == s.epochID {
+		return true
+	}
+	start, _ := s.attemptFiles(job.ID(), int(job.State().Attempt)).ReadStart()
+	return start.OfThisBoot() || shim.Lives(job.ID().String())
 }
 
 // resume takes over a run whose child the last image handed us.
@@ -202,13 +217,11 @@ func (s recovery) requeueRestored(job *jobs.Job, started bool) {
 	}))
 }
 
-// interrupted deals with a job that ran when the last daemon went down. Its
-// child is no child of ours any more: what is left of it is killed, so that no
-// second run can overlap it.
+// interrupted deals with a job that ran when the machine, or a daemon whose journal was
+// damaged, went down: nothing is left of it.
 func (s recovery) interrupted(job *jobs.Job, why string) {
 	files := s.attemptFiles(job.ID(), int(job.State().Attempt))
 	s.log.Warn("a job of the last daemon was interrupted", "dispatcher", job.Dispatcher.Name, "job", job.ID().String())
-	files.KillRemaining(job.ID().String())
 	spec := job.Dispatcher.Spec
 	if spec != nil && spec.Cache != nil {
 		s.runner.Data.Drop(s.runner.Data.Part(spec, filepath.Base(string(files))))

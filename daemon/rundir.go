@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"dispatchd/daemon/internal/launch"
+	"dispatchd/daemon/internal/proc"
 	"dispatchd/ipc"
 )
 
@@ -15,7 +16,7 @@ import (
 func jobsDir(p ipc.Paths) string { return filepath.Join(p.Run, "jobs") }
 
 // makeRunDir makes the directories of socket and locks, ours and 0755, so that
-// nobody else can put a socket or a lock there.
+// nobody else can put a socket or a lock there, and that of running jobs.
 func makeRunDir(p ipc.Paths, group string) error {
 	for _, d := range []string{p.Run, p.Locks(), p.DispatcherLocks(), jobsDir(p)} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -24,6 +25,9 @@ func makeRunDir(p ipc.Paths, group string) error {
 		if err := ownedDir(d); err != nil {
 			return err
 		}
+	}
+	if err := proc.MakeDirectory(jobsDir(p)); err != nil {
+		return fmt.Errorf("run directory: %w", err)
 	}
 	// The directory itself stays its maker's: systemd gives one that is another's
 	// to itself at every reload, with all that is in it.

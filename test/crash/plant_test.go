@@ -64,18 +64,19 @@ func plants() []plant {
 			{"daemon/internal/jobs/snapshot.go", "\t\tsnap.Keys[k] = store.Keyed{", "\t\t_, _ = k, store.Keyed{"},
 		}},
 		{"orphans are left alone", []string{"overlap", "lock"}, false, []patch{
-			{"daemon/recover.go", "\tfiles.KillRemaining(job.ID().String())\n", "\t_ = files\n"},
+			{"daemon/internal/shim/client.go", "\t\tproc.RemainsOf(start).End(", "\t\tproc.RemainsOf(proc.StartRecord{NeverKill: start.Child != nil}).End("},
 		}},
 		{"what must not run twice runs again", []string{"twice"}, false, []patch{
-			{"daemon/recover.go", "if spec == nil || spec.OnInterrupt != mode.Rerun {", "if spec == nil {"},
+			{"daemon/attempt.go", "rerun := r.Spec.OnInterrupt == mode.Rerun && !r.Canceled()", "rerun := r.Spec.OnInterrupt != \"\" && !r.Canceled()"},
 		}},
 		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
 			{"daemon/perform.go", "\trecorded := make(chan error, 1)\n", "\trecorded := make(chan error, 1)\n\trecorded <- nil\n"},
 			{"daemon/perform.go", "func(err error) { recorded <- err }", "func(error) {}"},
 		}},
-		{"a run's files go before its end is written", []string{"attempts", "twice"}, false, []patch{
+		{"a run's files that are gone read as none yet", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
+			{"daemon/internal/proc/files.go", "\treturn unix.Stat(f.Prepared(), &st) == nil && errors.Is(", "\treturn errors.Is("},
 			{"daemon/recover.go", "\tproc.SweepTrees()\n", "\tproc.SweepTrees()\n\tremoveAll(s.staleAttemptFiles())\n"},
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{

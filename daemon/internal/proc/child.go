@@ -104,6 +104,13 @@ func (c *Child) Stop(now time.Time) {
 	}
 }
 
+// Terminate is Stop by a signal to its supervisor, of which nobody else knows.
+func (c *Child) Terminate(now time.Time) {
+	asked := c.exit.Canceled
+	c.Stop(now)
+	c.exit.Terminated = c.exit.Terminated || !asked && c.exit.Canceled
+}
+
 // Kill ends the child at once, whatever its kill_mode, or the grace of what it
 // left behind.
 func (c *Child) Kill(now time.Time) {

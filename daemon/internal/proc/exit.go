@@ -21,9 +21,11 @@ type Exit struct {
 	Signal         string // such as SIGKILL, "" when it ended by itself
 	TimedOut       bool
 	Canceled       bool
-	Err            error // it could not be started
-	SupervisorLost bool  // its end is not known: its supervisor died before it
-	NotStarted     bool  // it never started, and may be started again
+	Terminated     bool   // Canceled by a SIGTERM to its supervisor, of which dispatchd knows nothing
+	Err            error  // it could not be started
+	SupervisorLost bool   // its end is not known: its supervisor, or its daemon, died before it
+	Lost           string // why so, in words
+	NotStarted     bool   // it never started, and may be started again
 	Result         json.RawMessage
 	Failure        json.RawMessage // the child's own words of why it fails
 	Started        time.Time
@@ -106,7 +108,7 @@ func Own(err error) error {
 // its supervisor was killed, or by another fault of what is ours. The job is not at
 // fault, and may be started later.
 func IsTransient(err error) bool {
-	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, ErrSupervisorDied} {
+	for _, short := range []error{syscall.EMFILE, syscall.ENFILE, syscall.EAGAIN, syscall.ENOMEM, ErrSupervisorDied, ErrUnmarked} {
 		if errors.Is(err, short) {
 			return true
 		}

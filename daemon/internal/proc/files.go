@@ -5,7 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"syscall"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,15 +15,22 @@ import (
 // their paths have in common, and no directory. They tell a later daemon how far
 // the attempt got:
 //
-//	.sock    made before the supervisor is, which answers there; EOF is its end
-//	.fifo    the same of the release before
-//	.run     made before the job is started, exclusively, by the one that starts it
-//	.status  how the job ended, by rename; only a supervisor writes it
+//	.prepared  made before the start is journaled, gone once it is started
+//	.sock      made before the supervisor is, which answers there; EOF is its end
+//	.fifo      the same of the release before
+//	.run       made before the job is started, exclusively, by the one that starts it
+//	.status    how the job ended, by rename; only a supervisor writes it
 //
-// A .status means that the job has ended; .run without one, that its end is not
-// known; neither, that it never started. They belong to one boot, and are removed
-// when the end is durable elsewhere.
+// A .status means that the job has ended. Else .prepared without .run means that it
+// never started. Anything else, above all that there is nothing, means that its end
+// is not known: cleaners and people delete files, and what was deleted must never
+// read as "not started yet", or the job runs twice. They belong to one boot, and are
+// removed when the end is durable elsewhere.
 type AttemptFiles string
+
+// Prepared says that the attempt has not started. It is as long as reserved, and
+// becomes NewStatus.
+func (f AttemptFiles) Prepared() string { return string(f) + ".prepared" }
 
 // Socket is where a supervisor answers.
 func (f AttemptFiles) Socket() string { return string(f) + ".sock" }
@@ -50,6 +58,7 @@ func (f AttemptFiles) Notify() string { return string(f) + ".notify" }
 // where it had arguments. Its other files were never there, or are gone.
 func (f AttemptFiles) RemoveOwn(args bool) {
 	_ = unix.Unlink(f.Run())
+	_ = unix.Unlink(f.Prepared())
 	if args {
 		_ = unix.Unlink(f.Args())
 	}
@@ -58,7 +67,69 @@ func (f AttemptFiles) RemoveOwn(args bool) {
 // Remove removes the files. The end must be durable elsewhere by then.
 func (f AttemptFiles) Remove() {
 	f.RemoveSupervisor()
+	_ = unix.Unlink(f.Prepared())
 	_ = unix.Unlink(f.Args())
+}
+
+// Room is what is reserved for the record of the attempt's end before the job starts,
+// so that its end can be written when the run directory is full.
+const Room = 4096
+
+// Prepare makes .prepared, and the directory where that is gone. Where there is no
+// room for it there is none for the attempt.
+func (f AttemptFiles) Prepare() error {
+	const how = unix.O_CREAT | unix.O_TRUNC | unix.O_WRONLY
+	fd, err := open(f.Prepared(), how)
+	if errors.Is(err, unix.ENOENT) {
+		if err = f.MakeDirectory(); err == nil {
+			fd, err = open(f.Prepared(), how)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	err = WriteAt(fd, []byte(strings.Repeat(" ", Room)))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		_ = unix.Unlink(f.Prepared())
+		return &os.PathError{Op: "write", Path: f.Prepared(), Err: err}
+	}
+	return nil
+}
+
+// directoryMode is that of the directory of attempts: nobody else may list it, and a
+// job of another user reaches its arguments and its socket there.
+const directoryMode = 0o711
+
+// MakeDirectory makes the directory of attempts, or has it be as it would be made.
+func MakeDirectory(path string) error {
+	if err := os.MkdirAll(path, directoryMode); err != nil {
+		return err
+	}
+	return unix.Chmod(path, directoryMode)
+}
+
+// MakeDirectory makes the directory of the files, where it is gone.
+func (f AttemptFiles) MakeDirectory() error { return MakeDirectory(filepath.Dir(string(f))) }
+
+// NeverStarted reports whether the attempt is known not to have been started.
+func (f AttemptFiles) NeverStarted() bool {
+	var st unix.Stat_t
+	return unix.Stat(f.Prepared(), &st) == nil && errors.Is(unix.Stat(f.Run(), &st), unix.ENOENT)
+}
+
+// WriteAt writes a text to the beginning of a file.
+func WriteAt(fd int, text []byte) error {
+	for at := 0; at < len(text); {
+		n, err := unix.Pwrite(fd, text[at:], int64(at))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		default:
+			at += n
+		}
+	}
+	return nil
 }
 
 // RemoveSupervisor removes the files but the arguments, for a supervisor that has
@@ -77,8 +148,18 @@ type StartRecord struct {
 	NeverKill  bool      `json:"spare,omitempty"` // kill_mode none: not even to clean up
 }
 
+// OfThisBoot reports whether a process is named that was one of this boot.
+func (r StartRecord) OfThisBoot() bool {
+	for _, p := range []*Identity{r.Supervisor, r.Child} {
+		if p != nil && p.ofThisBoot() {
+			return true
+		}
+	}
+	return false
+}
+
 // Create makes .run with a first line, and fails where there is one already: an
-// attempt is started once. Whoever made it starts the job.
+// attempt is started once. Whoever made it starts the job, and has .prepared go.
 func (f AttemptFiles) Create(first StartRecord) (fd int, err error) {
 	fd, err = open(f.Run(), unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_APPEND)
 	if err != nil || first == (StartRecord{}) {
@@ -92,6 +173,29 @@ func (f AttemptFiles) Create(first StartRecord) (fd int, err error) {
 	return fd, nil
 }
 
+// ErrUnmarked says that .prepared is gone before the attempt was started: it is
+// prepared anew.
+var ErrUnmarked = errors.New("its files are gone")
+
+// TakeMark has .prepared go, once .run is made. into is what it becomes, "" = nothing.
+// After an error the attempt has not started.
+func (f AttemptFiles) TakeMark(into string) error {
+	var err error
+	if into == "" {
+		err = unix.Unlink(f.Prepared())
+	} else {
+		err = unix.Rename(f.Prepared(), into)
+	}
+	if err == nil {
+		return nil
+	}
+	_ = unix.Unlink(f.Run())
+	if errors.Is(err, unix.ENOENT) {
+		return ErrUnmarked
+	}
+	return &os.PathError{Op: "remove", Path: f.Prepared(), Err: err}
+}
+
 // Append adds a line to .run.
 func Append(run int, line StartRecord) error {
 	text := append(line.appendJSON(nil), '\n')
@@ -103,10 +207,10 @@ func Append(run int, line StartRecord) error {
 	}
 }
 
-// Started reports whether the attempt was started.
+// Started reports whether the attempt is known to have been started.
 func (f AttemptFiles) Started() bool { _, ok := f.ReadStart(); return ok }
 
-// ReadStart reads .run; false where the attempt was never started. A line that
+// ReadStart reads .run; false where there is none. A line that
 // was cut by a full disk or a crash says nothing.
 func (f AttemptFiles) ReadStart() (StartRecord, bool) {
 	var all StartRecord
@@ -119,24 +223,4 @@ func (f AttemptFiles) ReadStart() (StartRecord, bool) {
 		_ = json.Unmarshal(lines.Bytes(), &all)
 	}
 	return all, true
-}
-
-// KillRemaining kills what is left of an attempt whose supervisor, or daemon, is
-// gone: the child, its session, its tree, and what carries its job's id in its
-// environment.
-func (f AttemptFiles) KillRemaining(job string) {
-	start, ok := f.ReadStart()
-	if ok && start.NeverKill {
-		return
-	}
-	if ok {
-		host{}.killTree(start.Tree)
-		if c := start.Child; c != nil && c.PID > 1 && c.Boot == BootID() {
-			c.Signal(syscall.SIGKILL)
-			host{}.killSid(*c)
-		}
-	}
-	for _, pid := range (host{}).findByEnv("DISPATCHD_JOB_ID", job) {
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
 }

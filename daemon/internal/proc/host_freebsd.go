@@ -1,9 +1,12 @@
+// These calls take a 64-bit id in one register, which amd64, arm64 and riscv64 have.
+
+//go:build amd64 || arm64 || riscv64
+
 package proc
 
 import (
+	"encoding/binary"
 	"os"
-	"path/filepath"
-	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -12,9 +15,8 @@ import (
 
 // host is FreeBSD, of which the sources were read and nothing could be run.
 //
-// What it lacks: a process that left its session, and whose supervisor was
-// killed, is not found by its environment. The name that killall(1) looks at is
-// that of the executed file, and does not change.
+// The name that killall(1) looks at is that of the executed file, and does not
+// change.
 type host struct{}
 
 // pidType is P_PID of wait6(2).
@@ -39,21 +41,48 @@ func wait6(pid, flags int) bool {
 	}
 }
 
-// bootID is nothing here: the run directory is emptied at boot, and a start
-// time does not come again.
-func (host) bootID() string { return "" }
+// closeRange is close_range(2), and closeOnExec its flag that sets FD_CLOEXEC, which
+// x/sys does not have.
+const (
+	closeRange  = 575
+	closeOnExec = 1 << 2
+)
 
+// closeInherited does not rely on /dev/fd, which shows 0 to 2 where fdescfs is not
+// mounted, as on pfSense. Where the kernel has no flag for it (before FreeBSD 14) each
+// descriptor is looked at, until as many as are open were found.
 func (host) closeInherited() {
-	list, _ := filepath.Glob("/dev/fd/*")
-	for _, path := range list {
-		if fd, err := strconv.Atoi(filepath.Base(path)); err == nil && fd > 2 {
+	if _, _, errno := unix.RawSyscall(closeRange, 3, uintptr(^uint32(0)), closeOnExec); errno == 0 {
+		return
+	}
+	open := openDescriptors()
+	for fd := 0; fd < maxDescriptors && open > 0; fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil {
+			continue
+		}
+		open--
+		if fd > 2 && flags&unix.FD_CLOEXEC == 0 {
 			unix.CloseOnExec(fd)
 		}
 	}
 }
 
+// openDescriptors counts the open ones by kern.proc.nfds, which older kernels do not
+// have: then there may be any number.
+func openDescriptors() int {
+	b, err := unix.SysctlRaw("kern.proc.nfds", os.Getpid())
+	if err != nil || len(b) < 4 {
+		return maxDescriptors
+	}
+	return int(binary.NativeEndian.Uint32(b))
+}
+
+// maxDescriptors bounds the descriptors that are looked at, at 0.1 µs each.
+const maxDescriptors = 1 << 17
+
+func (host) groups(c *Credential) []uint32 { return mainFirst(c) }
+
 func (host) mayChangeUser() bool { return os.Geteuid() == 0 }
 
 func (host) setName(string) {}
-
-func (host) findByEnv(string, string) []int { return nil }

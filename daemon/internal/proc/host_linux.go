@@ -11,6 +11,8 @@ type host struct{}
 
 func (host) closeInherited() { _ = unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }
 
+func (host) groups(c *Credential) []uint32 { return c.Groups }
+
 // mayChangeUser asks for the two capabilities that setgroups(2), setgid(2) and
 // setuid(2) need: a container's root may lack them.
 func (host) mayChangeUser() bool {

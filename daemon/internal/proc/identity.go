@@ -8,7 +8,7 @@ import (
 // Identity names a process for longer than its pid does: pids come again.
 type Identity struct {
 	PID   int    `json:"pid"`
-	Start uint64 `json:"start"` // ticks since boot
+	Start uint64 `json:"start"` // since boot, in a unit of the system's own
 	Boot  string `json:"boot"`
 }
 
@@ -25,7 +25,15 @@ func IdentityIn(boot string, pid int) Identity {
 
 // Alive reports whether that very process runs. In doubt it does not.
 func (i Identity) Alive() bool {
-	return i.PID > 0 && i.Start != 0 && i.Boot == BootID() && i.Start == host{}.startTime(i.PID)
+	return i.PID > 0 && i.Start != 0 && i.ofThisBoot() && host{}.startedAt(i.PID, i.Start)
+}
+
+// ofThisBoot reports whether the process was one of this boot, as far as boots can be
+// told apart: where the system had no word for them when it was recorded, start times
+// must do.
+func (i Identity) ofThisBoot() bool {
+	boot := BootID()
+	return i.Boot == boot || i.Boot == "" || boot == ""
 }
 
 // Signal sends a signal to that very process, if it still runs.

@@ -44,8 +44,9 @@ type Launch struct {
 	MaxOutput    int64          `json:"max_output"` // for who bounds the output while it runs
 	Boot         string         `json:"boot"`       // BootID, or "" to have it looked up
 
-	NoCgroup bool         `json:"by_descent"` // follow a tree so even where there are cgroups
-	Files    AttemptFiles `json:"marks"`      // of this attempt; "" = none
+	Files AttemptFiles `json:"marks"` // of this attempt; "" = none
+
+	Terms
 
 	// SelfSupervised says that this process does nothing else: the child dies with
 	// it, and all that it starts may be followed. The goroutine that starts it must
@@ -60,6 +61,15 @@ func (l *Launch) NeedsTree() bool { return l.KillMode.Tracked() || l.Leftovers.T
 // launch wants: a tree is followed by its nearest reaper, and what must never be
 // killed must not depend on the daemon.
 func (l *Launch) NeedsShim() bool { return l.NeedsTree() || l.KillMode.Never() }
+
+// Terms are further conditions of a launch.
+type Terms struct {
+	// Marked says that Files has .prepared, without which the attempt must not start:
+	// somebody has removed the files, and with them what says that it did not.
+	Marked bool `json:"marked,omitempty"`
+
+	NoCgroup bool `json:"by_descent"` // follow a tree so even where there are cgroups
+}
 
 // DataOutput is where a cache's data goes, apart from what the job says.
 type DataOutput struct {
@@ -130,7 +140,7 @@ func (l *Launch) attributes(files []int, env []string) *syscall.ProcAttr {
 		sys.Pdeathsig = syscall.SIGKILL
 	}
 	if c := l.Credential; c != nil {
-		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: c.Groups}
+		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: host{}.groups(c)}
 	}
 	attr := &syscall.ProcAttr{Dir: l.Dir, Env: env, Sys: sys}
 	for _, fd := range files {

@@ -14,6 +14,9 @@ type platform interface {
 	// startTime tells when a process started, in a unit and from an origin of the
 	// system's own that hold for one boot; 0 = no such process, or a zombie.
 	startTime(pid int) uint64
+	// startedAt reports whether a process started when it was recorded to, by this
+	// program or one before.
+	startedAt(pid int, recorded uint64) bool
 	// groupAlive reports whether a process group has a process that is no zombie.
 	groupAlive(pgid int) bool
 	// exitDescriptor gives a descriptor that poll(2) finds readable when a child is
@@ -24,18 +27,19 @@ type platform interface {
 	// waitDead blocks the thread until a child is dead, and leaves it to be waited
 	// for, so that its process group's id stays ours until the group is dealt with.
 	waitDead(pid int)
-	// killSid kills what is left of a session whose leader is dead or dying.
-	killSid(leader Identity)
-	// findByEnv lists processes whose environment at their start had key=value.
-	findByEnv(key, value string) []int
+	// processes lists every process but this one and the dead.
+	processes() []ProcessInfo
+	// commandLine tells how a process was started, and as whom.
+	commandLine(pid int) (argv, env []string, uid int, ok bool)
 
 	// newTrees gives the ways to follow all descendants of a child, the best first:
 	// a start that fails in one, because a sandbox forbids it, is tried in the next.
 	newTrees(name string, cgroup bool) []Tree
 	// sweepTrees removes what trees of earlier jobs left, those without processes.
 	sweepTrees()
-	// killTree kills what is left in a tree of which nothing but its path is known.
-	killTree(path string)
+	// killTree kills what is left in a tree of which nothing but its path is known, and
+	// reports whether nothing was.
+	killTree(path string) (empty bool)
 
 	// bootID tells one boot of the machine from another, "" where start times do.
 	bootID() string
@@ -49,6 +53,8 @@ type platform interface {
 	defaultSignal(syscall.Signal)
 	// unblockSignals empties the signal mask of the calling thread.
 	unblockSignals() (restore func())
+	// groups are the supplementary groups as setgroups(2) wants them.
+	groups(c *Credential) []uint32
 	// mayChangeUser reports whether children can run as other users.
 	mayChangeUser() bool
 	// setName gives this process the name that ps and killall show, where it can be

@@ -60,7 +60,12 @@ func (p *Prepared) Discard() {
 // is, and by them a later daemon finds what is left of it. After an error p is still
 // the caller's.
 func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
-	run, err := p.launch.Files.Create(StartRecord{})
+	run, err := p.launch.Files.Create(StartRecord{NeverKill: p.launch.KillMode.Never()})
+	if err == nil && p.launch.Marked {
+		if err = p.launch.Files.TakeMark(""); err != nil {
+			_ = unix.Close(run)
+		}
+	}
 	if err != nil {
 		return nil, Own(fmt.Errorf("run directory: %w", err))
 	}
@@ -71,7 +76,7 @@ func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
 		return nil, err
 	}
 	child := started.Identity()
-	_ = Append(run, StartRecord{Child: &child}) // without it the child is found by its environment
+	_ = Append(run, StartRecord{Child: &child}) // a full run directory must not end a job that has started
 	return started, nil
 }
 

@@ -82,6 +82,8 @@ func (host) startTime(pid int) uint64 {
 	return n
 }
 
+func (h host) startedAt(pid int, recorded uint64) bool { return h.startTime(pid) == recorded }
+
 func (host) groupAlive(pgid int) bool {
 	group, alive := strconv.Itoa(pgid), false
 	ok := eachProcess(func(_ int, f []string) { alive = alive || f[statGroup] == group && !isZombie(f) })
@@ -93,28 +95,32 @@ func (host) bootID() string {
 	return strings.TrimSpace(readProcFile("/proc/sys/kernel/random/boot_id"))
 }
 
-// killSid relies on a session's number not being given to a new process while
-// any member lives. If another process leads one of that number by now, no
-// member was left.
-func (h host) killSid(leader Identity) {
-	if now := h.startTime(leader.PID); now != 0 && now != leader.Start {
-		return
-	}
-	session := strconv.Itoa(leader.PID)
+func (host) processes() (list []ProcessInfo) {
 	eachProcess(func(pid int, f []string) {
-		if f[statSession] == session {
-			_ = unix.Kill(pid, unix.SIGKILL)
+		if isZombie(f) {
+			return
 		}
+		p := ProcessInfo{PID: pid, State: f[statState]}
+		for at, field := range map[int]*int{statParent: &p.Parent, statGroup: &p.Group, statSession: &p.Session} {
+			*field, _ = strconv.Atoi(f[at])
+		}
+		p.Start, _ = strconv.ParseUint(f[statStart], 10, 64)
+		list = append(list, p)
 	})
+	return list
 }
 
-func (host) findByEnv(key, value string) []int {
-	var pids []int
-	eachProcess(func(pid int, _ []string) {
-		env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-		if err == nil && strings.Contains("\x00"+string(env), "\x00"+key+"="+value+"\x00") {
-			pids = append(pids, pid)
-		}
-	})
-	return pids
+func (host) commandLine(pid int) (argv, env []string, uid int, ok bool) {
+	dir := "/proc/" + strconv.Itoa(pid)
+	var st unix.Stat_t
+	line, err := os.ReadFile(dir + "/cmdline")
+	if err != nil || unix.Stat(dir, &st) != nil {
+		return nil, nil, 0, false
+	}
+	variables, err := os.ReadFile(dir + "/environ")
+	if err != nil {
+		return nil, nil, 0, false
+	}
+	split := func(text []byte) []string { return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00") }
+	return split(line), split(variables), int(st.Uid), true
 }

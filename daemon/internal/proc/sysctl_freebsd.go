@@ -1,80 +1,106 @@
 package proc
 
 import (
-	"encoding/binary"
+	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Places in struct kinfo_proc of 64-bit FreeBSD (sys/user.h).
-const (
-	kinfoSize  = 1088
-	kinfoPid   = 72
-	kinfoStart = 336 // struct timeval
-	kinfoStat  = 388 // char
-	statZombie = 5
-)
-
-// kinfo is one struct kinfo_proc.
-type kinfo []byte
-
-func (k kinfo) pid() int       { return int(binary.NativeEndian.Uint32(k[kinfoPid:])) }
-func (k kinfo) isZombie() bool { return k[kinfoStat] == statZombie }
-
-// processes asks sysctl kern.proc.WHICH (KERN_PROC_PID, _PGRP, _SESSION of
-// sysctl(3)) for processes. A kernel whose structure has another size is not
-// understood, and gives none.
-func processes(which string, id int) (list []kinfo, ok bool) {
-	b, err := unix.SysctlRaw("kern.proc."+which, id)
+// kinfos asks sysctl kern.proc.WHICH for processes: pid, pgrp or sid with an id, or
+// proc for all (sysctl(3), KERN_PROC). p_cansee decides what a user sees.
+func kinfos(which string, id ...int) ([]kinfo, bool) {
+	b, err := unix.SysctlRaw("kern.proc."+which, id...)
 	if err != nil {
 		return nil, false
 	}
-	for ; len(b) >= kinfoSize; b = b[kinfoSize:] {
-		if binary.NativeEndian.Uint32(b) != kinfoSize {
-			return nil, false
-		}
-		list = append(list, kinfo(b[:kinfoSize]))
-	}
-	return list, true
+	return splitKinfo(b)
 }
 
-// startTime is in microseconds of the clock that can be set.
-func (host) startTime(pid int) uint64 {
-	list, _ := processes("pid", pid)
-	if len(list) != 1 || list[0].pid() != pid || list[0].isZombie() {
+// kinfosAt is kinfos with the time of the boot that the start times are by: a step of
+// the clock between the two questions would move one without the other.
+func kinfosAt(which string, id ...int) (list []kinfo, boot time.Duration, ok bool) {
+	for range 10 {
+		before := bootTime()
+		list, ok = kinfos(which, id...)
+		if boot = bootTime(); boot == before {
+			break
+		}
+	}
+	return list, boot, ok
+}
+
+// bootTime is when the machine was booted, by the clock that can be set: it jumps
+// with that.
+func bootTime() time.Duration {
+	b, err := unix.SysctlRaw("kern.boottime")
+	if err != nil || len(b) < 16 {
 		return 0
 	}
-	k := list[0]
-	return binary.NativeEndian.Uint64(k[kinfoStart:])*1e6 + binary.NativeEndian.Uint64(k[kinfoStart+8:])
+	return time.Duration(timeval(b)) * time.Microsecond
 }
 
-// groupAlive does not count zombies: the dead leader of a group, which is waited
-// for last, would make every stop take its whole grace.
+// one finds a living process, and its start.
+func one(pid int) (p ProcessInfo, wall uint64, ok bool) {
+	list, boot, _ := kinfosAt("pid", pid)
+	if len(list) != 1 || list[0].number(kinfoPid) != pid || list[0].isZombie() {
+		return p, 0, false
+	}
+	return list[0].info(boot), uint64(list[0].start().Microseconds()), true
+}
+
+// startTime is in microseconds since the boot.
+func (host) startTime(pid int) uint64 {
+	p, _, _ := one(pid)
+	return p.Start
+}
+
+func (host) startedAt(pid int, recorded uint64) bool {
+	p, wall, ok := one(pid)
+	return ok && sameStart(recorded, p.Start, wall)
+}
+
 func (host) groupAlive(pgid int) bool {
-	list, ok := processes("pgrp", pgid)
+	list, ok := kinfos("pgrp", pgid)
 	if !ok {
 		return unix.Kill(-pgid, 0) == nil
 	}
-	for _, k := range list {
-		if !k.isZombie() {
-			return true
-		}
-	}
-	return false
+	return groupLives(list)
 }
 
-// killSid relies on a session's number not being given to a new process while
-// any member lives, as on Linux (pidhash and the session's hash are looked at by
-// fork_findpid).
-func (h host) killSid(leader Identity) {
-	if now := h.startTime(leader.PID); now != 0 && now != leader.Start {
-		return
-	}
-	list, _ := processes("sid", leader.PID)
+func (host) processes() (all []ProcessInfo) {
+	list, boot, _ := kinfosAt("proc")
 	for _, k := range list {
-		if pid := k.pid(); pid > 1 && pid != os.Getpid() && !k.isZombie() {
-			_ = unix.Kill(pid, unix.SIGKILL)
+		if p := k.info(boot); !k.isZombie() && p.PID != os.Getpid() {
+			all = append(all, p)
 		}
 	}
+	return all
+}
+
+func (host) commandLine(pid int) (argv, env []string, uid int, ok bool) {
+	list, _ := kinfos("pid", pid)
+	words, err := unix.SysctlRaw("kern.proc.args", pid)
+	if err != nil || len(list) != 1 {
+		return nil, nil, 0, false
+	}
+	variables, err := unix.SysctlRaw("kern.proc.env", pid)
+	if err != nil {
+		return nil, nil, 0, false
+	}
+	split := func(text []byte) []string { return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00") }
+	return split(words), split(variables), list[0].number(kinfoUser), true
+}
+
+// bootID is kern.boot_id, random and made anew at each boot, where the kernel has it;
+// "" elsewhere: the run directory is emptied at boot, and a start time does not come
+// again.
+func (host) bootID() string {
+	b, err := unix.SysctlRaw("kern.boot_id")
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", b)
 }

@@ -1,3 +1,7 @@
+// These calls take a 64-bit id in one register, which amd64, arm64 and riscv64 have.
+
+//go:build amd64 || arm64 || riscv64
+
 package proc
 
 import (
@@ -53,7 +57,10 @@ func procctl(command int, data unsafe.Pointer) error {
 func (host) newTrees(string, bool) []Tree { return []Tree{&reaperTree{}} }
 
 // reaperTree is the tree below a process reaper: the kernel knows its descendants.
-type reaperTree struct{ job int }
+type reaperTree struct {
+	job  int
+	pids []reaperPid // scratch space: it is looked at every killPoll
+}
 
 func (t *reaperTree) prepareAttr(*syscall.ProcAttr) { _ = procctl(reapAcquire, nil) }
 
@@ -69,26 +76,36 @@ func (t *reaperTree) signal(s syscall.Signal) {
 // empty asks the kernel for all descendants, and waits for the dead that this
 // process inherited on the way. The job's own is waited for by its Child.
 func (t *reaperTree) empty() bool {
-	list := make([]reaperPid, 4096)
-	q := reaperPids{count: uint32(len(list)), pids: &list[0]}
+	if t.pids == nil {
+		t.pids = make([]reaperPid, 4096)
+	}
+	clear(t.pids)
+	q := reaperPids{count: uint32(len(t.pids)), pids: &t.pids[0]}
 	if procctl(reapPids, unsafe.Pointer(&q)) != nil {
 		return true
 	}
 	alive := false
-	for _, p := range list {
-		switch {
-		case p.flags&pidValid == 0 || int(p.pid) == t.job:
-		case p.flags&pidZombie != 0:
-			_, _ = unix.Wait4(int(p.pid), nil, unix.WNOHANG, nil)
-		default:
-			alive = true
+	for _, p := range t.pids {
+		if p.flags&pidValid != 0 && int(p.pid) != t.job {
+			alive = !goneDescendant(int(p.pid), p.flags&pidZombie != 0) || alive
 		}
 	}
 	return !alive
+}
+
+// goneDescendant reports whether a descendant is dead, and waits for one that is this
+// process's. Kernels before FreeBSD 14 do not mark the dead: a dead one that is our
+// child is waited for, and one of another's is a zombie by its state.
+func goneDescendant(pid int, zombie bool) bool {
+	if dead, err := unix.Wait4(pid, nil, unix.WNOHANG, nil); err == nil && dead == pid || zombie {
+		return true
+	}
+	list, ok := kinfos("pid", pid)
+	return ok && len(list) == 1 && list[0].isZombie()
 }
 
 func (t *reaperTree) close() {}
 
 func (host) sweepTrees() {}
 
-func (host) killTree(string) {}
+func (host) killTree(string) bool { return true }

@@ -124,13 +124,17 @@ func (c *cgroupTree) close() {
 }
 
 // killTree is for a cgroup whose supervisor is gone.
-func (host) killTree(dir string) {
+func (host) killTree(dir string) (empty bool) {
 	if dir == "" {
-		return
+		return true
 	}
 	c := &cgroupTree{dir: dir}
-	c.signal(syscall.SIGKILL)
+	if !c.empty() {
+		c.signal(syscall.SIGKILL)
+		return c.empty()
+	}
 	_ = os.Remove(dir)
+	return true
 }
 
 // sweepTrees removes the cgroups of earlier jobs. rmdir(2) refuses those that

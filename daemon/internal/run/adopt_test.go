@@ -34,7 +34,7 @@ func TestAdopt(t *testing.T) {
 	s.heard(t, "started")
 
 	again := New(job(a), 1, d, a.Files, nil)
-	if !s.Adopt(t.Context(), again, s) || again.Child() == nil || !again.SurvivesDaemon() {
+	if s.Adopt(t.Context(), again, s); again.Child() == nil || !again.SurvivesDaemon() {
 		t.Fatal("it is not adopted")
 	}
 	s.says("half") // again, to whom comes later
@@ -63,34 +63,41 @@ func TestAdoptWhatWasToDie(t *testing.T) {
 	stop()
 	<-over
 	again := New(job(a), 1, d, a.Files, nil)
-	if !s.Adopt(t.Context(), again, s) {
-		t.Fatal("it is not adopted")
-	}
+	s.Adopt(t.Context(), again, s)
 	if got := s.verdict(again); got != "interrupted: the daemon went down while it ran" {
 		t.Error(got)
 	}
 }
 
-// An attempt without files never began; one that began without a supervisor cannot
-// be taken over.
+// An attempt that was prepared and no more never began; of one that began without a
+// supervisor, or whose files are gone, the end is not known, and it never runs again by
+// itself.
 func TestAdoptWithoutSupervisor(t *testing.T) {
 	s := newSite(t, nil)
 	d := spec("true")
 	a := s.attempt(d, 1, "")
-	if !s.Adopt(t.Context(), a, s) {
-		t.Error("what never began is lost")
+	if err := a.Files.Prepare(); err != nil {
+		t.Fatal(err)
 	}
-	if res := <-s.results; !res.NeverBegan() || a.Child() != nil {
+	s.Adopt(t.Context(), a, s)
+	if res := <-s.results; !res.NeverBegan() {
 		t.Errorf("%+v", res)
 	}
 	a.locks.Release()
+	a.Files.Remove()
+	s.Adopt(t.Context(), New(job(a), 1, d, a.Files, nil), s)
+	if res := <-s.results; res.NeverBegan() || !res.Exit.SupervisorLost {
+		t.Errorf("without files: %+v", res)
+	}
 	s.Start = Supervised(nil)
 	a = s.attempt(d, 1, "")
 	<-s.begin(t.Context(), a)
 	<-s.children
 	<-s.results
-	if s.Adopt(t.Context(), New(job(a), 1, d, a.Files, nil), s) {
-		t.Error("a direct child is adopted")
+	b := New(job(a), 1, d, a.Files, nil)
+	s.Adopt(t.Context(), b, s)
+	if got := s.verdict(b); got != "interrupted: the daemon went down while it ran, and its end is not known" {
+		t.Error(got)
 	}
 }
 

@@ -23,7 +23,10 @@ type Attempt struct {
 	Spec  *dispatchers.Spec // of this attempt, whatever a reload does meanwhile
 	Files proc.AttemptFiles
 	Since time.Time
-	Spare Spare // of the attempt before, nil = none; set before Run, which uses it up or discards it
+
+	// Marked says that Files has .prepared: set before Run.
+	Marked bool
+	Spare  Spare // of the attempt before, nil = none; set before Run, which uses it up or discards it
 
 	locks *Locks
 

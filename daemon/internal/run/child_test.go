@@ -256,28 +256,37 @@ func TestNoSupervisor(t *testing.T) {
 	if left := s.files(); left != "" {
 		t.Errorf("left %q", left)
 	}
-	s = newSite(t, Supervised(nil))
-	d = spec("")
-	d.Command, d.SurviveRestart = []string{"/no/such/program"}, true
-	a = s.attempt(d, 1, "")
-	<-s.begin(t.Context(), a)
-	if got := s.verdict(a); !strings.Contains(got, "/no/such/program") || s.holder() != "free" {
-		t.Errorf("%s, lock %s", got, s.holder())
-	}
 }
 
-// A supervisor whose program is away fails no job: the attempt is put off, and leaves
-// nothing.
-func TestSupervisorAway(t *testing.T) {
-	s := newSite(t, Supervised([]string{"/no/such/program"}))
-	d := spec("true")
-	d.SurviveRestart = true
-	<-s.begin(t.Context(), s.attempt(d, 1, ""))
-	if err := <-s.refusals; !proc.IsTransient(err) || proc.IsFull(err) || !strings.Contains(err.Error(), "/no/such/program") {
-		t.Error(err)
+// A job whose program is not there has failed. One whose supervisor's program is not
+// there, or is none, has not: it is put off.
+func TestNoProgram(t *testing.T) {
+	garbage := filepath.Join(t.TempDir(), "garbage")
+	if err := os.WriteFile(garbage, []byte("\x00\x01"), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	if left := s.files(); left != "" || s.holder() != "free" {
-		t.Errorf("left %q, lock %s", left, s.holder())
+	for _, program := range []string{"", "/no/such/shim", garbage} {
+		start := Supervised(nil)
+		if program != "" {
+			start = Supervised([]string{program})
+		}
+		s := newSite(t, start)
+		d := spec("")
+		d.Command, d.SurviveRestart = []string{"/no/such/program"}, true
+		<-s.begin(t.Context(), s.attempt(d, 1, ""))
+		select {
+		case res := <-s.results:
+			if state, out := res.Judge(d, Cause{}); program != "" || state != ipc.Failed || !strings.Contains(out.Error.Message, "/no/such/program") {
+				t.Errorf("%q: %s %+v", program, state, out.Error)
+			}
+		case err := <-s.refusals:
+			if program == "" || !proc.IsTransient(err) || proc.IsFull(err) || !strings.Contains(err.Error(), program) {
+				t.Errorf("%q: put off: %v", program, err)
+			}
+		}
+		if s.holder() != "free" || s.files() != "" {
+			t.Errorf("%q: lock %s, left %q", program, s.holder(), s.files())
+		}
 	}
 }
 

@@ -153,7 +153,10 @@ func (s *site) attempt(d *dispatchers.Spec, n int, args string) *Attempt {
 		s.t.Fatal(err)
 	}
 	files := proc.AttemptFiles(filepath.Join(s.root, "jobs", fmt.Sprintf("%s-%d", job.ID, n)))
-	s.t.Cleanup(func() { files.KillRemaining(job.ID.String()) })
+	s.t.Cleanup(func() {
+		start, _ := files.ReadStart()
+		proc.RemainsOf(start).End(func(string) {})
+	})
 	return New(job, n, d, files, locks)
 }
 

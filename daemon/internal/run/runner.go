@@ -75,6 +75,7 @@ func (r *Runner) Run(ctx context.Context, a *Attempt, recorded <-chan error, ev 
 	if broken := <-recorded; broken != nil {
 		discard(a.Spare)
 		r.undo(a, l)
+		a.Files.Remove()
 		ev.NotStarted(a, fmt.Errorf("%w: %w", ErrNotRecorded, broken))
 		return
 	}
@@ -125,6 +126,7 @@ func (r *Runner) prepare(ctx context.Context, a *Attempt) (proc.Launch, error) {
 	if err != nil {
 		return proc.Launch{}, err
 	}
+	l.Marked = a.Marked
 	if err := launch.WriteArguments(l, a.Job.Arguments); err != nil {
 		return l, proc.Own(err)
 	}
@@ -167,27 +169,19 @@ func (r *Runner) undo(a *Attempt, l proc.Launch) {
 	a.locks.Release()
 }
 
-// Adopt takes over an attempt that an earlier daemon of this boot started. False:
-// it is not known how it ended, for it was a direct child or its files are gone.
-// The child, if there still is one, is attached when Adopt returns. Owner only.
-func (r *Runner) Adopt(ctx context.Context, a *Attempt, ev Events) (found bool) {
-	p, found := shim.Adopt(a.Files, a.Job.ID, func(u proc.Update) { ev.Progressed(a, u) })
-	switch {
-	case found:
-		c := supervised{p}
-		a.child = c
-		if !a.Spec.SurviveRestart { // it was to die with its daemon
-			if err := c.Stop(); err != nil {
-				r.Log.Warn("a job of the last daemon cannot be stopped", "job", a.Job.ID, "error", err)
-			}
+// Adopt takes over an attempt that an earlier daemon of this boot started, or was
+// about to start. Its end is told as of any, also where it is not known, or where it
+// never began (Result.NeverBegan). The child, or who stands for it, is attached when
+// Adopt returns. Owner only.
+func (r *Runner) Adopt(ctx context.Context, a *Attempt, ev Events) {
+	c := supervised{shim.Adopt(a.Files, a.Job.ID, func(u proc.Update) { ev.Progressed(a, u) })}
+	a.child = c
+	if !a.Spec.SurviveRestart { // it was to die with its daemon
+		if err := c.Stop(); err != nil {
+			r.Log.Warn("a job of the last daemon cannot be stopped", "job", a.Job.ID, "error", err)
 		}
-		go r.follow(ctx, a, c, ev)
-	case a.Files.Started():
-		return false
-	default: // its daemon went down before it started anything
-		go ev.Ended(a, r.result(a, proc.Exit{NotStarted: true}))
 	}
-	return true
+	go r.follow(ctx, a, c, ev)
 }
 
 // Resume goes on with a direct child and its locks that the last image of this

@@ -84,13 +84,10 @@ func startSupervised(program []string, q Request) (Child, error) {
 	locks := q.Locks.files()
 	c, err := useSpare(q, locks)
 	if errors.Is(err, shim.ErrNoSpare) {
-		c, err = shim.Start(program, q.Launch, locks, q.Update)
+		c, err = shim.Start(program, q.Launch, locks, true, q.Update)
 	}
 	if err != nil {
 		return nil, err
-	}
-	if !q.Launch.NeedsTree() {
-		c.Keep()
 	}
 	q.Locks.describe(lockfile.Holder{Job: q.Launch.Job, PID: c.PID()})
 	return supervised{c}, nil

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,10 +66,15 @@ func (r Result) Judge(s *dispatchers.Spec, c Cause) (ipc.State, *store.Outcome) 
 	return state, &out
 }
 
-// Retryable reports whether the definition's retry may try an attempt again that
-// ended so.
-func (r Result) Retryable(s *dispatchers.Spec, c Cause) bool {
-	state, _ := Verdict(s, r.Exit, c)
+// Unknown reports whether an attempt, judged so, was cut short by nobody who meant the
+// job: on_interrupt decides what follows.
+func (r Result) Unknown(state ipc.State) bool {
+	return state == ipc.Interrupted && (r.Exit.SupervisorLost || r.Exit.Terminated)
+}
+
+// Retryable reports whether the definition's retry may try an attempt again that was
+// judged so.
+func (r Result) Retryable(s *dispatchers.Spec, c Cause, state ipc.State) bool {
 	switch {
 	case c.Canceled || c.Stopping:
 		return false
@@ -98,7 +104,7 @@ func Verdict(s *dispatchers.Spec, x proc.Exit, c Cause) (ipc.State, *ipc.JobErro
 	case c.Canceled:
 		return ipc.Canceled, why(ipc.KindCanceled, "canceled while it ran")
 	case x.SupervisorLost:
-		return ipc.Interrupted, why(ipc.KindInterrupted, "its supervisor was killed while it ran, and its end is not known")
+		return ipc.Interrupted, why(ipc.KindInterrupted, "%s", cmp.Or(x.Lost, "its supervisor was killed while it ran, and its end is not known"))
 	case x.Err != nil:
 		kind := ipc.KindStartFailed
 		if p, ok := errors.AsType[*ipc.Error](x.Err); ok {
@@ -109,6 +115,8 @@ func Verdict(s *dispatchers.Spec, x proc.Exit, c Cause) (ipc.State, *ipc.JobErro
 			failed.ExitStatus = x.Code
 		}
 		return ipc.Failed, failed
+	case x.Terminated: // init does so to every process when the machine goes down
+		return ipc.Interrupted, why(ipc.KindInterrupted, "its supervisor was told to end it (SIGTERM), not by dispatchd")
 	case c.Stopping && x.Canceled:
 		return ipc.Interrupted, why(ipc.KindInterrupted, "the daemon was stopped while it ran")
 	case x.Canceled && s.SurviveRestart: // by an earlier daemon, for somebody

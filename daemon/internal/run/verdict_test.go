@@ -43,6 +43,9 @@ func TestVerdict(t *testing.T) {
 		{"died with its daemon", dies, proc.Exit{Canceled: true}, Cause{}, ipc.Interrupted, ipc.KindInterrupted, "the daemon went down while it ran"},
 		{"stopped", dies, proc.Exit{Canceled: true}, stopping, ipc.Interrupted, ipc.KindInterrupted, "the daemon was stopped while it ran"},
 		{"ended by itself at a stop", dies, proc.Exit{}, stopping, ipc.Succeeded, "", ""},
+		{"told to end by a stranger", s, proc.Exit{Canceled: true, Terminated: true, Signal: "SIGTERM"}, Cause{}, ipc.Interrupted, ipc.KindInterrupted, "its supervisor was told to end it (SIGTERM), not by dispatchd"},
+		{"told to end, and canceled", s, proc.Exit{Canceled: true, Terminated: true}, canceled, ipc.Canceled, ipc.KindCanceled, "canceled while it ran"},
+		{"lost with its daemon", s, proc.Exit{SupervisorLost: true, Lost: "the daemon went down"}, Cause{}, ipc.Interrupted, ipc.KindInterrupted, "the daemon went down"},
 		{"lost", s, proc.Exit{SupervisorLost: true}, Cause{}, ipc.Interrupted, ipc.KindInterrupted, "its supervisor was killed while it ran, and its end is not known"},
 	} {
 		state, why := Verdict(c.spec, c.exit, c.cause)
@@ -136,7 +139,12 @@ func TestRetryable(t *testing.T) {
 		{proc.Exit{}, Cause{}, false, false},
 		{proc.Exit{SupervisorLost: true}, Cause{}, false, false},
 	} {
-		got := []bool{Result{Exit: c.exit}.Retryable(spec("x"), c.cause), Result{Exit: c.exit}.Retryable(some, c.cause)}
+		var got []bool
+		for _, s := range []*dispatchers.Spec{spec("x"), some} {
+			res := Result{Exit: c.exit}
+			state, _ := res.Judge(s, c.cause)
+			got = append(got, res.Retryable(s, c.cause, state))
+		}
 		if !slices.Equal(got, []bool{c.all, c.only}) {
 			t.Errorf("%+v, %+v: %t", c.exit, c.cause, got)
 		}

@@ -94,19 +94,29 @@ func emptyAttempt(listener int) *attempt {
 	return &attempt{listener: listener, fifo: fifo{fd: -1}, run: -1, status: -1, death: -1}
 }
 
-// create makes .status.new and then .run.
+// create makes .run, and has what was reserved for .status. A daemon that has marked
+// the attempt as prepared has reserved it, and where the mark is gone nothing starts.
 func (a *attempt) create() (err error) {
 	a.launch.SelfSupervised = true
 	f := a.launch.Files
 	if a.listener >= 0 {
 		a.fifo = openFifo(f)
 	}
-	if a.status, err = reserveOutcome(f); err != nil {
+	reserve := reserveOutcome
+	if a.launch.Marked {
+		reserve = takeReserved
+	}
+	if a.status, err = reserve(f); err != nil {
 		return runDirectory(err)
 	}
 	self := proc.IdentityIn(a.launch.Boot, os.Getpid())
 	if a.run, err = f.Create(proc.StartRecord{Supervisor: &self, NeverKill: a.launch.KillMode.Never()}); err != nil {
 		return runDirectory(err)
+	}
+	if a.launch.Marked {
+		if err := f.TakeMark(f.NewStatus()); err != nil {
+			return runDirectory(err)
+		}
 	}
 	return nil
 }
@@ -122,14 +132,42 @@ func (a *attempt) start(now time.Time) error {
 		return noJobError{err}
 	}
 	child := a.child.Identity()
-	// A full run directory must not end a job that has started: without this line
-	// the child is found by its environment.
+	// A full run directory must not end a job that has started: its daemon is told of
+	// the child as well.
 	_ = proc.Append(a.run, proc.StartRecord{Child: &child, Tree: a.child.TreePath()})
 	if a.death, err = proc.ExitDescriptor(child.PID); err != nil {
 		return err // it dies with us
 	}
 	a.settle = now.Add(settleAfter)
 	return nil
+}
+
+// restore makes the files anew that somebody has removed, for a daemon that looks for
+// this attempt. What cannot be made is left out: the end is told all the same.
+func (a *attempt) restore() {
+	f := a.launch.Files
+	if a.ended || a.child == nil || f.MakeDirectory() != nil {
+		return
+	}
+	self, child := proc.IdentityIn(a.launch.Boot, os.Getpid()), a.child.Identity()
+	record := proc.StartRecord{Supervisor: &self, Child: &child, Tree: a.child.TreePath(), NeverKill: a.launch.KillMode.Never()}
+	if run, err := f.Create(record); err == nil { // it was gone
+		_ = unix.Close(a.run)
+		a.run = run
+	}
+	var st unix.Stat_t
+	if unix.Stat(f.NewStatus(), &st) != nil {
+		if status, err := reserveOutcome(f); err == nil {
+			_ = unix.Close(a.status)
+			a.status = status
+		}
+	}
+	if unix.Stat(f.Socket(), &st) != nil {
+		if listener, err := listen(f.Socket()); err == nil {
+			_ = unix.Close(a.listener)
+			a.listener = listener
+		}
+	}
 }
 
 // noJobError says why a job could not be started.
@@ -160,21 +198,26 @@ func earlier(a, b time.Time) time.Time {
 // finish writes the end down, and then lets go of the locks. What only the run of
 // the job needed goes first.
 func (a *attempt) finish(e proc.Exit) error {
-	a.ended = true
-	if a.child != nil {
+	if a.child != nil && !a.ended {
 		a.child.Close()
 	}
+	a.ended = true
 	_ = unix.Unlink(a.launch.Files.Args())
 	err := writeOutcome(a.launch.Files, a.status, e)
 	a.status = -1
 	if err != nil {
 		return fmt.Errorf("the end cannot be written down: %w", err)
 	}
+	a.free()
+	return nil
+}
+
+// free lets go of the locks.
+func (a *attempt) free() {
 	for _, fd := range a.locks {
 		_ = unix.Close(fd)
 	}
 	a.locks = nil
-	return nil
 }
 
 // close gives back what is left of an attempt that is over, or was never started.
@@ -208,6 +251,7 @@ func (a *attempt) describe(now time.Time) *Status {
 	if a.child != nil && !a.ended {
 		child := a.child.Identity()
 		s.Child, s.Left = &child, a.child.Left(now)
+		s.Tree, s.NeverKill = a.child.TreePath(), a.launch.KillMode.Never()
 	}
 	return s
 }
@@ -227,7 +271,7 @@ func readLaunch(fd int) ([]byte, error) {
 			return b, nil
 		}
 		if b = b[:len(b)+n]; len(b) > maxLaunch {
-			return nil, errNoLaunch
+			return nil, errTooLong
 		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]

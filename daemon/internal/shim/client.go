@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/ipc"
 )
@@ -18,18 +20,23 @@ import (
 type Client struct {
 	files    proc.AttemptFiles
 	job      string
-	pid      int // of the supervisor, 0 = an earlier daemon started it
+	marked   bool // its daemon marks what has not started
+	pid      int  // of the supervisor, 0 = an earlier daemon started it
 	onUpdate func(proc.Update)
 	done     chan struct{}
 	exit     proc.Exit // set before done is closed
 
 	told    ipc.Progress // of the reader: what onUpdate was told
 	late    bool
-	refused string // why the supervisor started nothing
+	refused error            // why the supervisor started nothing
+	seen    bool             // it has been started, whatever its files say
+	start   proc.StartRecord // what the supervisor has told of it
+
+	recorded *proc.Identity // the supervisor, as it was recorded when the attempt was adopted
 
 	mu      sync.Mutex
 	channel channel
-	keep    bool // its supervisor stays for a next job
+	keep    bool // its supervisor stays for a next job: Spare is called after Done
 	left    bool // nobody here wants to know the end
 	ended   bool
 }
@@ -64,11 +71,14 @@ func (c *Client) Stop() error {
 	if err == nil || errors.Is(err, os.ErrProcessDone) {
 		return nil
 	}
-	start, ok := c.files.ReadStart()
-	if !ok || start.Supervisor == nil {
+	switch supervisor := c.supervisor(); {
+	case supervisor != nil:
+		supervisor.Signal(syscall.SIGTERM)
+	case c.pid != 0: // its files are gone, and it is our child, not waited for as long as it is not over
+		_ = unix.Kill(c.pid, unix.SIGTERM)
+	default:
 		return err
 	}
-	start.Supervisor.Signal(syscall.SIGTERM)
 	return nil
 }
 
@@ -92,7 +102,7 @@ func (c *Client) Leave() {
 	c.left = true
 	c.mu.Unlock()
 	if !over {
-		c.channel.close()
+		c.way().close()
 	}
 }
 
@@ -101,21 +111,6 @@ func (c *Client) isLeft() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.left
-}
-
-// Keep has the supervisor stay when the job has ended, for Spare. Whoever calls it
-// calls Spare as well, after Done.
-func (c *Client) Keep() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.keep = true
-}
-
-// isKept reports whether the supervisor is to stay.
-func (c *Client) isKept() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.keep
 }
 
 // isOver reports whether the end is known.
@@ -151,17 +146,57 @@ func (c *Client) handle(r Reply) {
 	}
 	switch s.Phase {
 	case Refused:
-		c.refused = r.Error
+		c.refused = refusal(r)
 	case Ended:
-		// Without a file that can be read, the end of the supervisor says more.
-		if e, ok := readOutcome(c.files); ok {
+		// Without an outcome that can be read, the end of the supervisor says more.
+		e, ok := readOutcome(c.files)
+		if !ok {
+			e, ok = parseOutcome(s.Outcome)
+		}
+		if ok {
 			c.end(e)
-			if !c.isKept() {
-				c.channel.close()
+			if !c.keep {
+				c.way().close()
 			}
 		}
 	case Running:
+		c.seen = true
+		if s.Child != nil {
+			c.start.Child, c.start.Tree, c.start.NeverKill = s.Child, s.Tree, s.NeverKill
+		}
 	}
+}
+
+// refusal is why a supervisor has started nothing. One of another release that cannot
+// read the launch is a program that was replaced while the daemon of this one runs.
+func refusal(r Reply) error {
+	err := fmt.Errorf("shim: %s", r.Error)
+	if r.PutOff || r.Error == errRecord.Error() {
+		return proc.Own(err)
+	}
+	return err
+}
+
+// way is the channel to the supervisor now.
+func (c *Client) way() channel {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.channel
+}
+
+// setWay changes the channel.
+func (c *Client) setWay(to channel) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.channel = to
+}
+
+// supervisor is the supervisor's process, as far as it is recorded.
+func (c *Client) supervisor() *proc.Identity {
+	if start, ok := c.files.ReadStart(); ok && start.Supervisor != nil {
+		return start.Supervisor
+	}
+	return c.recorded
 }
 
 // sameProgress reports whether two progresses say the same.
@@ -172,7 +207,8 @@ func sameProgress(a, b ipc.Progress) bool {
 	return a.Percent == nil || *a.Percent == *b.Percent
 }
 
-// gone tells that the supervisor is no more, and with it its hold on the locks.
+// gone tells that the supervisor is no more, and with it its hold on the locks. What
+// is left of the job is ended first: until then the attempt is not over.
 func (c *Client) gone() {
 	if c.isOver() {
 		return // its files may be gone as well
@@ -183,23 +219,38 @@ func (c *Client) gone() {
 	}
 	now := time.Now()
 	e := proc.Exit{Started: now, Ended: now}
-	if start, ok := c.files.ReadStart(); ok {
-		c.files.KillRemaining(c.job)
-		if start.NeverKill && start.Child != nil {
-			start.Child.WaitExit()
-		}
-		e.Ended, e.SupervisorLost = time.Now(), true
-		c.end(e)
-		return
-	}
-	e.NotStarted = true
+	start, started := c.files.ReadStart()
 	switch {
-	case c.refused != "":
-		e.Err = proc.Own(fmt.Errorf("shim: %s", c.refused))
-	case c.pid != 0:
-		e.Err = proc.ErrSupervisorDied
+	case started || c.seen:
+	case c.refused != nil:
+		e.NotStarted, e.Err = true, c.refused
+	case c.pid != 0 && (!c.marked || c.files.NeverStarted()):
+		e.NotStarted, e.Err = true, proc.ErrSupervisorDied
+	case c.files.NeverStarted():
+		e.NotStarted = true
+	}
+	if !e.NotStarted {
+		// What was told is what the file said, should that be gone or cut.
+		if start.Child == nil {
+			start = c.start
+		}
+		proc.RemainsOf(start).End(func(left string) {
+			c.onUpdate(proc.Update{Message: "its supervisor was killed, and its end waits for processes that cannot be ended: " + left})
+		})
+		e.Ended, e.SupervisorLost, e.Lost = time.Now(), true, c.lost(started)
 	}
 	c.end(e)
+}
+
+// lost says why the end of an attempt is not known.
+func (c *Client) lost(started bool) string {
+	switch {
+	case c.pid != 0 || c.supervisor() != nil:
+		return "its supervisor was killed while it ran, and its end is not known"
+	case started:
+		return "the daemon went down while it ran, and its end is not known"
+	}
+	return "the daemon went down while it ran, its files in the run directory are gone, and its end is not known"
 }
 
 // end closes done, once, unless nobody wants to know.

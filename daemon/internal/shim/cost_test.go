@@ -125,7 +125,7 @@ func BenchmarkCost(b *testing.B) {
 		c.measure(b, binTrue, 1, func() { runProgram(b, "/bin/true") })
 		c.measure(b, supervised, 1, func() {
 			l := benchLaunch(dir, "01J0000000000000000000000A")
-			job, err := Start([]string{supervisor}, l, nil, ignore)
+			job, err := Start([]string{supervisor}, l, nil, true, ignore)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -171,14 +171,13 @@ func runRow(b *testing.B, supervisor, dir string, n int) {
 		l := benchLaunch(dir, fmt.Sprintf("01J%023d", i))
 		var err error
 		if spare == nil {
-			last, err = Start([]string{supervisor}, l, nil, ignore)
+			last, err = Start([]string{supervisor}, l, nil, true, ignore)
 		} else {
 			last, err = spare.Next(l, nil, ignore)
 		}
 		if err != nil {
 			b.Fatal(err)
 		}
-		last.Keep()
 		if x := last.Exit(); x.Code != 0 || x.Err != nil {
 			b.Fatalf("%+v", x)
 		}

@@ -81,7 +81,7 @@ func startKeeper(program string, title []string, head string, k *output.Keeper) 
 		for _, fd := range kept {
 			files = append(files, uintptr(fd))
 		}
-		pid, err = syscall.ForkExec(program, title, &syscall.ProcAttr{
+		pid, err = proc.ForkExec(program, title, &syscall.ProcAttr{
 			Dir: "/", Env: []string{"GOMAXPROCS=1", Env + "=keeper"}, Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 		})
 		_ = unix.Close(null)
@@ -146,4 +146,24 @@ func keep(text []byte) int {
 		k.Run()
 	}
 	return 0
+}
+
+// passOutput gives the output of what the attempt left running to a process of its
+// own, so that this one can go, or serve the next. Where none can be started, this
+// one stays for it, and serves nothing else.
+func (s *supervisor) passOutput() {
+	c := s.attempt.child
+	if c == nil || c.Output() == nil {
+		return
+	}
+	if k := c.Output(); !k.IsOpen() || handOver(k) == nil {
+		k.Close()
+	} else {
+		s.kept = k
+	}
+}
+
+// handOver starts a keeper of our own program, which may have been replaced on disk.
+func handOver(k *output.Keeper) error {
+	return keepBy(ownProgram(), append(append([]string(nil), os.Args...), keeperTitle), keepHead, k)
 }

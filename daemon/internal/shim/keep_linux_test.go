@@ -77,7 +77,7 @@ func TestKeeperAfterTheEnd(t *testing.T) {
 	if printed(t, l) != "job\n" || !output.IsHeld(l.OutputFile) {
 		t.Errorf("%q, held %t", printed(t, l), output.IsHeld(l.OutputFile))
 	}
-	waitSupervisor(c.PID(), l.Files)
+	waitSupervisor(c)
 	if !isFree(t, lock) {
 		t.Error("the lock is held")
 	}
@@ -105,8 +105,7 @@ func TestKeeperAfterTheEnd(t *testing.T) {
 // A supervisor serves the next job while what the one before left running is kept.
 func TestKeeperAndNext(t *testing.T) {
 	l, open := leaver(t)
-	c, _ := supervise(t, l, ignore)
-	c.Keep()
+	c, _ := superviseBy(t, self(), l, true, ignore)
 	c.Exit()
 	spare := c.Spare()
 	if spare == nil {
@@ -132,7 +131,7 @@ func TestKeeperAndNext(t *testing.T) {
 // nothing else.
 func TestSupervisorStays(t *testing.T) {
 	l, open := leaver(t)
-	c, lock := superviseBy(t, []string{os.Args[0], "lone"}, l, ignore)
+	c, lock := superviseBy(t, []string{os.Args[0], "lone"}, l, false, ignore)
 	if x := c.Exit(); x.Code != 3 || !x.Output.Open {
 		t.Errorf("%+v", x)
 	}

@@ -67,11 +67,10 @@ func killAt(t *testing.T, strace, call string, n int, told map[string]int) {
 	}, self()...)
 	first := newLaunch(t, "exit", "CODE=42")
 	lock := newLock(t)
-	c, err := Start(argv, first, []*os.File{lock}, ignore)
+	c, err := Start(argv, first, []*os.File{lock}, true, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Keep()
 	_ = lock.Close()
 	defer waitFree(t, lock.Name(), place) // the tracer holds it as well, to the end
 	told["first "+truth(t, first, c, place)]++

@@ -20,9 +20,9 @@ func adoptLegacy(c *Client) bool {
 		return false
 	}
 	h := &hints{client: c, file: file}
-	c.channel = h
-	if start, ok := c.files.ReadStart(); ok && start.Supervisor != nil {
-		start.Supervisor.Signal(unix.SIGUSR1)
+	c.setWay(h)
+	if supervisor := c.supervisor(); supervisor != nil {
+		supervisor.Signal(unix.SIGUSR1)
 	}
 	go h.read()
 	return true
@@ -63,8 +63,8 @@ func (h *hints) sendStop() {
 	if !h.stop {
 		return
 	}
-	if start, ok := h.client.files.ReadStart(); ok && start.Supervisor != nil {
-		start.Supervisor.Signal(unix.SIGTERM)
+	if supervisor := h.client.supervisor(); supervisor != nil {
+		supervisor.Signal(unix.SIGTERM)
 	}
 }
 
@@ -86,7 +86,7 @@ func (h *hints) read() {
 	if h.client.isLeft() {
 		return
 	}
-	waitSupervisor(0, h.client.files)
+	waitSupervisor(h.client)
 	h.client.gone()
 }
 

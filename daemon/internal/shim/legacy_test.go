@@ -69,10 +69,7 @@ func TestStartedByOldDaemon(t *testing.T) {
 	}
 	// A daemon of today adopts it, by the FIFO.
 	said := newUpdates()
-	c, ok := Adopt(l.Files, "job", said.hear)
-	if !ok {
-		t.Fatal("not found")
-	}
+	c := Adopt(l.Files, "job", said.hear)
 	said.until(t, message("waiting"))
 	if err := c.Signal(unix.SIGHUP); err == nil {
 		t.Error("version 1 has no signals")
@@ -92,10 +89,7 @@ func TestStopOfOldSupervisor(t *testing.T) {
 	l := newLaunch(t, "deaf")
 	supervisor, _ := startLegacy(t, l)
 	said := newUpdates()
-	c, ok := Adopt(l.Files, "job", said.hear)
-	if !ok {
-		t.Fatal("not found")
-	}
+	c := Adopt(l.Files, "job", said.hear)
 	said.until(t, message("deaf"))
 	if err := c.Stop(); err != nil {
 		t.Error(err)
@@ -132,7 +126,7 @@ func TestAdoptedByOldDaemon(t *testing.T) {
 	if line, err := lines.ReadString('\n'); err == nil {
 		t.Errorf("%q instead of the end", line)
 	}
-	waitSupervisor(c.PID(), l.Files)
+	waitSupervisor(c)
 	if x, ok := readOutcome(l.Files); !ok || !x.Canceled {
 		t.Errorf("%+v, %v", x, ok)
 	}

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"dispatchd/daemon/internal/proc"
 )
 
 // link is a connection to a supervisor, from its birth or its adoption on. One
@@ -52,7 +50,7 @@ func dial(path string) (fd int, err error) {
 // newLink takes over a connection for a client.
 func newLink(fd int, c *Client) *link {
 	l := &link{fd: fd, file: os.NewFile(uintptr(fd), "supervisor"), pid: c.pid, client: c, answers: make(chan error, 1)}
-	c.channel = l
+	c.setWay(l)
 	return l
 }
 
@@ -128,7 +126,7 @@ func (l *link) read() {
 	if l.client.isLeft() && !l.client.isOver() {
 		return // it goes on, and is somebody else's
 	}
-	waitSupervisor(l.pid, l.client.files)
+	waitSupervisor(l.client)
 	l.client.gone()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,7 +146,7 @@ func (l *link) addressee(r Reply) *Client {
 	}
 	var err error
 	if r.Error != "" {
-		err = refusedError(r.Error)
+		err = refusedError{r}
 	} else {
 		l.client = l.next
 	}
@@ -157,27 +155,27 @@ func (l *link) addressee(r Reply) *Client {
 	return nil
 }
 
-// waitSupervisor waits until the supervisor's process is gone, and with it its hold
-// on the locks: its socket closes a moment earlier.
-func waitSupervisor(pid int, f proc.AttemptFiles) {
-	if pid != 0 {
+// waitSupervisor waits until a client's supervisor is gone, and with it its hold on the
+// locks: its socket closes a moment earlier.
+func waitSupervisor(c *Client) {
+	if c.pid != 0 {
 		for {
-			if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
+			if _, err := unix.Wait4(c.pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
 				return
 			}
 		}
 	}
-	start, ok := f.ReadStart()
-	if !ok || start.Supervisor == nil {
+	supervisor := c.supervisor()
+	if supervisor == nil {
 		return
 	}
 	ticker := time.NewTicker(gonePoll)
 	defer ticker.Stop()
-	for start.Supervisor.Alive() {
+	for supervisor.Alive() {
 		<-ticker.C
 	}
 	// After an upgrade in place the supervisors of before are still our children.
-	_, _ = unix.Wait4(start.Supervisor.PID, nil, unix.WNOHANG, nil)
+	_, _ = unix.Wait4(supervisor.PID, nil, unix.WNOHANG, nil)
 }
 
 // gonePoll is how often a supervisor that is on its way out is looked at.

@@ -219,6 +219,16 @@ func newLaunch(t *testing.T, helper string, env ...string) proc.Launch {
 	if err := os.WriteFile(l.OutputFile, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return mark(t, l)
+}
+
+// mark prepares a launch's attempt, as a daemon does before it journals the start.
+func mark(t *testing.T, l proc.Launch) proc.Launch {
+	t.Helper()
+	if err := l.Files.Prepare(); err != nil {
+		t.Fatal(err)
+	}
+	l.Marked = true
 	return l
 }
 
@@ -268,18 +278,22 @@ func isFree(t *testing.T, path string) bool {
 // supervise starts a launch below a supervisor, with one lock.
 func supervise(t *testing.T, l proc.Launch, hear func(proc.Update)) (c *Client, lock string) {
 	t.Helper()
-	return superviseBy(t, self(), l, hear)
+	return superviseBy(t, self(), l, false, hear)
 }
 
-// superviseBy is supervise with a program for the supervisor.
-func superviseBy(t *testing.T, program []string, l proc.Launch, hear func(proc.Update)) (c *Client, lock string) {
+// superviseBy is supervise with a program for the supervisor, which stays when the job
+// has ended, or does not.
+func superviseBy(t *testing.T, program []string, l proc.Launch, keep bool, hear func(proc.Update)) (c *Client, lock string) {
 	t.Helper()
 	f := newLock(t)
-	c, err := Start(program, l, []*os.File{f}, hear)
+	c, err := Start(program, l, []*os.File{f}, keep, hear)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Files.KillRemaining("no job has this id") })
+	t.Cleanup(func() {
+		start, _ := l.Files.ReadStart()
+		proc.RemainsOf(start).End(func(string) {})
+	})
 	_ = f.Close()
 	return c, f.Name()
 }

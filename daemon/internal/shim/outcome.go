@@ -22,6 +22,7 @@ type outcome struct {
 	Signal   string          `json:"signal,omitempty"`
 	TimedOut bool            `json:"timed_out,omitempty"`
 	Canceled bool            `json:"canceled,omitempty"`
+	Term     bool            `json:"terminated,omitempty"` // canceled, by a SIGTERM to the supervisor
 	Err      string          `json:"error,omitempty"`
 	PutOff   bool            `json:"put_off,omitempty"` // nothing was started, for want of what Err says, and the job is not at fault
 	Result   json.RawMessage `json:"result,omitempty"`
@@ -32,56 +33,67 @@ type outcome struct {
 	Output   *output.Totals  `json:"output,omitempty"` // a supervisor of the release before does not count it
 }
 
-// outcomeRoom is what is reserved for .status before the job starts, so that its
-// end can be written when the run directory is full.
-const outcomeRoom = 4096
-
 // reserveOutcome makes the file that will become .status.
 func reserveOutcome(f proc.AttemptFiles) (fd int, err error) {
 	fd, err = unix.Open(f.NewStatus(), unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return -1, &os.PathError{Op: "open", Path: f.NewStatus(), Err: err}
 	}
-	if err := writeAt(fd, []byte(strings.Repeat(" ", outcomeRoom))); err != nil {
+	if err := proc.WriteAt(fd, []byte(strings.Repeat(" ", proc.Room))); err != nil {
 		_ = unix.Close(fd)
 		return -1, &os.PathError{Op: "write", Path: f.NewStatus(), Err: err}
 	}
 	return fd, nil
 }
 
+// takeReserved is reserveOutcome of an attempt whose daemon has reserved the room.
+func takeReserved(f proc.AttemptFiles) (fd int, err error) {
+	fd, err = unix.Open(f.Prepared(), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return -1, proc.ErrUnmarked
+	}
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: f.Prepared(), Err: err}
+	}
+	return fd, nil
+}
+
 // writeOutcome writes the end into the reserved file and puts it in place. A large
 // result or failure that does not fit on a full disk is left out: the end is worth
-// more.
+// more. Where the file, or its directory, was removed meanwhile, it is made anew.
 func writeOutcome(f proc.AttemptFiles, fd int, e proc.Exit) error {
+	if fd >= 0 {
+		err := errors.Join(fillOutcome(fd, e), unix.Close(fd))
+		if err == nil && os.Rename(f.NewStatus(), f.Status()) == nil {
+			return nil
+		}
+	}
+	if err := f.MakeDirectory(); err != nil {
+		return err
+	}
+	fd, err := reserveOutcome(f)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fillOutcome(fd, e), unix.Close(fd), os.Rename(f.NewStatus(), f.Status()))
+}
+
+// fillOutcome makes a file hold the text of .status.
+func fillOutcome(fd int, e proc.Exit) error {
 	err := fill(fd, appendOutcome(nil, e))
 	if err != nil && len(e.Result)+len(e.Failure) > 0 {
 		e.Result, e.Failure = nil, nil
 		err = fill(fd, appendOutcome(nil, e))
 	}
-	return errors.Join(err, unix.Close(fd), os.Rename(f.NewStatus(), f.Status()))
+	return err
 }
 
 // fill makes a file hold a text.
 func fill(fd int, text []byte) error {
-	if err := writeAt(fd, text); err != nil {
+	if err := proc.WriteAt(fd, text); err != nil {
 		return err
 	}
 	return unix.Ftruncate(fd, int64(len(text)))
-}
-
-// writeAt writes a text to the beginning of a file.
-func writeAt(fd int, text []byte) error {
-	for at := 0; at < len(text); {
-		n, err := unix.Pwrite(fd, text[at:], int64(at))
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return err
-		default:
-			at += n
-		}
-	}
-	return nil
 }
 
 // appendOutcome appends the text of .status.
@@ -97,6 +109,9 @@ func appendOutcome(b []byte, e proc.Exit) []byte {
 	}
 	if e.Canceled {
 		b = append(b, `,"canceled":true`...)
+	}
+	if e.Terminated {
+		b = append(b, `,"terminated":true`...)
 	}
 	if e.Err != nil {
 		b = append(b, `,"error":`...)
@@ -153,20 +168,28 @@ func appendTime(b []byte, t time.Time) []byte {
 
 // readOutcome reads .status; false = there is none.
 func readOutcome(f proc.AttemptFiles) (proc.Exit, bool) {
-	var o outcome
 	text, err := os.ReadFile(f.Status())
-	if err != nil || json.Unmarshal(text, &o) != nil {
+	if err != nil {
+		return proc.Exit{}, false
+	}
+	return parseOutcome(text)
+}
+
+// parseOutcome reads the text of .status; false = it is none.
+func parseOutcome(text []byte) (proc.Exit, bool) {
+	var o outcome
+	if json.Unmarshal(text, &o) != nil {
 		return proc.Exit{}, false
 	}
 	e := proc.Exit{
-		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled,
+		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled, Terminated: o.Term, NotStarted: o.PutOff,
 		Result: o.Result, Failure: o.Failure, Started: o.Started, Ended: o.Ended, Progress: o.Progress, Output: o.Output,
 	}
 	if o.Err != "" {
 		e.Err = errors.New(o.Err)
 	}
 	if o.PutOff {
-		e.NotStarted, e.Err = true, proc.Own(e.Err)
+		e.Err = proc.Own(e.Err)
 	}
 	return e, true
 }

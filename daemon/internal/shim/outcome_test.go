@@ -43,7 +43,10 @@ func TestOutcome(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		o := outcome{e.Code, e.Signal, e.TimedOut, e.Canceled, "", e.NotStarted, e.Result, e.Failure, e.Started.UTC(), e.Ended.UTC(), e.Progress, e.Output}
+		o := outcome{
+			Code: e.Code, Signal: e.Signal, TimedOut: e.TimedOut, Canceled: e.Canceled, Term: e.Terminated, PutOff: e.NotStarted,
+			Result: e.Result, Failure: e.Failure, Started: e.Started.UTC(), Ended: e.Ended.UTC(), Progress: e.Progress, Output: e.Output,
+		}
 		if e.Err != nil {
 			o.Err = e.Err.Error()
 		}
@@ -52,7 +55,7 @@ func TestOutcome(t *testing.T) {
 		}
 		got, ok := readOutcome(f)
 		if !ok || got.Code != e.Code || got.Signal != e.Signal || !got.Started.Equal(e.Started) || (got.Err == nil) != (e.Err == nil) ||
-			got.NotStarted != e.NotStarted || proc.IsTransient(got.Err) != e.NotStarted ||
+			got.Terminated != e.Terminated || got.NotStarted != e.NotStarted || proc.IsTransient(got.Err) != e.NotStarted ||
 			(got.Output == nil) != (e.Output == nil) || got.Output != nil && *got.Output != *e.Output {
 			t.Errorf("%+v, want %+v", got, e)
 		}
@@ -70,10 +73,10 @@ func TestOutcomeWithoutSpace(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: outcomeRoom, Max: old.Max}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: proc.Room, Max: old.Max}); err != nil {
 		t.Skip(err)
 	}
-	err = writeOutcome(f, fd, proc.Exit{Code: 3, Result: json.RawMessage(`"` + strings.Repeat("x", 3*outcomeRoom) + `"`)})
+	err = writeOutcome(f, fd, proc.Exit{Code: 3, Result: json.RawMessage(`"` + strings.Repeat("x", 3*proc.Room) + `"`)})
 	if e := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); e != nil {
 		t.Fatal(e)
 	}

@@ -42,6 +42,7 @@ type Reply struct {
 	ID      uint32  `json:"id"`                // of the request; 0 = unasked
 	Version int     `json:"version,omitempty"` // hello: the one to speak
 	Error   string  `json:"error,omitempty"`
+	PutOff  bool    `json:"put_off,omitempty"` // the error is not the job's, which may be started later
 	Status  *Status `json:"status,omitempty"`
 }
 
@@ -51,7 +52,7 @@ type Phase string
 // The phases.
 const (
 	Running Phase = "running" // it has been started
-	Ended   Phase = "ended"   // .status says how, and the locks are free
+	Ended   Phase = "ended"   // .status, or Status.Outcome, says how, and the locks are free
 	Refused Phase = "refused" // nothing was started, and Reply.Error says why
 )
 
@@ -62,6 +63,10 @@ type Status struct {
 	Progress *ipc.Progress  `json:"progress,omitempty"`
 	Left     time.Duration  `json:"left,omitempty"` // of the timeout, 0 = none
 	Late     bool           `json:"late,omitempty"` // the timeout is over, and kill_mode none lets the job run
+
+	Tree      string          `json:"tree,omitempty"`       // proc.Child.TreePath
+	NeverKill bool            `json:"never_kill,omitempty"` // kill_mode none
+	Outcome   json.RawMessage `json:"outcome,omitempty"`    // what .status would say, where that cannot be written
 }
 
 // maxRequest bounds a line of a peer. What is longer is passed over.
@@ -79,6 +84,9 @@ func appendReply(b []byte, r Reply) []byte {
 	if r.Error != "" {
 		b = append(b, `,"error":`...)
 		b = proc.AppendQuoted(b, r.Error)
+	}
+	if r.PutOff {
+		b = append(b, `,"put_off":true`...)
 	}
 	if r.Status != nil {
 		b = append(b, `,"status":`...)
@@ -105,6 +113,16 @@ func appendStatus(b []byte, s *Status) []byte {
 	}
 	if s.Late {
 		b = append(b, `,"late":true`...)
+	}
+	if s.Tree != "" {
+		b = append(b, `,"tree":`...)
+		b = proc.AppendQuoted(b, s.Tree)
+	}
+	if s.NeverKill {
+		b = append(b, `,"never_kill":true`...)
+	}
+	if len(s.Outcome) > 0 {
+		b = append(append(b, `,"outcome":`...), s.Outcome...)
 	}
 	return append(b, '}')
 }

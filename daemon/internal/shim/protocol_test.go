@@ -140,6 +140,26 @@ func TestRecord(t *testing.T) {
 	}
 }
 
+// A record of version 2 is read, and one of a newer daemon, whose names this program
+// does not know, as far as it is known.
+func TestOtherRecords(t *testing.T) {
+	l := proc.Launch{Argv: []string{"/bin/true"}, Env: []string{}, Terms: proc.Terms{Marked: true}}
+	three := string(appendRecord(nil, &l, 2))
+	two := strings.Replace(three, recordHead, recordTwo, 1)
+	two = two[:strings.LastIndex(two, "\x02\x06marked\x011")] + recordTail
+	got, locks, err := parseRecord([]byte(two))
+	if want := (proc.Launch{Argv: []string{"/bin/true"}, Env: []string{}}); err != nil || locks != 2 || !reflect.DeepEqual(got, want) {
+		t.Errorf("version 2: %+v, %d, %v", got, locks, err)
+	}
+	newer := strings.Replace(three, "\x02\x06marked\x011", "\x04\x05novel\x01x\x06marked\x011", 1)
+	if got, _, err := parseRecord([]byte(newer)); err != nil || !got.Marked {
+		t.Errorf("a name more: %+v, %v", got, err)
+	}
+	if _, _, err := parseRecord([]byte(strings.Replace(three, "launch 3", "launch 4", 1))); !errors.Is(err, errRecord) {
+		t.Errorf("version 4: %v", err)
+	}
+}
+
 // A record that is not one is an error, whatever is in it.
 func FuzzRecord(f *testing.F) {
 	l := proc.Launch{Argv: []string{"/bin/true", "x"}, Env: []string{"A=b"}, Credential: &proc.Credential{Groups: []uint32{1, 2}}}

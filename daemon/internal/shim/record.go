@@ -14,14 +14,27 @@ import (
 // in the order below, and a last line.
 // Numbers are varints, texts have their length before them. To read it takes no
 // reflection (encoding/json: 100 µs at first use), and a new field is a new version.
+//
+// Version 3 is that of 2 with a list of names and values behind the fields. A name that
+// a supervisor does not know is one of a newer daemon, and passed over: a field that
+// must not be is a new version.
 const (
-	recordHead = "dispatchd launch 2\n"
+	recordHead = "dispatchd launch 3\n"
+	recordTwo  = "dispatchd launch 2\n" // a daemon of the release before starts this program as well
 	recordTail = "\nend\n"
+)
+
+// Names of what came after version 2.
+const (
+	extraMarked = "marked" // Launch.Marked
 )
 
 // maxLaunch bounds the record that a supervisor reads. An environment that is
 // longer cannot be executed anyway.
 const maxLaunch = 16 << 20
+
+// errTooLong says that a launch is beyond that.
+var errTooLong = errors.New("launch: command and environment are longer than 16 MiB")
 
 // maxLocks bounds the locks of an attempt: more descriptors do not fit into one
 // message (SCM_MAX_FD is 253), and into no process.
@@ -30,7 +43,9 @@ const maxLocks = 1 << 16
 // errNoLaunch says that the record has no end: its writer died over it.
 var errNoLaunch = errors.New("no launch")
 
-// errRecord says that a record is not what its first line says.
+// errRecord says that a record is not what its first line says. The program has been
+// replaced by one of another release while its daemon runs: the daemon of that release
+// can start the job.
 var errRecord = errors.New("launch: not a record of this version")
 
 // appendRecord appends the record of a launch that comes with so many locks.
@@ -57,7 +72,24 @@ func appendRecord(b []byte, l *proc.Launch, locks int) []byte {
 	b = appendText(b, l.Boot)
 	b = appendBool(b, l.NoCgroup)
 	b = appendText(b, string(l.Files))
+	b = appendTexts(b, extras(l))
 	return append(b, recordTail...)
+}
+
+// extras are the names and values of what came after version 2.
+func extras(l *proc.Launch) (list []string) {
+	if l.Marked {
+		list = append(list, extraMarked, "1")
+	}
+	return list
+}
+
+// setExtra sets what came after version 2.
+func setExtra(l *proc.Launch, name, value string) {
+	switch name {
+	case extraMarked:
+		l.Marked = value == "1"
+	}
 }
 
 func appendText(b []byte, s string) []byte {
@@ -93,12 +125,13 @@ func appendCredential(b []byte, c *proc.Credential) []byte {
 	return b
 }
 
-// parseRecord reads a record of version 2.
+// parseRecord reads a record.
 func parseRecord(b []byte) (l proc.Launch, locks int, err error) {
 	if len(b) < len(recordHead)+len(recordTail) || string(b[len(b)-len(recordTail):]) != recordTail {
 		return l, 0, errNoLaunch
 	}
-	if string(b[:len(recordHead)]) != recordHead {
+	head := string(b[:len(recordHead)])
+	if head != recordHead && head != recordTwo {
 		return l, 0, errRecord
 	}
 	r := recordReader{rest: b[len(recordHead) : len(b)-len(recordTail)]}
@@ -108,7 +141,13 @@ func parseRecord(b []byte) (l proc.Launch, locks int, err error) {
 		Credential: r.credential(), ArgsFile: r.text(), OutputFile: r.text(), DataOutput: proc.DataOutput{DataFile: r.text(), MaxData: r.number()},
 		NotifySocket: r.text(), Timeout: time.Duration(r.number()), Grace: time.Duration(r.number()),
 		KillMode: mode.KillMode(r.text()), Leftovers: mode.Leftovers(r.text()), MaxOutput: r.number(), Boot: r.text(),
-		NoCgroup: r.byte() == 1, Files: proc.AttemptFiles(r.text()),
+		Terms: proc.Terms{NoCgroup: r.byte() == 1}, Files: proc.AttemptFiles(r.text()),
+	}
+	if head == recordHead {
+		list := r.texts()
+		for i := 1; i < len(list); i += 2 {
+			setExtra(&l, list[i-1], list[i])
+		}
 	}
 	if r.bad || len(r.rest) > 0 || len(l.Argv) == 0 || locks < 0 || locks > maxLocks {
 		return proc.Launch{}, 0, errRecord

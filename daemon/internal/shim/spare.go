@@ -3,6 +3,7 @@ package shim
 import (
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,16 +21,16 @@ var ErrNoSpare = errors.New("the spare supervisor is gone")
 // errGone says that a supervisor ended before it answered a next.
 var errGone = errors.New("its supervisor ended")
 
-// refusedError is a supervisor's word of why it did not take a next.
-type refusedError string
+// refusedError is a supervisor's answer that it did not take a next.
+type refusedError struct{ reply Reply }
 
-func (e refusedError) Error() string { return string(e) }
+func (e refusedError) Error() string { return e.reply.Error }
 
-// Spare gives the supervisor of a job that has ended and was to be kept; nil = there
-// is none that could serve another job. It is called once, after Done.
+// Spare gives the supervisor of a job that has ended; nil = there is none that could
+// serve another job. It is called once, after Done, of a client that was to keep it.
 func (c *Client) Spare() *Spare {
 	l, ok := c.channel.(*link)
-	if !ok || !c.isKept() || !c.isOver() {
+	if !ok || !c.keep || !c.isOver() {
 		return nil
 	}
 	l.mu.Lock()
@@ -60,13 +61,18 @@ func (s *Spare) Next(l proc.Launch, locks []*os.File, onUpdate func(proc.Update)
 		k.close()
 		return nil, ErrNoSpare
 	}
+	text, err := record(&l, len(locks))
+	if err != nil {
+		k.close()
+		return nil, err
+	}
 	b, err := newBirth(l.Files)
 	if err != nil {
 		k.close()
-		return nil, proc.Own(runDirectory(err))
+		return nil, runDirectory(err)
 	}
 	c := newClient(l.Files, l.Job, onUpdate)
-	c.pid, c.channel, c.keep = k.pid, k, true
+	c.pid, c.channel, c.keep, c.marked = k.pid, k, true, l.Marked
 	fds := []int{b.launch, b.listener}
 	for _, f := range locks {
 		fds = append(fds, int(f.Fd()))
@@ -77,21 +83,44 @@ func (s *Spare) Next(l proc.Launch, locks []*os.File, onUpdate func(proc.Update)
 		l.Files.RemoveSupervisor()
 		return nil, ErrNoSpare
 	}
-	b.give(l, len(locks))
-	err = <-k.answers
+	go b.give(text) // one that is stopped does not read
+	err = k.answer()
 	if err == nil {
 		return c, nil
 	}
 	k.close()
 	if refused, ok := errors.AsType[refusedError](err); ok {
-		c.refused = refused.Error()
+		c.refused = refusal(refused.reply)
 	}
-	if c.refused == "" && !l.Files.Started() {
+	if c.refused == nil && !l.Files.Started() && (!l.Marked || l.Files.NeverStarted()) {
 		l.Files.RemoveSupervisor()
 		return nil, ErrNoSpare
 	}
 	c.gone()
 	return c, nil
+}
+
+// Bounds of the wait for the answer to a next. A supervisor answers within a
+// millisecond; one that somebody has stopped (SIGSTOP) never does.
+const (
+	answerWait = 2 * time.Second // then it is told to go on
+	answerLast = 8 * time.Second // and then, once more, it is killed: it has started nothing, or its end is told as of any that is killed
+)
+
+// answer waits for the answer to a next.
+func (l *link) answer() error {
+	for i, wait := range []time.Duration{answerWait, answerLast} {
+		timer := time.NewTimer(wait)
+		select {
+		case err := <-l.answers:
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+		// It is our child, and not waited for before its end is read: the pid is its own.
+		_ = unix.Kill(l.pid, []unix.Signal{unix.SIGCONT, unix.SIGKILL}[i])
+	}
+	return <-l.answers
 }
 
 // sendNext sends a next, whose answer goes to answers.

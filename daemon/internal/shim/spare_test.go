@@ -23,7 +23,7 @@ func follow(t *testing.T, l proc.Launch, helper string, env ...string) proc.Laun
 	next := newLaunch(t, helper, env...)
 	next.Job = "nex" // as long as the first one's: the title has no more room
 	next.Files = l.Files + "x"
-	return next
+	return mark(t, next)
 }
 
 // ended waits for a job's end, and gives its supervisor.
@@ -42,9 +42,7 @@ func ended(t *testing.T, c *Client) *Spare {
 // kept starts a job whose supervisor stays.
 func kept(t *testing.T, l proc.Launch) (c *Client, lock string) {
 	t.Helper()
-	c, lock = supervise(t, l, ignore)
-	c.Keep()
-	return c, lock
+	return superviseBy(t, self(), l, true, ignore)
 }
 
 // serve has a spare supervisor serve a job, with one lock.
@@ -230,8 +228,9 @@ func TestNoSpare(t *testing.T) {
 			next, err := s.Next(second, locks, ignore)
 			switch {
 			case errors.Is(err, ErrNoSpare):
-				// The supervisor that is started instead gives the job its arguments.
-				if left, _ := filepath.Glob(string(second.Files) + "*"); !slices.Equal(left, []string{second.ArgsFile}) {
+				// The supervisor that is started instead gives the job its arguments, and needs
+				// the mark.
+				if left, _ := filepath.Glob(string(second.Files) + "*"); !slices.Equal(left, []string{second.ArgsFile, second.Files.Prepared()}) {
 					t.Errorf("left %v", left)
 				}
 				if text := printed(t, second); strings.Contains(text, "ran") {
@@ -262,14 +261,13 @@ func TestSpareIsNotKept(t *testing.T) {
 
 	l, c, end := waiting(t)
 	c.Leave()
-	again, _ := Adopt(l.Files, "job", ignore)
-	again.Keep()
+	again := Adopt(l.Files, "job", ignore)
 	end(0)
 	again.Exit()
 	if again.Spare() != nil {
 		t.Error("another daemon's program is trusted")
 	}
-	waitSupervisor(c.PID(), l.Files)
+	waitSupervisor(c)
 	waitLeft(t, c.PID())
 }
 
@@ -300,17 +298,13 @@ func TestDaemonDiesOverNext(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {
-			b.give(second, 1)
+			b.give(appendRecord(nil, &second, 1))
 		} else { // it has not even said what to do
 			_, _, _ = unix.Close(b.launch), unix.Close(b.listener), unix.Close(b.to)
 		}
 		_ = lock.Close()
 		s.link.close()
-		again, ok := Adopt(second.Files, second.Job, ignore)
-		if !ok {
-			t.Fatal("not found")
-		}
-		switch x := again.Exit(); {
+		switch x := Adopt(second.Files, second.Job, ignore).Exit(); {
 		case i%2 == 0 && x.Code == 6 && x.Exited():
 		case i%2 == 1 && x.NotStarted && x.Err == nil:
 		default:

@@ -18,13 +18,21 @@ const backlog = 16
 // name and the job's id are added, for people who look at processes. The supervisor
 // holds the locks from its first moment on: the caller closes its own. onUpdate gets
 // what the job says of itself, on a goroutine of its own.
-func Start(argv []string, l proc.Launch, locks []*os.File, onUpdate func(proc.Update)) (*Client, error) {
+//
+// With keep the supervisor stays when the job has ended, for a next job: whoever asks
+// for that calls Spare after Done. One whose job needs a tree does not.
+func Start(argv []string, l proc.Launch, locks []*os.File, keep bool, onUpdate func(proc.Update)) (*Client, error) {
+	text, err := record(&l, len(locks))
+	if err != nil {
+		return nil, err
+	}
 	b, err := newBirth(l.Files)
 	if err != nil {
-		return nil, proc.Own(runDirectory(err))
+		return nil, runDirectory(err)
 	}
 	file := programAt(argv[0]) // before it is executed: what is replaced in between is seen as changed
 	c := newClient(l.Files, l.Job, onUpdate)
+	c.keep, c.marked = keep && !l.NeedsTree(), l.Marked
 	fd, err := dial(l.Files.Socket())
 	if err == nil {
 		if c.pid, err = b.fork(argv, l, locks); err != nil {
@@ -39,14 +47,14 @@ func Start(argv []string, l proc.Launch, locks []*os.File, onUpdate func(proc.Up
 	k := newLink(fd, c)
 	k.program = file
 	// A supervisor that dies over it has started nothing, and read finds that out.
-	b.give(l, len(locks))
+	b.give(text)
 	_ = k.greet()
 	go k.read()
 	return c, nil
 }
 
-// runDirectory says where an error comes from.
-func runDirectory(err error) error { return fmt.Errorf("run directory: %w", err) }
+// runDirectory says where an error comes from, and that it is not the job's.
+func runDirectory(err error) error { return proc.Own(fmt.Errorf("run directory: %w", err)) }
 
 // birth is what a supervisor is given for an attempt, beside the locks.
 type birth struct {
@@ -125,12 +133,20 @@ func (b *birth) fork(argv []string, l proc.Launch, locks []*os.File) (pid int, e
 	return pid, nil
 }
 
+// record is the record of a launch, which a supervisor must be able to read.
+func record(l *proc.Launch, locks int) ([]byte, error) {
+	text := appendRecord(make([]byte, 0, 4096), l, locks)
+	if len(text) > maxLaunch {
+		return nil, errTooLong
+	}
+	return text, nil
+}
+
 // give closes the supervisor's ends and writes the launch. It may have to wait until
 // the supervisor reads.
-func (b *birth) give(l proc.Launch, locks int) {
+func (b *birth) give(text []byte) {
 	_ = unix.Close(b.launch)
 	_ = unix.Close(b.listener)
-	text := appendRecord(make([]byte, 0, 4096), &l, locks)
 	for len(text) > 0 {
 		n, err := unix.Write(b.to, text)
 		if err != nil && !errors.Is(err, unix.EINTR) {

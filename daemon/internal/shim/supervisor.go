@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -68,13 +69,16 @@ type supervisor struct {
 	idle    time.Time      // the attempt has ended: until when another one is waited for
 	kept    *output.Keeper // of what an attempt left running, where no other process keeps it
 
+	unwritten *proc.Exit // how it ended, where that could not be written down
+	retry     time.Time  // when that is tried again
+
 	fds []unix.PollFd // of the turn
 	buf []byte        // scratch space of all peers
 	oob []byte
 }
 
-// start starts the attempt's job, with the umask that it wants. One that cannot be
-// started has ended.
+// start starts the attempt's job, with the umask that it wants, and tells who has
+// asked. One that cannot be started has ended.
 func (s *supervisor) start() error {
 	if l := &s.attempt.launch; l.Umask >= 0 {
 		before := unix.Umask(l.Umask)
@@ -90,16 +94,37 @@ func (s *supervisor) start() error {
 		return err
 	}
 	s.attempt.fifo.say(hint{})
+	// A daemon that gave this attempt as the next one has its answer by now, and learns
+	// here whose end it waits for, should the files go.
+	for _, p := range s.peers {
+		if p.attached {
+			p.reply(Reply{Status: s.attempt.describe(now)})
+		}
+		p.flush()
+	}
 	return nil
 }
 
-// end writes down how the attempt ended, and tells those who want to know.
+// retryEvery is how often the end of an attempt is written again that could not be
+// written, and that nobody was there to be told.
+const retryEvery = time.Second
+
+// end writes down how the attempt ended, and tells those who want to know. Where that
+// cannot be written, they are told it; and where nobody is there, it is tried again
+// until it is known to somebody: so long the locks are held.
 func (s *supervisor) end(e proc.Exit) error {
 	s.accept() // one that has just come is told too
-	if err := s.attempt.finish(e); err != nil {
-		return err
+	err := s.attempt.finish(e)
+	status := s.attempt.describe(time.Now())
+	if err != nil {
+		if !s.attended() {
+			s.unwritten, s.retry = &e, time.Now().Add(retryEvery)
+			return nil
+		}
+		status.Outcome = appendOutcome(nil, e)
+		s.attempt.free()
 	}
-	s.idle = time.Now().Add(idleWait)
+	s.unwritten, s.idle = nil, time.Now().Add(idleWait)
 	s.passOutput()
 	for _, p := range s.peers {
 		if s.kept != nil { // it must not be sent a next any more
@@ -107,51 +132,35 @@ func (s *supervisor) end(e proc.Exit) error {
 			p.gone = true
 		}
 		if p.attached {
-			p.reply(Reply{Status: s.attempt.describe(time.Now())})
+			p.reply(Reply{Status: status})
 			p.flush()
 		}
 	}
 	return nil
 }
 
-// passOutput gives the output of what the attempt left running to a process of its
-// own, so that this one can go, or serve the next. Where none can be started, this
-// one stays for it, and serves nothing else.
-func (s *supervisor) passOutput() {
-	c := s.attempt.child
-	if c == nil || c.Output() == nil {
-		return
-	}
-	if k := c.Output(); !k.IsOpen() || handOver(k) == nil {
-		k.Close()
-	} else {
-		s.kept = k
-	}
-}
-
-// handOver starts a keeper of our own program, which may have been replaced on disk.
-func handOver(k *output.Keeper) error {
-	return keepBy(ownProgram(), append(append([]string(nil), os.Args...), keeperTitle), keepHead, k)
+// attended reports whether a daemon is there that wants to know the end.
+func (s *supervisor) attended() bool {
+	return slices.ContainsFunc(s.peers, func(p *peer) bool { return p.attached && !p.gone })
 }
 
 // over reports whether there is nothing left to do: the attempt has ended, and no
 // daemon is there to give another one.
 func (s *supervisor) over() bool {
-	if !s.attempt.ended {
+	if !s.attempt.ended || s.unwritten != nil {
 		return false
 	}
-	for _, p := range s.peers {
-		if p.attached && !p.gone {
-			return !time.Now().Before(s.idle)
-		}
-	}
-	return true
+	return !s.attended() || !time.Now().Before(s.idle)
 }
 
 // turn does what is due, waits for what happens, and deals with it.
 func (s *supervisor) turn() error {
 	next := s.idle
 	switch a := s.attempt; {
+	case s.unwritten != nil:
+		if next = s.retry; s.attended() || !time.Now().Before(next) {
+			return s.end(*s.unwritten)
+		}
 	case a.ended:
 	case a.child == nil:
 		return s.start()
@@ -284,8 +293,9 @@ func (s *supervisor) signaled(now time.Time) {
 		case sig == syscall.SIGTERM && s.attempt.ended:
 			s.idle = now
 		case sig == syscall.SIGTERM:
-			s.attempt.child.Stop(now)
+			s.attempt.child.Terminate(now)
 		case sig == syscall.SIGUSR1:
+			s.attempt.restore()
 			s.attempt.fifo.open(s.attempt)
 		}
 	}
@@ -356,7 +366,7 @@ func (s *supervisor) refuse(err error) int {
 		s.attempt.ended = true
 		s.accept()
 		for _, p := range s.peers {
-			p.reply(Reply{Error: err.Error(), Status: &Status{Phase: Refused}})
+			p.reply(Reply{Error: err.Error(), PutOff: proc.IsTransient(err), Status: &Status{Phase: Refused}})
 			p.flush()
 		}
 	}

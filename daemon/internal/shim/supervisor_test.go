@@ -104,10 +104,7 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("signal by who has left: %v", err)
 	}
 	second := newUpdates()
-	again, ok := Adopt(l.Files, "job", second.hear)
-	if !ok {
-		t.Fatal("not found")
-	}
+	again := Adopt(l.Files, "job", second.hear)
 	second.until(t, message("waiting")) // said before we came
 	if _, err := gate.WriteString("5\n"); err != nil {
 		t.Fatal(err)
@@ -118,13 +115,12 @@ func TestAdopt(t *testing.T) {
 	if !isFree(t, lock) {
 		t.Error("the lock outlived its job")
 	}
-	late, ok := Adopt(l.Files, "job", ignore)
-	if !ok || late.Exit().Code != 5 {
+	if late := Adopt(l.Files, "job", ignore); late.Exit().Code != 5 {
 		t.Error("an end that was written down before is not found")
 	}
 	l.Files.Remove()
-	if _, ok := Adopt(l.Files, "job", ignore); ok || l.Files.Started() {
-		t.Error("found after its files are gone")
+	if x := Adopt(l.Files, "nobody's job", ignore).Exit(); !x.SupervisorLost || x.NotStarted || !strings.Contains(x.Lost, "files") {
+		t.Errorf("after its files are gone: %+v", x)
 	}
 }
 
@@ -193,7 +189,7 @@ func TestStop(t *testing.T) {
 	c, _ := supervise(t, l, said.hear)
 	said.until(t, message("deaf"))
 	c.Leave()
-	again, _ := Adopt(l.Files, "job", ignore)
+	again := Adopt(l.Files, "job", ignore)
 	if err := again.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -251,7 +247,7 @@ func TestKillModeNone(t *testing.T) {
 		t.Error(err)
 	}
 	c.Leave()
-	again, _ := Adopt(l.Files, "job", said.hear)
+	again := Adopt(l.Files, "job", said.hear)
 	said.until(t, func(u proc.Update) bool { return u.Late })
 	if _, err := gate.WriteString("0\n"); err != nil {
 		t.Fatal(err)
@@ -298,8 +294,9 @@ func TestLongPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Files = proc.AttemptFiles(filepath.Join(dir, "job-1"))
+	mark(t, l)
 	f := newLock(t)
-	c, err := Start(self(), l, []*os.File{f}, ignore)
+	c, err := Start(self(), l, []*os.File{f}, false, ignore)
 	_ = f.Close()
 	if err != nil {
 		if strings.Contains(err.Error(), "choose a shorter --root") {
@@ -310,8 +307,7 @@ func TestLongPath(t *testing.T) {
 	if x := c.Exit(); x.Code != 3 {
 		t.Errorf("%+v", x)
 	}
-	again, ok := Adopt(l.Files, "job", ignore)
-	if !ok || again.Exit().Code != 3 {
+	if again := Adopt(l.Files, "job", ignore); again.Exit().Code != 3 {
 		t.Error("not adopted")
 	}
 }
@@ -338,11 +334,7 @@ func TestWithoutLaunch(t *testing.T) {
 	if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	c, ok := Adopt(l.Files, "job", ignore)
-	if !ok {
-		t.Fatal("not found")
-	}
-	if x := c.Exit(); !x.NotStarted || x.Err != nil {
+	if x := Adopt(l.Files, "job", ignore).Exit(); !x.NotStarted || x.Err != nil {
 		t.Errorf("%+v", x)
 	}
 }
@@ -350,7 +342,7 @@ func TestWithoutLaunch(t *testing.T) {
 // A supervisor that is killed before it has started anything is no fault of the job.
 func TestDiesAtOnce(t *testing.T) {
 	l := newLaunch(t, "exit")
-	c, err := Start([]string{"/bin/false"}, l, nil, ignore)
+	c, err := Start([]string{"/bin/false"}, l, nil, false, ignore)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,14 +354,14 @@ func TestDiesAtOnce(t *testing.T) {
 // What cannot be started leaves no file, and says why.
 func TestNoSupervisor(t *testing.T) {
 	l := newLaunch(t, "exit")
-	if _, err := Start([]string{"/nonexistent/dispatchd-shim"}, l, nil, ignore); err == nil || !strings.Contains(err.Error(), "/nonexistent/dispatchd-shim") {
+	if _, err := Start([]string{"/nonexistent/dispatchd-shim"}, l, nil, false, ignore); err == nil || !strings.Contains(err.Error(), "/nonexistent/dispatchd-shim") {
 		t.Errorf("%v", err)
 	}
 	if left, _ := filepath.Glob(string(l.Files) + "*"); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 	l.Files = "/nonexistent/run/job-1"
-	if _, err := Start(self(), l, nil, ignore); err == nil || !strings.Contains(err.Error(), "run directory: ") {
+	if _, err := Start(self(), l, nil, false, ignore); err == nil || !strings.Contains(err.Error(), "run directory: ") {
 		t.Errorf("%v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/proc"
 )
 
 // serve reads what a peer says, and answers it.
@@ -26,7 +28,9 @@ func (s *supervisor) serve(p *peer) {
 			_ = unix.Close(fd)
 		}
 	})
-	p.flush()
+	if s.attempt.child != nil || s.attempt.ended {
+		p.flush() // else with what becomes of the start
+	}
 }
 
 // answer does what a request wants.
@@ -66,7 +70,7 @@ func (s *supervisor) answer(p *peer, r Request) {
 		err = fmt.Errorf("unknown verb %q", r.Verb)
 	}
 	if err != nil {
-		reply.Error, reply.Status = err.Error(), nil
+		reply.Error, reply.PutOff, reply.Status = err.Error(), proc.IsTransient(err), nil
 	}
 	p.reply(reply)
 }
@@ -86,7 +90,7 @@ func (s *supervisor) running() error {
 // started in the next turn.
 func (s *supervisor) next(p *peer, now time.Time) (*Status, error) {
 	switch {
-	case !s.attempt.ended:
+	case !s.attempt.ended, s.unwritten != nil:
 		return nil, errors.New("next: the job runs")
 	case s.attempt.tracked():
 		// Whatever it left is among our children, and would be taken for the next one's.

@@ -1,0 +1,221 @@
+package shim
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dispatchd/daemon/internal/proc"
+)
+
+// removals are the ways in which an attempt's files may be removed while it runs: each
+// alone, some together, all, with their directory.
+func removals() map[string]func(proc.AttemptFiles) {
+	only := func(names ...string) func(proc.AttemptFiles) {
+		return func(f proc.AttemptFiles) {
+			for _, name := range names {
+				_ = os.Remove(string(f) + name)
+			}
+		}
+	}
+	return map[string]func(proc.AttemptFiles){
+		"nothing": func(proc.AttemptFiles) {},
+		"run":     only(".run"), "sock": only(".sock"), "fifo": only(".fifo"), "status.new": only(".status.new"), "args": only(".args"),
+		"sock and fifo":      only(".sock", ".fifo"),
+		"run and status.new": only(".run", ".status.new"),
+		"all": func(f proc.AttemptFiles) {
+			list, _ := filepath.Glob(string(f) + ".*")
+			for _, path := range list {
+				_ = os.Remove(path)
+			}
+		},
+		"directory": func(f proc.AttemptFiles) { _ = os.RemoveAll(filepath.Dir(string(f))) },
+	}
+}
+
+// inDirectory gives a launch files in a directory of their own, which may be removed,
+// and a job of its own name.
+func inDirectory(t *testing.T, l proc.Launch, name string) proc.Launch {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "jobs")
+	l.Job = "job " + name
+	l.Files = proc.AttemptFiles(filepath.Join(dir, "job-1"))
+	return mark(t, l)
+}
+
+// Whatever is removed of a running job's files, it runs once, and its daemon is told its
+// true end.
+func TestFilesRemoved(t *testing.T) {
+	for name, remove := range removals() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said := newUpdates()
+			l := inDirectory(t, newLaunch(t, "told"), t.Name())
+			gate := gated(t, &l)
+			c, lock := supervise(t, l, said.hear)
+			said.until(t, message("waiting"))
+			remove(l.Files)
+			_, _ = gate.WriteString("5\n")
+			if x := c.Exit(); x.Code != 5 || !x.Exited() {
+				t.Errorf("%+v", x)
+			}
+			waitFree(t, lock, name)
+		})
+	}
+}
+
+// So it is when the daemon goes down meanwhile, and another one takes the job over: it
+// stops it, is told its progress, and its end.
+func TestFilesRemovedBetweenDaemons(t *testing.T) {
+	for name, remove := range removals() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said := newUpdates()
+			l := inDirectory(t, newLaunch(t, "told"), t.Name())
+			gate := gated(t, &l)
+			c, lock := supervise(t, l, said.hear)
+			said.until(t, message("waiting"))
+			c.Leave()
+			remove(l.Files)
+			again := newUpdates()
+			heir := Adopt(l.Files, l.Job, again.hear)
+			again.until(t, message("waiting"))
+			_, _ = gate.WriteString("5\n")
+			if x := heir.Exit(); x.Code != 5 || !x.Exited() {
+				t.Errorf("%+v", x)
+			}
+			waitFree(t, lock, name)
+		})
+	}
+}
+
+// A stop that comes before the supervisor is found is heard.
+func TestStopWithoutFiles(t *testing.T) {
+	said := newUpdates()
+	l := inDirectory(t, newLaunch(t, "deaf"), t.Name())
+	c, lock := supervise(t, l, said.hear)
+	said.until(t, message("deaf"))
+	c.Leave()
+	removals()["directory"](l.Files)
+	heir := Adopt(l.Files, l.Job, ignore)
+	if err := heir.Stop(); err != nil {
+		t.Error(err)
+	}
+	if x := heir.Exit(); !x.Canceled {
+		t.Errorf("%+v", x)
+	}
+	waitFree(t, lock, "stopped")
+}
+
+// The end of a job whose supervisor is killed, too, is not known: it is never taken for
+// one that has not started. Nothing of it is left.
+func TestFilesRemovedAndKilled(t *testing.T) {
+	for name, remove := range removals() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			said := newUpdates()
+			l := inDirectory(t, newLaunch(t, "deaf"), t.Name())
+			c, _ := supervise(t, l, said.hear)
+			said.until(t, message("deaf"))
+			start, ok := l.Files.ReadStart()
+			if !ok {
+				t.Fatal("it has not started")
+			}
+			remove(l.Files)
+			if err := unix.Kill(c.PID(), unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if x := c.Exit(); !x.SupervisorLost || x.NotStarted {
+				t.Errorf("%+v", x)
+			}
+			waitGone(t, *start.Supervisor, *start.Child)
+			if found := belongings(start); len(found) > 0 {
+				t.Errorf("left: %v", found)
+			}
+			// A later daemon, which knows nothing else of it, says the same.
+			if x := Adopt(l.Files, l.Job, ignore).Exit(); !x.SupervisorLost || x.NotStarted {
+				t.Errorf("by the next daemon: %+v", x)
+			}
+		})
+	}
+}
+
+// belongings names what is left of an attempt, and leaves it alone.
+func belongings(start proc.StartRecord) string {
+	start.Tree = ""
+	return proc.RemainsOf(start).Look()
+}
+
+// What was prepared and has not started is started; what lost its mark before is not.
+func TestPreparedOnly(t *testing.T) {
+	l := inDirectory(t, newLaunch(t, "exit"), t.Name())
+	if x := Adopt(l.Files, l.Job, ignore).Exit(); !x.NotStarted || x.Err != nil {
+		t.Errorf("prepared: %+v", x)
+	}
+	if err := os.Remove(l.Files.Prepared()); err != nil {
+		t.Fatal(err)
+	}
+	if x := Adopt(l.Files, l.Job, ignore).Exit(); x.NotStarted || !x.SupervisorLost {
+		t.Errorf("without its mark: %+v", x)
+	}
+	c, _ := supervise(t, l, ignore)
+	if x := c.Exit(); !x.NotStarted || !proc.IsTransient(x.Err) {
+		t.Errorf("started without its mark: %+v", x)
+	}
+	if text := printed(t, l); strings.Contains(text, "ran\n") {
+		t.Errorf("it ran: %q", text)
+	}
+}
+
+// Where the end cannot be written, a daemon that is there is told it; one that comes
+// later finds it, as soon as it could be written. So long the locks are held.
+func TestEndCannotBeWritten(t *testing.T) {
+	for _, attended := range []bool{true, false} {
+		said := newUpdates()
+		l := inDirectory(t, newLaunch(t, "told"), t.Name())
+		gate := gated(t, &l)
+		c, lock := supervise(t, l, said.hear)
+		said.until(t, message("waiting"))
+		dir := filepath.Dir(string(l.Files))
+		if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil { // no directory can be made there
+			t.Fatal(err)
+		}
+		if !attended {
+			c.Leave()
+		}
+		_, _ = gate.WriteString("5\n")
+		if attended {
+			if x := c.Exit(); x.Code != 5 || !x.Exited() {
+				t.Errorf("%+v", x)
+			}
+			waitFree(t, lock, "told")
+			continue
+		}
+		if isFree(t, lock) {
+			t.Error("the lock is free though nobody knows the end")
+		}
+		if err := os.Remove(dir); err != nil {
+			t.Fatal(err)
+		}
+		ticker := time.NewTicker(time.Millisecond)
+		defer ticker.Stop()
+		for {
+			if x, ok := readOutcome(l.Files); ok {
+				if x.Code != 5 {
+					t.Errorf("%+v", x)
+				}
+				break
+			}
+			<-ticker.C
+		}
+		waitFree(t, lock, "written")
+		if x := Adopt(l.Files, l.Job, ignore).Exit(); x.Code != 5 || !x.Exited() {
+			t.Errorf("by the next daemon: %+v", x)
+		}
+	}
+}
