@@ -17,6 +17,7 @@ type figures struct {
 	stops, upgrades   int // kills in the middle of one, or after it
 	hits              int // kills at a call, of those that were to be
 	locked            int // starts that found the lock of the last daemon taken
+	vanished          int // names that were taken away
 	asks, refused     int
 	jobs, interrupted int
 	runs, cut         int // runs that did not come to their end
@@ -62,6 +63,7 @@ func (y *tally) add(t *testing.T, r *round) {
 	y.kills, y.shimKills, y.locked = y.kills+g.kills, y.shimKills+g.shimKills, y.locked+g.locked
 	y.hits, y.stops, y.upgrades = y.hits+g.hits, y.stops+g.stops, y.upgrades+g.upgrades
 	y.asks, y.refused, y.jobs = y.asks+g.asks, y.refused+g.refused, y.jobs+g.jobs
+	y.vanished += g.vanished
 	y.interrupted, y.runs, y.cut = y.interrupted+g.interrupted, y.runs+g.runs, y.cut+g.cut
 	y.starts = append(y.starts, r.starts...)
 }
