@@ -77,8 +77,9 @@ func (r *logReader) some(p []byte, live bool) (int, error) {
 		return r.give(p), nil
 	}
 	if err := r.open(); err != nil {
-		if !r.Printed || r.said {
-			return 0, io.EOF // nothing was printed yet
+		// A job that runs may not have printed yet: its log comes with the first line.
+		if !r.Printed || r.said || live && errors.Is(err, fs.ErrNotExist) {
+			return 0, io.EOF
 		}
 		r.said = true
 		r.pending = fmt.Appendf(nil, "[… there is no log: %v …]\n", reasonOfMissing(err))

@@ -122,6 +122,36 @@ func TestFollowLog(t *testing.T) {
 	})
 }
 
+// Who follows a job from its start may come before its log is made. One that is not
+// there at the end is said.
+func TestFollowFromTheStart(t *testing.T) {
+	d, id := logged(t, "")
+	synctest.Test(t, func(t *testing.T) {
+		for _, removed := range []bool{false, true} {
+			_ = os.Remove(d.LogPath(id))
+			over := make(chan struct{})
+			r := d.ReadLog(t.Context(), id, LogQuery{Printed: true, Ended: over})
+			got := make(chan string, 1)
+			go func() {
+				text, _ := io.ReadAll(r)
+				got <- string(text)
+			}()
+			time.Sleep(2 * followStep)
+			want := "hello"
+			if removed {
+				want = "[… there is no log: it was removed or renamed, or could not be written …]\n"
+			} else {
+				print1(t, d, id, "hello")
+			}
+			close(over)
+			if text := <-got; text != want {
+				t.Errorf("removed %v: %q, want %q", removed, text, want)
+			}
+			_ = r.Close()
+		}
+	})
+}
+
 // The middle of a long output gives its disk space back, its size stays.
 func TestTrimLog(t *testing.T) {
 	d, id := logged(t, strings.Repeat("x", 40*page))
