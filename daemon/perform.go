@@ -52,7 +52,7 @@ func (s performer) perform(effects []queue.Effect) {
 		case queue.Stop:
 			s.cancelAttempt(ef.ID)
 		case queue.Expire:
-			s.endQueued(ef.ID, ipc.Expired, ipc.KindExpired, "waited longer than its queue_timeout")
+			s.endQueued(ef.ID, ipc.Expired, ipc.KindExpired, "waited longer than its queue_timeout"+waitedFor(ef.For))
 		case queue.Drop:
 			s.endQueued(ef.ID, ipc.Canceled, ipc.KindCanceled, "canceled while it was queued")
 		case queue.Requeue:

@@ -72,6 +72,27 @@ func (s views) waiting(id queue.ID) *ipc.WaitingFor {
 	return v
 }
 
+// waitedFor is what a job waited for in vain, as the end of a sentence; "" = nothing
+// that has a name.
+func waitedFor(w queue.Wait) string {
+	holder := ""
+	switch {
+	case w.Job != (queue.ID{}):
+		holder = "job " + ulid.ULID(w.Job).String()
+	case w.PID != 0:
+		holder = fmt.Sprintf("process %d", w.PID)
+	}
+	switch {
+	case w.Lock != "" && holder != "":
+		return fmt.Sprintf(" for lock %s, which %s has", w.Lock, holder)
+	case w.Lock != "":
+		return " for lock " + w.Lock
+	case holder != "":
+		return " for its turn behind " + holder
+	}
+	return ""
+}
+
 // missing words what a start was missing that is no lock. The wire has it as one.
 func (s views) missing(kind queue.ReasonKind, v *ipc.WaitingFor) {
 	switch kind {

@@ -90,7 +90,7 @@ func (d *doctor) examine() {
 	d.clock(s.StartedAt)
 	d.kernel()
 	d.unit(s.PID)
-	if r := findRestapi(paths, os.Getenv); r != nil {
+	if r := findRestapi(os.Getenv); r != nil {
 		d.restapi(r)
 	}
 }

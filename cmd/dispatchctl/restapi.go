@@ -24,14 +24,10 @@ type restapi struct {
 // restapiCron is an entry of the package in a crontab.
 var restapiCron = regexp.MustCompile(`(?m)^[^#\n]*(?:manage\.php|pfsense-restapi) (?:notifydispatcher|refreshcache) `)
 
-// findRestapi looks for the package, nil = it is not installed, or has nothing to do
-// with a private instance. The variables are those of dispatchd-restapi.
-func findRestapi(paths ipc.Paths, getenv func(string) string) *restapi {
-	dir := getenv("RESTAPI_DIR")
-	if dir == "" && paths != ipc.SystemPaths() {
-		return nil
-	}
-	dir = cmp.Or(dir, "/usr/local/pkg/RESTAPI")
+// findRestapi looks for the package, nil = it is not installed. The variables are
+// those of dispatchd-restapi.
+func findRestapi(getenv func(string) string) *restapi {
+	dir := cmp.Or(getenv("RESTAPI_DIR"), "/usr/local/pkg/RESTAPI")
 	core, err := os.ReadFile(filepath.Join(dir, "Core/Dispatcher.inc"))
 	if err != nil {
 		return nil

@@ -26,7 +26,7 @@ func TestRestapi(t *testing.T) {
 	env := func(name string) string {
 		return map[string]string{"RESTAPI_DIR": dir, "CRONTAB": filepath.Join(dir, "crontab"), "DISPATCHD_CHOSEN": filepath.Join(dir, "mode")}[name]
 	}
-	if findRestapi(ipc.Paths{}, env) != nil {
+	if findRestapi(env) != nil {
 		t.Error("found what is not installed")
 	}
 	const (
@@ -50,7 +50,7 @@ func TestRestapi(t *testing.T) {
 		for name, text := range map[string]string{core: c.core, manage: c.manage, script: c.script, "crontab": c.crontab, "mode": c.chosen} {
 			write(name, text)
 		}
-		r := findRestapi(ipc.Paths{}, env)
+		r := findRestapi(env)
 		d := &doctor{all: []ipc.Dispatcher{{Name: "KnownDispatcher"}, {Name: "x", Definition: map[string]any{"php_class": `RESTAPI\Dispatchers\NamedDispatcher`}}}}
 		d.restapi(r)
 		hit := false
@@ -63,8 +63,5 @@ func TestRestapi(t *testing.T) {
 		if !strings.Contains(r.words(), c.words) || !hit {
 			t.Errorf("%q: %s\n%+v", c.found, r.words(), d.found)
 		}
-	}
-	if findRestapi(ipc.RootPaths(dir), func(string) string { return "" }) != nil {
-		t.Error("a private instance has to do with the package")
 	}
 }

@@ -43,7 +43,7 @@ func (a *app) statusVerb() *cobra.Command {
 			for _, w := range s.Warnings {
 				a.printf("warning: %s", w)
 			}
-			if r := findRestapi(s.Directories, os.Getenv); r != nil {
+			if r := findRestapi(os.Getenv); r != nil {
 				a.printf("%s", r.words())
 			}
 			return nil

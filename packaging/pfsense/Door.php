@@ -27,7 +27,6 @@ final class Door {
         if ($name === null || !class_exists($class)) {
             return;
         }
-        self::hide($name);
         echo "Running $class process... ";
         try {
             $done = !self::isInsideJob() && self::byDaemon($name, $arguments ?? []);
@@ -62,7 +61,6 @@ final class Door {
         if (self::isInsideJob()) {
             return self::lock($name, Native::bound($timeout));
         }
-        self::hide($name);
         if (PHP_SAPI === 'cli') {
             return self::byDaemon($name, []) ? true : self::lock($name);
         }
@@ -110,7 +108,9 @@ final class Door {
 
     /** Asks the daemon and waits for the end; false where it is to be done here. */
     private static function byDaemon(string $name, array $arguments): bool {
-        $job = Native::notify($name, $arguments);
+        // A job waits for a command of the package that runs its class. Who cannot be told
+        // from one must not wait for a job.
+        $job = self::hide($name) ? Native::notify($name, $arguments) : null;
         if ($job === null) {
             return false;
         }
@@ -152,9 +152,7 @@ final class Door {
      * Gives this process a name of its own: it waits and holds no lock of the package,
      * and must not be taken for the package's command that does (PackageLock).
      */
-    private static function hide(string $name): void {
-        if (PHP_SAPI === 'cli' && function_exists('cli_set_process_title')) {
-            @cli_set_process_title("dispatchd: run of $name");
-        }
+    private static function hide(string $name): bool {
+        return function_exists('cli_set_process_title') && @cli_set_process_title("dispatchd: run of $name");
     }
 }

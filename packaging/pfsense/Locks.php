@@ -196,6 +196,19 @@ final class PackageLock {
         }
     }
 
+    /**
+     * Who refreshes a cache by the package's own command, which takes no lock for that;
+     * null = nobody.
+     */
+    public static function refreshes(string $name): ?string {
+        foreach (processes() as [$pid, , $words]) {
+            if ($pid !== getmypid() && self::isCommand($words, 'refreshcache', $name)) {
+                return "process $pid";
+            }
+        }
+        return null;
+    }
+
     /** Gives the lock back, and takes the file away if nobody else has it. */
     public function release(): void {
         if ($this->file !== null && flock($this->file, LOCK_EX | LOCK_NB) && $this->isOurs()) {
@@ -306,16 +319,16 @@ final class PackageLock {
         }
         foreach (processes() as [$pid, $started, $words]) {
             // Who came later found the file there and waits as we do.
-            if ($pid !== getmypid() && $started <= $made + 1 && $this->isRun($words)) {
+            if ($pid !== getmypid() && $started <= $made + 1 && self::isCommand($words, 'notifydispatcher', $this->name)) {
                 return "process $pid";
             }
         }
         return null;
     }
 
-    /** Whether a command line is the package's own command for this class. */
-    private function isRun(string $words): bool {
-        return (bool) preg_match('~^\S*php\S*\s(?:.*\s)?\S*(?:manage\.php|pfsense-restapi)\s+notifydispatcher\s+' . preg_quote($this->name, '~') . '(?:\s|$)~D', $words);
+    /** Whether a command line is the package's own command for a class. */
+    private static function isCommand(string $words, string $verb, string $name): bool {
+        return (bool) preg_match('~^\S*php\S*\s(?:.*\s)?\S*(?:manage\.php|pfsense-restapi)\s+' . "$verb\s+" . preg_quote($name, '~') . '(?:\s|$)~D', $words);
     }
 }
 

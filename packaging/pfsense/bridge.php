@@ -323,6 +323,7 @@ final class Task {
         $object = make($this->run->class);
         $returned = null;
         if (method_exists($object, 'get_data_to_cache')) {
+            $this->awaitRefresh();
             refresh($object);
         } else {
             end_diversion();
@@ -335,6 +336,15 @@ final class Task {
         }
         Pipe::say('result', $result);
         $this->over();
+    }
+
+    /** Waits for the package's own command, if it refreshes the cache just now. */
+    private function awaitRefresh(): void {
+        $name = (new \ReflectionClass($this->run->class))->getShortName();
+        for ($told = false; ($by = PackageLock::refreshes($name)) !== null; usleep(100_000)) {
+            $told || $this->waiting($by);
+            $told = true;
+        }
     }
 
     /** What the shutdown needs not tell any more. */

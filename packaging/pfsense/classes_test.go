@@ -5,6 +5,7 @@ package pfsense
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -223,31 +224,36 @@ func TestBridgeLock(t *testing.T) {
 			t.Errorf("%s: the file is left", what)
 		}
 	}
-	// The package's own command, which holds the file without a lock of the kernel.
-	b.Write("manage.php", `<?php file_put_contents($argv[3], 'lock'); file_get_contents($argv[4]); unlink($argv[3]);`)
-	cmd := exec.Command(needPHP(t), "-f", b.Path("manage.php"), "notifydispatcher", "EndingDispatcher", lock, fifo)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	// The package's own command: it holds the file without a lock of the kernel, and
+	// none at all when it refreshes a cache.
+	b.Write("manage.php", `<?php $argv[3] && file_put_contents($argv[3], 'lock'); file_get_contents($argv[4]); $argv[3] && unlink($argv[3]);`)
+	for _, c := range []struct{ verb, class, lock string }{{"notifydispatcher", "EndingDispatcher", lock}, {"refreshcache", "DataCache", ""}} {
+		cmd := exec.Command(needPHP(t), "-f", b.Path("manage.php"), c.verb, c.class, c.lock, fifo)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if open, err = os.OpenFile(fifo, os.O_WRONLY, 0); err != nil {
+			t.Fatal(err)
+		}
+		waits := exec.Command(needPHP(t), "-d", "include_path="+standin(t), "-f", filepath.Join(source, "bridge.php"), "--", "run", c.class)
+		waits.Env = append(append(os.Environ(), env...), "STANDIN_CACHE="+dir)
+		says, err := waits.StderrPipe()
+		if err == nil {
+			err = waits.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(says)
+		line, _ := lines.ReadString('\n') // it waits
+		if want := fmt.Sprintf("waiting for process %d,", cmd.Process.Pid); !strings.HasPrefix(line, want) {
+			t.Errorf("beside %s it says %q, want %s", c.verb, line, want)
+		}
+		_ = open.Close()
+		_, _ = lines.WriteTo(io.Discard)
+		if err := waits.Wait(); err != nil {
+			t.Errorf("behind %s: %v", c.verb, err)
+		}
+		_ = cmd.Wait()
 	}
-	if open, err = os.OpenFile(fifo, os.O_WRONLY, 0); err != nil {
-		t.Fatal(err)
-	}
-	waits := exec.Command(needPHP(t), "-d", "include_path="+standin(t), "-f", filepath.Join(source, "bridge.php"), "--", "run", "EndingDispatcher")
-	waits.Env = append(os.Environ(), env...)
-	says, err := waits.StderrPipe()
-	if err == nil {
-		err = waits.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, _ := bufio.NewReader(says).ReadString('\n') // it waits
-	if want := fmt.Sprintf("waiting for process %d,", cmd.Process.Pid); !strings.HasPrefix(line, want) {
-		t.Errorf("beside the package's own it says %q, want %s", line, want)
-	}
-	_ = open.Close()
-	if err := waits.Wait(); err != nil {
-		t.Errorf("behind the package's own: %v", err)
-	}
-	_ = cmd.Wait()
 }

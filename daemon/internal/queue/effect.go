@@ -17,7 +17,10 @@ type Start struct {
 type Stop struct{ ID ID }
 
 // Expire ends a queued job that waited longer than its queue timeout.
-type Expire struct{ ID ID }
+type Expire struct {
+	ID  ID
+	For Wait // what it waited for, without place and estimate
+}
 
 // Drop ends a queued job that was canceled.
 type Drop struct{ ID ID }

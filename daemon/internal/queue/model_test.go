@@ -298,7 +298,7 @@ func (m *model) reschedule(now time.Duration) (out []Effect) {
 		}
 		if _, expiry := m.due(next); expiry <= now {
 			m.drop(next)
-			out = append(out, Expire{next.id})
+			out = append(out, Expire{ID: next.id})
 			continue
 		}
 		next.phase = "ready"

@@ -57,8 +57,9 @@ func (c *Core) advance(effects []Effect) []Effect {
 		}
 		j := t.job
 		if at, ok := j.expiry(); ok && at <= c.now {
+			waited := c.reason(j)
 			c.removeQueued(j)
-			effects = append(effects, Expire{j.id})
+			effects = append(effects, Expire{j.id, waited})
 			continue
 		}
 		c.pending.leave(j)

@@ -52,7 +52,17 @@ func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 	if j == nil || j.active() {
 		return Wait{}, false
 	}
-	w := Wait{Position: j.position()}
+	w := c.reason(j)
+	w.Position = j.position()
+	if w.Reason == waitTurn {
+		w.Estimate = j.d.estimate(c.now, w.Position)
+	}
+	return w, true
+}
+
+// reason is why a queued job waits, without its place.
+func (c *Core) reason(j *job) Wait {
+	var w Wait
 	switch {
 	case j.d.paused:
 		w.Reason = waitPaused
@@ -64,15 +74,15 @@ func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 		if o, candidate := c.obstacles()[j]; candidate {
 			w.kept(c.now, o)
 		} else {
-			w.behind(c.now, j.d)
+			w.behind(j.d)
 		}
 	}
-	return w, true
+	return w
 }
 
 // behind explains a job whose turn has not come.
-func (w *Wait) behind(now time.Duration, d *dispatcher) {
-	w.Reason, w.Estimate = waitTurn, d.estimate(now, w.Position)
+func (w *Wait) behind(d *dispatcher) {
+	w.Reason = waitTurn
 	if len(d.active) > 0 {
 		w.Job = d.active[0].id
 	} else {

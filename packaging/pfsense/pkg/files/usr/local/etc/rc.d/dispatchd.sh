@@ -42,7 +42,7 @@ is_supervisor() {
   case ${1:-} in '' | *[!0-9]* | 0 | 1) return 1 ;; esac
   # shellcheck disable=SC2046 # its words
   set -- $(ps -ww -o command= -p "$1" 2>/dev/null)
-  case ${1:-} in sh | */sh) shift ;; esac
+  case ${1:-} in sh | bash | dash | */sh | */bash | */dash) shift ;; esac # a script
   first=${1:-}
   first=${first%:}
   [ "${first##*/}" = "${daemon##*/}" ] || return 1
