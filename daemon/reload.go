@@ -27,7 +27,7 @@ func defining(s *state) definitions { return definitions{scheduling(s)} }
 func (h *host) read() *dispatchers.Catalog {
 	return dispatchers.Load(dispatchers.Options{
 		Dirs:      []string{h.cfg.Paths.Packages, h.cfg.Paths.Dispatchers},
-		Functions: h.cfg.Functions, TrustUID: os.Geteuid(), Zones: h.zones, MayRunAs: func(user, group string) string { return launch.RunAsFault(h.build.Users, user, group) },
+		Functions: h.cfg.Functions, TrustUID: os.Geteuid(), Zones: h.zones, Path: h.settings.Path, MayRunAs: func(user, group string) string { return launch.RunAsFault(h.build.Users, user, group) },
 	})
 }
 
@@ -50,6 +50,12 @@ func (s definitions) load() {
 func (h *host) logFaults(c *dispatchers.Catalog) {
 	for _, name := range slices.Sorted(maps.Keys(c.Disabled)) {
 		h.log.Error("dispatcher disabled", "dispatcher", name, "reason", reason(c.Disabled[name]))
+	}
+	for _, f := range c.Warnings {
+		h.log.Warn("a dispatcher's jobs would fail on this host as it is now", "reason", f.Error())
+	}
+	for _, f := range c.Unread {
+		h.log.Warn("what looks like a definition is not read", "file", f.File, "reason", f.Message, "suggestion", f.Suggestion)
 	}
 	for _, f := range c.Unlisted {
 		h.log.Error("a directory of definitions cannot be read, and what is in it is not known", "directory", f.File, "reason", f.Message)
@@ -100,9 +106,15 @@ func (b *backend) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload
 
 // compare says what is another in the next catalog.
 func compare(old, next *dispatchers.Catalog) ipc.Reload {
-	report := ipc.Reload{Added: []string{}, Changed: []string{}, Removed: []string{}, Faults: []string{}, Disabled: []string{}, Restart: []string{}}
+	report := ipc.Reload{Added: []string{}, Changed: []string{}, Removed: []string{}, Faults: []string{}, Disabled: []string{}, Restart: []string{}, Warnings: []string{}, Unread: []string{}}
 	for _, f := range next.Faults {
 		report.Faults = append(report.Faults, f.Error())
+	}
+	for _, f := range next.Warnings {
+		report.Warnings = append(report.Warnings, f.Error())
+	}
+	for _, f := range next.Unread {
+		report.Unread = append(report.Unread, f.Error())
 	}
 	report.Disabled = slices.AppendSeq(report.Disabled, maps.Keys(next.Disabled))
 	for name, spec := range next.Specs {

@@ -18,6 +18,8 @@ type builder struct {
 	broken   bool    // some file could not be read to its end
 	base     *source // the first file
 	mayRunAs func(user, group string) string
+	path     string  // of jobs whose definition sets none
+	warnings []Fault // of what is good, but not on this host as it is
 }
 
 // layer sets the keys of one file over those before it.
@@ -43,7 +45,9 @@ func (b *builder) finish() []Fault {
 	b.checkTiming()
 	b.spec.finish()
 	b.checkIncludes()
+	b.checkPrograms()
 	b.checkAccount()
+	b.checkHost()
 	if more := b.count - len(b.faults); more > 0 && b.base != nil {
 		b.faults = append(b.faults, Fault{File: b.base.path, Message: "and more faults that are not listed"})
 	}

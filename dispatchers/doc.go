@@ -36,8 +36,9 @@
 // Files, from top to bottom: load.go finds and layers files · build.go judges
 // what keys mean together · keys.go has the rows, key.go derives from them,
 // field.go and keyfield.go read single values · decode.go gathers faults ·
-// toml.go and syntax.go parse with places · fault.go renders · ownership.go and
-// includes.go judge who could have written a file · settings.go is dispatchd.toml
+// toml.go and syntax.go parse with places · fault.go renders · ownership.go,
+// includes.go and programs.go judge who could have written a file · facts.go and
+// unread.go warn · settings.go is dispatchd.toml
 // · schema.go and definition.go describe · arguments.go and locks.go
 // treat the arguments of a job · function.go and child.go run Go functions.
 package dispatchers

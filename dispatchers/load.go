@@ -1,6 +1,7 @@
 package dispatchers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,8 @@ type Catalog struct {
 	Disabled map[string][]Fault // by name, why
 	Unlisted []Fault            // directories whose files are not even known
 	Faults   []Fault            // all, sorted by file, row and column
+	Warnings []Fault            // of good definitions: what would make their jobs fail on this host as it is now
+	Unread   []Fault            // files and directories that are not read, though they may be meant to be
 }
 
 // Broken says why a dispatcher has no Spec though it may be meant to have one:
@@ -49,6 +52,7 @@ type Options struct {
 	TrustUID      int      // files may belong to this user or root
 	SkipOwnership bool     // for an offline check of files that are not installed
 
+	Path  string           // of jobs whose definition sets none, "" = DefaultPath
 	Zones *scheduler.Zones // by which timezone is judged; nil = the machine's, read anew
 
 	// MayRunAs says why jobs cannot run as a user and group, "" when they can;
@@ -89,6 +93,8 @@ func Load(o Options) *Catalog {
 		l.build(name, l.layers[name])
 	}
 	sortFaults(l.c.Faults)
+	sortFaults(l.c.Warnings)
+	sortFaults(l.c.Unread)
 	return l.c
 }
 
@@ -162,6 +168,8 @@ func (l *loader) scan(dir string) {
 			of.base, of.faults = path, append(of.faults, bad...)
 		} else if stem, ok := stemOf(e.Name(), ".d"); ok && ValidName(stem) {
 			l.scanDropIns(path, l.layersOf(stem), bad)
+		} else {
+			l.unread(dir, e, "")
 		}
 	}
 }
@@ -187,6 +195,8 @@ func (l *loader) scanDropIns(dir string, of *layers, bad []Fault) {
 	for _, e := range entries {
 		if _, ok := stemOf(e.Name(), ".toml"); ok {
 			of.dropIns = append(of.dropIns, filepath.Join(dir, e.Name()))
+		} else {
+			l.unread(dir, e, filepath.Base(dir))
 		}
 	}
 	of.faults = append(of.faults, bad...)
@@ -210,7 +220,10 @@ func stemOf(name, ending string) (string, bool) {
 // build makes one Spec of its layers, or disables it.
 func (l *loader) build(name string, of *layers) {
 	if of.base == "" && !of.function {
-		return // drop-ins of a dispatcher that is not installed
+		if len(of.dropIns) > 0 {
+			l.dropInsOfNone(name, of)
+		}
+		return
 	}
 	faults := slices.Clone(of.faults)
 	if of.base != "" && !ValidName(name) {
@@ -240,7 +253,7 @@ func (l *loader) build(name string, of *layers) {
 
 // merge sets the keys of all layers, one after the other.
 func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults []Fault) {
-	b := &builder{decoder: newDecoder(), keys: l.keys, trust: l.trust, mayRunAs: l.o.MayRunAs}
+	b := &builder{decoder: newDecoder(), keys: l.keys, trust: l.trust, mayRunAs: l.o.MayRunAs, path: cmp.Or(l.o.Path, DefaultPath)}
 	if l.o.Zones != nil {
 		b.zones = l.o.Zones
 	}
@@ -270,5 +283,9 @@ func (l *loader) merge(name string, of *layers) (spec *Spec, masked bool, faults
 		}
 		b.layer(&source{path: path, data: data})
 	}
-	return b.spec, false, append(faults, b.finish()...)
+	faults = append(faults, b.finish()...)
+	if len(faults) == 0 {
+		l.c.Warnings = append(l.c.Warnings, b.warnings...)
+	}
+	return b.spec, false, faults
 }

@@ -18,8 +18,9 @@ const maxLinks = 40
 // A definition says what runs as root: a user who can change it, or replace it by
 // way of a parent directory, is root (Nimbuspwn: CVE-2022-29799, CVE-2022-29800).
 type trust struct {
-	uid int
-	off bool // for an offline check of files that are not installed yet
+	uid  int
+	also int  // of the job, for what it executes; 0 = nobody else
+	off  bool // for an offline check of files that are not installed yet
 }
 
 // untrusted is the error of a file that another user could have written.
@@ -36,10 +37,12 @@ func (t trust) judge(path string, fi fs.FileInfo, onTheWay bool) error {
 	if t.off || !ok {
 		return nil
 	}
-	if st.Uid != 0 && int(st.Uid) != t.uid {
+	if st.Uid != 0 && int(st.Uid) != t.uid && int(st.Uid) != t.also {
 		want := "root"
-		if t.uid != 0 {
-			want = fmt.Sprintf("root or user %d", t.uid)
+		for _, uid := range []int{t.uid, t.also} {
+			if uid != 0 {
+				want = fmt.Sprintf("root or user %d", uid)
+			}
 		}
 		return &untrusted{
 			fmt.Sprintf("%s belongs to user %d, want %s", path, st.Uid, want),

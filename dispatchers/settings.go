@@ -68,6 +68,11 @@ func LoadSettings(path string) (Settings, []Fault) {
 	}
 	d, doc := newDecoder(), parseTOML(&source{path: path, data: data})
 	settingsKeys().decode(d, doc.root, &s)
+	if v := d.seen["path"]; v != nil && s.Path != "" {
+		if u, bad := errors.AsType[*untrusted](t.searchPath(s.Path)); bad {
+			d.bad(v, u.suggestion, "%s", u.message)
+		}
+	}
 	d.addSyntaxFaults(doc)
 	sortFaults(d.faults)
 	return s, d.faults

@@ -139,5 +139,7 @@ type Reload struct {
 	Removed  []string `json:"removed"`
 	Faults   []string `json:"faults" doc:"each fault with file, row and column; these files changed nothing"`
 	Disabled []string `json:"disabled"`
+	Warnings []string `json:"warnings" doc:"what would make jobs of good definitions fail on this host as it is now: a command, user, group or directory that is not there"`
+	Unread   []string `json:"unread" doc:"files that are not read, though they may be meant as definitions, with what is wrong with their names"`
 	Restart  []string `json:"restart" doc:"keys of dispatchd.toml that have another value, which counts from the next start or upgrade on"`
 }

@@ -61,6 +61,9 @@ func (d *doctor) pending() {
 			d.note("dispatchctl reload -n shows it, dispatchctl reload puts it in force", "files of dispatchers are %s since the last reload: %s", list.word, strings.Join(list.names, ", "))
 		}
 	}
+	for _, u := range r.Unread {
+		d.note("rename or remove it, then run: dispatchctl reload", "%s", u)
+	}
 	if len(r.Restart) > 0 {
 		d.note("dispatchctl upgrade puts it in force, with all jobs kept", "dispatchd.toml has other values since the daemon started: %s", strings.Join(r.Restart, ", "))
 	}

@@ -66,6 +66,12 @@ func (a *app) reloaded(r ipc.Reload, dry bool) {
 	if len(r.Restart) > 0 {
 		a.printf("dispatchd.toml has other values of %s: run dispatchctl upgrade to have them, with all jobs kept", strings.Join(r.Restart, ", "))
 	}
+	for _, w := range r.Warnings {
+		a.complain("dispatchctl: warning: %s", w)
+	}
+	for _, u := range r.Unread {
+		a.complain("dispatchctl: warning: %s", u)
+	}
 	if len(r.Faults) == 0 {
 		return
 	}

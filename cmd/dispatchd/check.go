@@ -14,6 +14,7 @@ import (
 	"dispatchd/ipc"
 	"dispatchd/ipc/console"
 	"dispatchd/ipc/terminal"
+	"dispatchd/scheduler"
 )
 
 // checkCommand validates configuration offline.
@@ -24,7 +25,9 @@ func checkCommand(f *flags) *cobra.Command {
 		Long: `check reads dispatchd.toml and every dispatcher's file and says all that is wrong, each
 fault with file, row and column. A PATH is a directory of dispatchers' files, a private
 root, one dispatcher's file or drop-in, or a dispatchd.toml. Who owns dispatchers' files
-is checked where the daemon reads them, not elsewhere. With --json each fault is an
+is checked where the daemon reads them, not elsewhere. A warning is no fault: what a good
+definition names is not on this host (a command, a user, a directory), or a file is not
+read though it may be meant to be. With --json each fault is an
 object, a line each.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return check(cmd, f, args) },
@@ -34,6 +37,7 @@ object, a line each.`,
 // report has the faults that a check found.
 type report struct {
 	faults         []dispatchers.Fault
+	warnings       []dispatchers.Fault // exit 0 all the same
 	good, disabled int
 }
 
@@ -42,19 +46,28 @@ func check(cmd *cobra.Command, f *flags, args []string) error {
 	p := paths(f.root)
 	var r report
 	if len(args) == 0 {
-		r.settings(p.Config)
-		r.catalog(dispatchers.Load(dispatchers.Options{Dirs: []string{p.Packages, p.Dispatchers}, TrustUID: os.Geteuid()}))
+		settings := r.settings(p.Config)
+		r.catalog(dispatchers.Load(dispatchers.Options{Dirs: []string{p.Packages, p.Dispatchers}, TrustUID: os.Geteuid(), Path: settings.Path}))
+		if _, err := new(scheduler.Zones).Local(); err != nil {
+			r.warnings = append(r.warnings, dispatchers.Fault{File: "time zone", Message: err.Error()})
+		}
 	}
 	for _, arg := range args {
 		if err := r.path(p, absolute(arg)); err != nil {
 			return err
 		}
 	}
-	if err := printFaults(cmd.OutOrStdout(), f.json, r.faults); err != nil {
+	if err := printFaults(cmd.OutOrStdout(), f.json, "", r.faults); err != nil {
+		return err
+	}
+	if err := printFaults(cmd.OutOrStdout(), f.json, "warning", r.warnings); err != nil {
 		return err
 	}
 	if !f.quiet && !f.json {
 		_ = terminal.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %s; %s\n", console.Count(len(r.faults), "fault"), r.counts())
+		if n := len(r.warnings); n > 0 {
+			_ = terminal.Fprintf(cmd.ErrOrStderr(), "dispatchd check: %s, which make nothing bad\n", console.Count(n, "warning"))
+		}
 	}
 	if len(r.faults) > 0 {
 		return console.Code(ipc.ExitConfiguration)
@@ -72,14 +85,16 @@ func (r *report) counts() string {
 }
 
 // settings adds the faults of a dispatchd.toml.
-func (r *report) settings(path string) {
-	_, bad := dispatchers.LoadSettings(path)
+func (r *report) settings(path string) dispatchers.Settings {
+	s, bad := dispatchers.LoadSettings(path)
 	r.faults = append(r.faults, bad...)
+	return s
 }
 
 // catalog adds the faults of a loaded catalog.
 func (r *report) catalog(c *dispatchers.Catalog) {
 	r.faults = append(r.faults, c.Faults...)
+	r.warnings = append(append(r.warnings, c.Warnings...), c.Unread...)
 	r.good += len(c.Specs)
 	r.disabled += len(c.Disabled)
 }
@@ -161,8 +176,13 @@ func (r *report) file(c *dispatchers.Catalog, name string) {
 	if bad := c.Disabled[name]; len(bad) > 0 {
 		r.faults = append(r.faults, bad...)
 		r.disabled++
-	} else if c.Specs[name] != nil {
+	} else if spec := c.Specs[name]; spec != nil {
 		r.good++
+		for _, w := range c.Warnings {
+			if w.File == spec.Origin || slices.Contains(spec.DropIns, w.File) {
+				r.warnings = append(r.warnings, w)
+			}
+		}
 	}
 }
 
@@ -181,18 +201,22 @@ type fault struct {
 	Message    string `json:"message"`
 	Source     string `json:"source,omitempty"`
 	Suggestion string `json:"suggestion,omitempty"`
+	Level      string `json:"level,omitempty"` // warning, "" = a fault
 }
 
 // printFaults prints each fault with its line, or as an object a line.
-func printFaults(w io.Writer, asJSON bool, faults []dispatchers.Fault) error {
+func printFaults(w io.Writer, asJSON bool, level string, faults []dispatchers.Fault) error {
 	for _, f := range faults {
 		if !asJSON {
+			if level != "" {
+				f.Message = level + ": " + f.Message
+			}
 			if _, err := fmt.Fprintln(w, terminal.Text(f.Render())); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := terminal.EncodeJSON(w, fault{f.File, f.Row, f.Column, f.Key, f.Message, f.Source, f.Suggestion}); err != nil {
+		if err := terminal.EncodeJSON(w, fault{f.File, f.Row, f.Column, f.Key, f.Message, f.Source, f.Suggestion, level}); err != nil {
 			return err
 		}
 	}

@@ -41,13 +41,13 @@ func TestPrintFaults(t *testing.T) {
 		{File: "b.toml", Message: "is UTF-16, want UTF-8"},
 	}
 	var text, objects bytes.Buffer
-	if err := printFaults(&text, false, faults); err != nil {
+	if err := printFaults(&text, false, "", faults); err != nil {
 		t.Fatal(err)
 	}
 	if got := text.String(); !strings.HasPrefix(got, "a.toml:2:3: timeout: is bad\n") || !strings.HasSuffix(got, "\nb.toml: is UTF-16, want UTF-8\n") {
 		t.Errorf("text %q", got)
 	}
-	if err := printFaults(&objects, true, faults); err != nil {
+	if err := printFaults(&objects, true, "", faults); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(objects.String()), "\n")

@@ -110,7 +110,7 @@ func run(cmd *cobra.Command, f *flags) error {
 	}
 	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)
 	if len(faults) > 0 {
-		if err := printFaults(cmd.ErrOrStderr(), f.json, faults); err != nil {
+		if err := printFaults(cmd.ErrOrStderr(), f.json, "", faults); err != nil {
 			return err
 		}
 		return console.Code(ipc.ExitConfiguration)

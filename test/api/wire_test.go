@@ -57,7 +57,8 @@ func (f fixed) Reload(context.Context, ipc.Peer, bool) (ipc.Reload, error) {
 	return ipc.Reload{
 		Added: []string{"a"}, Changed: []string{"b"}, Removed: []string{"c"}, Disabled: []string{"d"},
 		Faults:  []string{"d.toml:3:1: no key is named comand; did you mean command?"},
-		Restart: []string{"max_running"},
+		Restart: []string{"max_running"}, Warnings: []string{"a.toml:1:12: command[0]: /opt/a: no such file or directory"},
+		Unread: []string{"x.conf: is not read: its name does not end in .toml (did you mean x.toml?)"},
 	}, nil
 }
 

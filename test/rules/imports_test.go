@@ -46,7 +46,7 @@ func layers() map[string][]string {
 		"daemon/shim": {"daemon/internal/shim"},
 
 		"cmd/dispatchd-shim":  {"daemon/shim"},
-		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console", "ipc/terminal"},
+		"cmd/dispatchd":       {"daemon", "dispatchers", "ipc", "ipc/client", "ipc/console", "ipc/terminal", "scheduler"},
 		"cmd/dispatchctl":     {"dispatchers/mode", "ipc", "ipc/client", "ipc/console", "ipc/lockfile", "ipc/terminal", "scheduler"},
 		"cmd/dispatch-notify": {"ipc", "ipc/notify", "ipc/peer", "ipc/terminal"},
 	}

@@ -14,10 +14,6 @@ import (
 	"dispatchd/ipc"
 )
 
-// defaultPath is the PATH of a job whose definition and settings name none. A
-// command without a slash is looked for in it.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 // Builder makes launches. It does not change once it is in use, and any number
 // of goroutines may call it.
 type Builder struct {
@@ -77,7 +73,7 @@ func (b *Builder) path(s *dispatchers.Spec) string {
 	if path, set := s.Environment["PATH"]; set {
 		return path
 	}
-	return cmp.Or(b.Settings.Path, defaultPath)
+	return cmp.Or(b.Settings.Path, dispatchers.DefaultPath)
 }
 
 // argv is what is executed. Only a script goes through a shell, and only its own
@@ -108,13 +104,19 @@ func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
 	return append([]string{full}, words[1:]...), nil
 }
 
-// Check refuses a job whose packages are missing, or whose PHP bridge or
-// includes are missing or could have been written by others than root and this
-// user. The error is an *ipc.Error. A job is checked when it is accepted and
+// Check refuses a job whose packages are missing, or whose program, PHP bridge or
+// includes could have been written by others than root, this user, and for the
+// program the job's user; bridge and includes must be there, too. The error is an *ipc.Error. A job is checked when it is accepted and
 // again when it starts: packages come and go while it waits.
 func (b *Builder) Check(ctx context.Context, s *dispatchers.Spec) error {
-	if s.PHPClass != "" || len(s.PackageIncludes) > 0 { // most have neither, and ask the kernel nothing
-		uid := os.Geteuid()
+	uid := os.Geteuid()
+	path := b.path(s)
+	if argv, err := b.argv(s, path); err == nil && !s.Function { // a program that is missing is the start's to name
+		if err := s.CheckProgram(argv[0], path, uid); err != nil {
+			return err
+		}
+	}
+	if s.PHPClass != "" || len(s.PackageIncludes) > 0 { // most have neither
 		if err := s.CheckBridge(b.Settings.PHPBridge, uid); err != nil {
 			return err
 		}

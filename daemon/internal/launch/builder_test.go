@@ -232,7 +232,7 @@ func TestEnvironmentIsTheDefinitions(t *testing.T) {
 		t.Errorf("with a TZ of its own: %q, %v", l.Env, err)
 	}
 	b := builder("")
-	if l, _ = b.Build(&dispatchers.Spec{Script: "x"}, Job{}, "", Outputs{}); !slices.Contains(l.Env, "PATH="+defaultPath) {
+	if l, _ = b.Build(&dispatchers.Spec{Script: "x"}, Job{}, "", Outputs{}); !slices.Contains(l.Env, "PATH="+dispatchers.DefaultPath) {
 		t.Errorf("without a PATH: %q", l.Env)
 	}
 }
