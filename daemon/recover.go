@@ -31,6 +31,7 @@ func recovering(s *state) recovery { return recovery{defining(s)} }
 // recover is the first thing on the loop: definitions, and the jobs of the
 // journal.
 func (s recovery) recover(suspects []ulid.ULID) {
+	s.shortenLocks()
 	s.load()
 	s.restoreBackoff()
 	s.restore(suspects)

@@ -5,6 +5,7 @@ import (
 
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
+	"dispatchd/ipc/lockfile"
 )
 
 // What a full disk does to a job, it does to the operation: a script that prints
@@ -71,9 +72,22 @@ func (at place) lacks(room store.Room) string {
 	return ""
 }
 
+// shortenLocks cuts lock files that somebody filled, and reports whether there were
+// any.
+func (h *host) shortenLocks() bool {
+	cut := append(lockfile.Shorten(h.cfg.Paths.Locks()), lockfile.Shorten(h.cfg.Paths.DispatcherLocks())...)
+	for _, path := range cut {
+		h.log.Warn("a lock file was cut: somebody wrote more into it than who holds it", "file", path)
+	}
+	return len(cut) > 0
+}
+
 // hasRoom reports whether a job may start, and logs when that becomes another.
 func (s *state) hasRoom(spec *dispatchers.Spec, arguments int) bool {
 	why := s.lack(spec, arguments)
+	if why != "" && s.shortenLocks() {
+		why = s.lack(spec, arguments)
+	}
 	switch {
 	case why != "" && s.lacking == "":
 		s.log.Error("no job is started until there is room", "reason", why)

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,3 +137,41 @@ type unixError struct {
 
 func (e *unixError) Error() string { return e.what + ": " + e.err.Error() }
 func (e *unixError) Unwrap() error { return e.err }
+
+// A lock file that somebody filled keeps no job from its start, and is cut when the
+// daemon starts.
+func TestFilledLockFile(t *testing.T) {
+	bubble(t, func(t *testing.T, root string) {
+		acts := func(string, int) act { return act{lasts: time.Second} }
+		files := map[string]string{"op": "script = 'x'\n"}
+		s := set(t, root, files, acts)
+		path := filepath.Join(s.cfg.Paths.Locks(), "fw.lock")
+		fill := func() {
+			if err := os.WriteFile(path, make([]byte, 1<<20), 0o660); err != nil {
+				t.Fatal(err)
+			}
+		}
+		long := func() bool {
+			fi, err := os.Stat(path)
+			return err != nil || fi.Size() > 4096
+		}
+		fill()
+		s.set(func(string) (store.Room, error) {
+			if long() {
+				return store.Room{Size: 4 << 20, Inodes: -1}, nil
+			}
+			return store.Room{Bytes: 3 << 20, Size: 4 << 20, Inodes: -1}, nil
+		})
+		if job := s.await(s.notify("op").ID); job.State != ipc.Succeeded || long() {
+			t.Errorf("%s; is the file long: %v", job.State, long())
+		}
+		fill()
+		s.strike()
+		s = set(t, root, files, acts)
+		defer s.strike()
+		synctest.Wait()
+		if long() {
+			t.Error("the next start leaves it as it is")
+		}
+	})
+}

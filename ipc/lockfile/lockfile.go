@@ -117,8 +117,12 @@ func settle(f *os.File, made, shared, busy bool, h Holder) (*os.File, error) {
 			return nil, &BusyError{Path: f.Name(), Holder: Holder{PID: pid}}
 		}
 	}
-	if !shared {
+	var is unix.Stat_t
+	switch {
+	case !shared:
 		write(f, h)
+	case unix.Fstat(int(f.Fd()), &is) == nil && is.Size > maxText:
+		_ = f.Truncate(maxText)
 	}
 	return f, nil
 }
