@@ -1,13 +1,17 @@
 package ipc
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // Words is the line that the commands print for an accepted notify.
@@ -19,6 +23,8 @@ func (n Notified) Words() string {
 		return fmt.Sprintf("joined %s (already queued)", n.ID)
 	case n.State == Running: // an idempotency key that was known
 		return fmt.Sprintf("queued %s (it runs already)", n.ID)
+	case n.State == Queued && n.WaitingFor == nil && n.Position <= 1: // nothing is in its way
+		return "started " + n.ID
 	}
 	return fmt.Sprintf("queued %s (%s)", n.ID, ordinal(n.Position))
 }
@@ -111,6 +117,10 @@ func Unreachable(socket string, cause error) *Error {
 		p := Errorf(KindUnavailable, "no daemon answers: there is no socket %s", socket)
 		p.Suggestion = next
 		return p
+	case errors.Is(cause, syscall.ECONNREFUSED) && !isSocket(socket):
+		p := Errorf(KindUnavailable, "no daemon answers: %s is no socket", socket)
+		p.Suggestion = "name the daemon's socket by --socket or $" + SocketEnv
+		return p
 	case errors.Is(cause, syscall.ECONNREFUSED):
 		p := Errorf(KindUnavailable, "no daemon answers: nobody listens on socket %s (a daemon that died left it)", socket)
 		p.Suggestion = next
@@ -125,9 +135,22 @@ func Unreachable(socket string, cause error) *Error {
 	return p
 }
 
+// isSocket reports whether there is a socket. Connecting to a plain file or a
+// directory is refused as if nobody listened.
+func isSocket(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.Mode().Type() == fs.ModeSocket
+}
+
 // Lost is the error of a client whose connection broke before the answer came.
 // Where the request changes something, the daemon may have done it.
 func Lost(socket string, changes bool, cause error) *Error {
+	// Package net/http has no type for this, and ipc/notify does not know http's.
+	if text := cause.Error(); strings.Contains(text, "malformed HTTP") || strings.Contains(text, "not an HTTP answer") {
+		p := Errorf(KindUnavailable, "no daemon answers on %s: another program does (%v)", socket, cause)
+		p.Suggestion = "name the daemon's socket by --socket or $" + SocketEnv
+		return p
+	}
 	p := Errorf(KindUnavailable, "the connection to the daemon on %s broke before the answer came: %v", socket, cause)
 	p.Suggestion = "ask again"
 	if changes {
@@ -177,9 +200,26 @@ func ReadArguments(word string, stdin io.Reader) (json.RawMessage, error) {
 	}
 	var value json.RawMessage
 	if err := json.Unmarshal(raw, &value); err != nil {
-		p := Errorf(KindArgumentsInvalid, "the arguments are not JSON: %v", err)
+		p := Errorf(KindArgumentsInvalid, "the arguments are not JSON: %s", notJSON(raw, err))
 		p.Suggestion = `give one JSON value, such as '{"name":"value"}' or '"text"'; - reads it from standard input`
 		return nil, p
 	}
 	return raw, nil
+}
+
+// notJSON says where a text is no JSON. The words of package encoding/json are about
+// its own states.
+func notJSON(raw []byte, err error) string {
+	s, ok := errors.AsType[*json.SyntaxError](err)
+	switch {
+	case len(bytes.TrimSpace(raw)) == 0:
+		return "they are empty"
+	case !ok:
+		return err.Error()
+	case int(s.Offset) >= len(raw) && strings.Contains(s.Error(), "end of JSON"):
+		return "they end in the middle of a value"
+	}
+	at := min(max(int(s.Offset)-1, 0), len(raw)-1)
+	r, _ := utf8.DecodeRune(raw[at:])
+	return fmt.Sprintf("character %d, %q, does not belong there", utf8.RuneCount(raw[:at])+1, r)
 }

@@ -49,7 +49,8 @@ func TestNotifiedWords(t *testing.T) {
 		n    Notified
 		want string
 	}{
-		{Notified{Job: Job{ID: "X", State: Queued}, Position: 1}, "queued X (next in line)"},
+		{Notified{Job: Job{ID: "X", State: Queued}, Position: 1}, "started X"},
+		{Notified{Job: Job{ID: "X", State: Queued, WaitingFor: &WaitingFor{Reason: WaitTurn}}, Position: 1}, "queued X (next in line)"},
 		{Notified{Job: Job{ID: "X", State: Queued}, Position: 2}, "queued X (2nd in line)"},
 		{Notified{Job: Job{ID: "X", State: Queued}, Position: 3}, "queued X (3rd in line)"},
 		{Notified{Job: Job{ID: "X", State: Queued}, Position: 4}, "queued X (4th in line)"},

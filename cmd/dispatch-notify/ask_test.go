@@ -111,7 +111,7 @@ func TestWaitOutlivesTheDaemon(t *testing.T) {
 		}()
 		out, errs, code := d.run("op", wait)
 		<-done
-		if code != 0 || out != "succeeded 01J\n" || !strings.HasPrefix(errs, "queued 01J") {
+		if code != 0 || out != "succeeded 01J\n" || !strings.HasPrefix(errs, "started 01J") {
 			t.Errorf("%s: exit %d, %q, %q", wait, code, out, errs)
 		}
 		for i, line := range d.asked {

@@ -32,6 +32,8 @@ type doctor struct {
 	ctx   context.Context
 	found []finding
 	all   []ipc.Dispatcher // with their definitions, as far as they could be had
+
+	online bool // a daemon answers
 }
 
 func (d *doctor) ok(format string, args ...any) {
@@ -75,6 +77,7 @@ func (d *doctor) examine() {
 		paths = guessPaths(ipc.FindSocket(d.app.socket))
 		d.binary()
 	} else {
+		d.online = true
 		d.daemon(s)
 		d.program(s.PID)
 		d.dispatchers()

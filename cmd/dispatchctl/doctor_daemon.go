@@ -18,7 +18,7 @@ func (d *doctor) daemon(s ipc.Status) {
 	if s.Journal == "ok" {
 		d.ok("the journal can be written (durability %s)", s.Durability)
 	} else {
-		d.bad("free space on that disk or mend it; jobs are accepted again by themselves", "the journal cannot be written, nothing is accepted: %s", s.Journal)
+		d.bad(journalAdvice(s.Journal), "the journal cannot be written, nothing is accepted: %s", s.Journal)
 	}
 	if s.Starts != "ok" && s.Starts != "" { // an older daemon does not say
 		d.bad("free some room there: jobs start by themselves then; keep_free_state and keep_free_run in dispatchd.toml say how much is kept free", "no job starts: %s", s.Starts)
@@ -41,6 +41,22 @@ func (d *doctor) daemon(s ipc.Status) {
 	if s.Counters.Refused > 0 {
 		d.note("dispatchctl show NAME counts them for each dispatcher; the daemon's log says why", "refused since the daemon started: %d", s.Counters.Refused)
 	}
+}
+
+// journalAdvice is what to do about a journal that cannot be written, by its cause.
+func journalAdvice(cause string) string {
+	do := "mend that; the daemon's log says more"
+	switch {
+	case strings.Contains(cause, "no space left"), strings.Contains(cause, "quota"):
+		do = "free space on that disk"
+	case strings.Contains(cause, "read-only file system"):
+		do = "mount that file system for writing; the kernel's log says why it is not"
+	case strings.Contains(cause, "input/output error"):
+		do = "look after that disk: the kernel's log says what fails"
+	case strings.Contains(cause, "permission denied"):
+		do = "give the daemon's user the state directory back"
+	}
+	return do + "; jobs are accepted again by themselves then"
 }
 
 // dispatchers checks each dispatcher.

@@ -147,12 +147,14 @@ func (d *doctor) space(p ipc.Paths) {
 // (/proc/locks) and tries none: a job could find that try's lock in its way.
 func (d *doctor) locks(p ipc.Paths) {
 	jobs, waiting := map[string]bool{}, map[string]int{}
-	if all, err := d.app.api().Locks(d.ctx); err == nil {
-		for _, l := range all {
-			waiting[l.Name] = len(l.Waiters)
-			for _, h := range l.Holders {
-				jobs[l.Name] = jobs[l.Name] || h.Job != ""
-			}
+	var all []ipc.Lock
+	if d.online {
+		all, _ = d.app.api().Locks(d.ctx) // without them every holder counts as one from outside
+	}
+	for _, l := range all {
+		waiting[l.Name] = len(l.Waiters)
+		for _, h := range l.Holders {
+			jobs[l.Name] = jobs[l.Name] || h.Job != ""
 		}
 	}
 	for _, place := range []struct{ dir, prefix string }{{p.Locks(), ""}, {p.DispatcherLocks(), "dispatcher:"}} {

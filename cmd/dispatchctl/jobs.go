@@ -122,7 +122,7 @@ func took(j ipc.Job) string {
 	case j.StartedAt == nil || j.State == ipc.Queued:
 		return "-"
 	case j.EndedAt == nil:
-		return round(time.Since(*j.StartedAt)) + "…"
+		return round(time.Since(*j.StartedAt)) + "+" // it goes on
 	}
 	return round(j.EndedAt.Sub(*j.StartedAt))
 }

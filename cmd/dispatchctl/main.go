@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"dispatchd/ipc"
 	"dispatchd/ipc/client"
@@ -27,6 +28,8 @@ type app struct {
 	line        []string // the command line as it was typed
 	in          io.Reader
 	socket      string
+	timeout     time.Duration // --timeout, 0 = the verb's own
+	prompt      bool          // the verb asks how the daemon is
 	client      *client.Client
 	job         string     // what was asked for
 	interrupted *ipc.Error // the error of a wait that Ctrl-C ends, nil = nothing was asked for yet
@@ -63,7 +66,10 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 	_, said := errors.AsType[console.Exit](err)
 	if err != nil && ctx.Err() != nil && !said {
 		if a.interrupted == nil {
-			a.interrupted = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered: it is not known whether it did what was asked")
+			a.interrupted = ipc.Errorf(ipc.KindInterrupted, "interrupted before the daemon answered")
+			if a.client != nil && a.client.Unanswered() {
+				a.interrupted.Detail += ": it is not known whether it did what was asked"
+			}
 		}
 		if console.TerminalWidth(a.err) > 0 {
 			a.complain("") // the terminal has printed ^C on this line

@@ -16,6 +16,7 @@ import (
 
 // request are the flags of the verbs that ask for a run or wait for one.
 type request struct {
+	fields     fields
 	key        string
 	wait       string
 	printID    bool
@@ -55,12 +56,9 @@ func (r *request) limit() (time.Duration, bool, error) {
 // ask sends the notify of a command line.
 func (a *app) ask(ctx context.Context, r *request, args []string) (ipc.Notified, error) {
 	req := ipc.NotifyRequest{Dispatcher: args[0], IdempotencyKey: r.key, Bound: r.bound}
-	if len(args) > 1 {
-		raw, err := ipc.ReadArguments(args[1], a.in)
-		if err != nil {
-			return ipc.Notified{}, err
-		}
-		req.Arguments = raw
+	var err error
+	if req.Arguments, err = r.fields.read(args[1:], a.in); err != nil {
+		return ipc.Notified{}, err
 	}
 	n, err := a.api().Notify(ctx, req)
 	a.job = n.ID
@@ -73,7 +71,8 @@ func (a *app) notifyVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "notify NAME [JSON|-]", Short: "Ask for a run of a dispatcher",
 		Long: `notify asks for one run of a dispatcher, with JSON as its arguments; - reads them from
-standard input. The answer comes when the job is safe on disk.`,
+standard input. The answer comes when the job is safe on disk. Every user of the machine can
+read a command line: give what is secret on standard input or in a file.`,
 		Args: cobra.RangeArgs(1, 2), ValidArgsFunction: a.names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			limit, waits, err := r.limit()
@@ -99,6 +98,7 @@ standard input. The answer comes when the job is safe on disk.`,
 			return a.ended(job, r, r.printID)
 		},
 	}
+	r.fields.flags(cmd)
 	r.keyFlag(cmd)
 	r.exitStatusFlag(cmd)
 	cmd.Flags().StringVar(&r.wait, "wait", "", "wait for the job's end, at most `DUR`")

@@ -15,7 +15,7 @@ func (a *app) pauseVerb(on bool) *cobra.Command {
 				return a.print(d)
 			}
 			if on {
-				a.talk("%s is paused: jobs are accepted and wait; dispatchctl resume %s ends that (%d running, %d queued)", d.Name, d.Name, d.Running, d.Queued)
+				a.talk("%s is paused: new jobs wait (%d running, %d queued); to start them: dispatchctl resume %s", d.Name, d.Running, d.Queued, d.Name)
 			} else {
 				a.talk("%s is %s (%d running, %d queued)", d.Name, d.State, d.Running, d.Queued)
 			}

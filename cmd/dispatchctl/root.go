@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,10 @@ func (a *app) root() *cobra.Command {
 					return err
 				}
 			}
+			a.prompt = slices.Contains([]string{"status", "doctor", "version"}, cmd.Name())
+			if a.timeout < 0 {
+				return console.Usage("use a duration such as 10s", "--timeout: %s is not possible", a.timeout)
+			}
 			return console.OneOf("color", a.color, console.ColorModes())
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,9 +53,10 @@ func (a *app) root() *cobra.Command {
 	f.BoolVar(&a.json, "json", a.json, "print JSON")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no talk, errors only")
 	f.StringVar(&a.color, "color", "auto", "colour states: `WHEN` is auto, always or never")
+	f.DurationVar(&a.timeout, "timeout", 0, "how long the daemon may take to answer: `DUR` (default 3s for status, doctor and version, else for ever)")
 	f.Lookup("json").DefValue = "false"
 	cmd.AddCommand(a.verbs()...)
-	console.Strict(cmd)
+	console.Strict(cmd, a.line)
 	_ = cmd.RegisterFlagCompletionFunc("color", words(console.ColorModes()...))
 	return cmd
 }
@@ -76,11 +82,19 @@ func (a *app) verbs() []*cobra.Command {
 	}
 }
 
+// promptly is how long the daemon may take to answer those who ask how it is.
+const promptly = 3 * time.Second
+
 // api is the client, made at its first use: completion runs without the hooks
 // of a verb.
 func (a *app) api() *client.Client {
 	if a.client == nil {
-		a.client = &client.Client{Socket: ipc.FindSocket(a.socket)}
+		a.client = &client.Client{Socket: ipc.FindSocket(a.socket), Timeout: a.timeout}
+		if a.client.Timeout == 0 && a.prompt {
+			a.client.Timeout = promptly
+		} else {
+			a.client.Waiting = func(why string) { a.talk("waiting for the daemon: %s", why) }
+		}
 	}
 	return a.client
 }

@@ -49,6 +49,7 @@ kill the process to end the operation. A job that others have joined goes on.`,
 	if original {
 		cmd.Use, cmd.Hidden = "notifydispatcher NAME [JSON|-] [-- CMD...]", true
 	}
+	r.fields.flags(cmd)
 	r.keyFlag(cmd)
 	r.exitStatusFlag(cmd)
 	rawFlag(cmd, &r.raw)

@@ -114,7 +114,7 @@ func (a *app) preview(s *scheduling, zone *time.Location) error {
 		}
 		if !a.json {
 			a.printf("%s", at.Format(showTime))
-		} else if err := a.print(at); err != nil {
+		} else if err := a.print(map[string]time.Time{"due": at}); err != nil {
 			return err
 		}
 	}

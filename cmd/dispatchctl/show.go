@@ -67,7 +67,7 @@ func (a *app) definition(d ipc.Dispatcher) {
 		a.printf("  mend it, then run: dispatchctl reload")
 	}
 	if d.State == ipc.DispatcherPaused {
-		a.printf("  jobs are accepted and wait; dispatchctl resume %s ends that", d.Name)
+		a.printf("  new jobs wait; to start them: dispatchctl resume %s", d.Name)
 	}
 	for _, key := range slices.Sorted(maps.Keys(d.Definition)) {
 		if text, ok := d.Definition[key].(string); ok && strings.Contains(strings.TrimSpace(text), "\n") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/console"
 )
 
 // statusVerb shows the daemon at a glance.
@@ -20,7 +22,7 @@ func (a *app) statusVerb() *cobra.Command {
 				return err
 			}
 			if a.json {
-				return a.print(s)
+				return errors.Join(a.print(s), console.Code(journalCode(s)))
 			}
 			a.printf("dispatchd %s, process %d, started %s", s.Version, s.PID, ago(s.StartedAt))
 			a.printf("%d running, %d queued, %s, %s in the history", s.Running, s.Queued, ipc.Counted(s.Dispatchers, "dispatcher"), ipc.Counted(s.History, "job"))
@@ -35,7 +37,7 @@ func (a *app) statusVerb() *cobra.Command {
 				a.printf("%s: %s; dispatchctl show %s says why", a.palette().State("disabled"), name, name)
 			}
 			for _, name := range s.Paused {
-				a.printf("%s: %s; dispatchctl resume %s ends that", a.palette().State("paused"), name, name)
+				a.printf("%s: %s; to start its jobs: dispatchctl resume %s", a.palette().State("paused"), name, name)
 			}
 			if n := len(s.OpenOutputs); n > 0 {
 				a.printf("%s left something running that can still print to the job's log; dispatchctl doctor names what", ipc.Counted(n, "ended job"))
@@ -46,9 +48,18 @@ func (a *app) statusVerb() *cobra.Command {
 			if r := findRestapi(os.Getenv); r != nil {
 				a.printf("%s", r.words())
 			}
-			return nil
+			return console.Code(journalCode(s))
 		},
 	}
+}
+
+// journalCode is the exit code of a daemon whose journal cannot be written: that of
+// the notify that it refuses.
+func journalCode(s ipc.Status) int {
+	if s.Journal == "ok" || s.Journal == "" {
+		return ipc.ExitOK
+	}
+	return ipc.KindJournalUnavailable.ExitCode()
 }
 
 // ago says when something was, from now.

@@ -30,7 +30,11 @@ func (a *app) upgradeVerb() *cobra.Command {
 			if a.json {
 				return a.print(s)
 			}
-			a.talk("upgraded from %s to %s, process %d", u.From, s.Version, s.PID)
+			if u.From == s.Version {
+				a.talk("the daemon is the program that is installed now, again version %s, process %d", s.Version, s.PID)
+			} else {
+				a.talk("upgraded from %s to %s, process %d", u.From, s.Version, s.PID)
+			}
 			return nil
 		},
 	}

@@ -25,7 +25,7 @@ func (a *app) versionVerb() *cobra.Command {
 			s, err := a.api().Status(cmd.Context())
 			v.Daemon = s.Version
 			p, typed := errors.AsType[*ipc.Error](err)
-			if down := typed && (p.Kind == ipc.KindUnavailable || p.Kind == ipc.KindForbidden); down {
+			if down := typed && (p.Kind == ipc.KindUnavailable || p.Kind == ipc.KindNoAnswer || p.Kind == ipc.KindForbidden); down {
 				err = nil // the client's own version is an answer too
 			}
 			if a.json {

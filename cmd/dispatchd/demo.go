@@ -234,7 +234,7 @@ func (s *show) full(ctx context.Context) error {
 			return err
 		}
 		last = n.ID
-		fmt.Fprintf(s.out, "   %d: accepted, place %d in line\n", i+1, n.Position)
+		fmt.Fprintf(s.out, "   %d: %s\n", i+1, n.Words())
 	}
 	return s.awaitEnd(ctx, last)
 }

@@ -52,7 +52,7 @@ func Main(args []string) int {
 	// Errors of parsing are JSON with --json, too, so this looks for it before.
 	f := &flags{json: slices.Contains(args, "--json")}
 	out, errw := terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr)
-	cmd := rootCommand(f)
+	cmd := rootCommand(f, args)
 	cmd.SetArgs(args)
 	cmd.SetOut(out)
 	cmd.SetErr(errw)
@@ -61,7 +61,7 @@ func Main(args []string) int {
 }
 
 // rootCommand is the daemon itself with its verbs below.
-func rootCommand(f *flags) *cobra.Command {
+func rootCommand(f *flags, args []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dispatchd",
 		Short: "Runs an appliance's slow operations in the background, one at a time",
@@ -96,7 +96,7 @@ It stays in the foreground; a service manager starts it.`,
 	cmd.Flags().BoolVar(&f.check, check, false, "say whether the daemon could start, and its version")
 	_ = cmd.Flags().MarkHidden(check)
 	cmd.AddCommand(checkCommand(f), runCommand(f), schemaCommand(), demoCommand())
-	console.Strict(cmd)
+	console.Strict(cmd, args)
 	return cmd
 }
 

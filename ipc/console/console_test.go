@@ -116,7 +116,7 @@ func TestStrict(t *testing.T) {
 		status := &cobra.Command{Use: "status", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {}}
 		status.Flags().Bool("force", false, "")
 		root.AddCommand(status, &cobra.Command{Use: "hidden", Hidden: true, Run: func(*cobra.Command, []string) {}})
-		Strict(root)
+		Strict(root, strings.Fields(line))
 		root.SetArgs(strings.Fields(line))
 		p, _ := errors.AsType[*ipc.Error](root.Execute())
 		if p == nil || p.Kind != ipc.KindUsage || !strings.HasPrefix(p.Suggestion, want) {

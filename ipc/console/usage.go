@@ -19,26 +19,30 @@ func Usage(next, format string, args ...any) error {
 	return p
 }
 
-// Strict makes every mistake in a command line of cmd and its verbs a Usage
+// Strict makes every mistake in the command line args of cmd and its verbs a Usage
 // error that names the nearest right word.
-func Strict(cmd *cobra.Command) {
+func Strict(cmd *cobra.Command, args []string) {
 	cmd.SilenceUsage, cmd.SilenceErrors = true, true
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(help())
-	strictBelow(cmd)
+	// Completion parses what was typed twice.
+	completing := len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+	strictBelow(cmd, !completing)
 }
 
 // strictBelow makes the flags of cmd and all its verbs, and the arguments of the
 // verbs, as strict as Strict says.
-func strictBelow(cmd *cobra.Command) {
-	cmd.PersistentFlags().VisitAll(onlyOnce)
-	cmd.Flags().VisitAll(onlyOnce)
+func strictBelow(cmd *cobra.Command, once bool) {
+	if once {
+		cmd.PersistentFlags().VisitAll(onlyOnce)
+		cmd.Flags().VisitAll(onlyOnce)
+	}
 	for _, sub := range cmd.Commands() {
 		if check := sub.Args; check != nil {
 			sub.Args = func(c *cobra.Command, args []string) error { return argsError(c, check(c, args)) }
 		}
-		strictBelow(sub)
+		strictBelow(sub, once)
 	}
 }
 
@@ -158,7 +162,22 @@ func UnknownVerb(cmd *cobra.Command, verb string) error {
 	if near := ipc.Nearest(verb, known); near != "" {
 		next = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near)
 	}
+	if other := elsewhere(verb); other != "" && slices.Contains(known, strings.Fields(other)[0]) {
+		next = fmt.Sprintf("that is: %s %s", cmd.CommandPath(), other)
+	}
 	return Usage(next, "no command is named %q", verb)
+}
+
+// elsewhere is the verb, with its flags, for a word that other programs have for it.
+func elsewhere(word string) string {
+	return map[string]string{
+		"ps": "jobs --state running,queued", "history": "jobs", "top": "status", "info": "status", "ping": "status",
+		"tail": "log -f ID", "follow": "log -f ID", "output": "log ID", "kill": "cancel ID", "stop": "cancel ID", "abort": "cancel ID",
+		"start": "run NAME", "exec": "run NAME", "trigger": "notify NAME", "restart": "retry ID", "rerun": "retry ID",
+		"ls": "list", "inspect": "show NAME", "cat": "show NAME", "get": "show NAME", "timers": "schedule", "next": "schedule",
+		"validate": "check", "verify": "check", "test": "check", "enable": "resume NAME", "disable": "pause NAME", "hold": "pause NAME",
+		"metrics": "status --json", "events": "jobs --json", "alerts": "doctor",
+	}[word]
 }
 
 // OneOf refuses a word that is not among those allowed.

@@ -199,7 +199,7 @@ const accepted = `{"id":"01M888TN1WGY611B1QAF7KP035","dispatcher":"op","state":"
 
 func TestPlain(t *testing.T) {
 	n, ok := Plain([]byte(accepted + "\n"))
-	want := ipc.Notified{Job: ipc.Job{ID: "01M888TN1WGY611B1QAF7KP035", State: ipc.Queued}, Coalesced: true, Position: 12}
+	want := ipc.Notified{Job: ipc.Job{ID: "01M888TN1WGY611B1QAF7KP035", State: ipc.Queued, WaitingFor: &ipc.WaitingFor{}}, Coalesced: true, Position: 12}
 	if !ok || !reflect.DeepEqual(n, want) {
 		t.Errorf("got %+v, %v; want %+v", n, ok, want)
 	}
