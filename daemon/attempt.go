@@ -87,6 +87,7 @@ func (s performer) notStarted(a *run.Attempt, cause error) {
 	if r == nil {
 		return
 	}
+	r.ReleaseRetaken()
 	r.job.Attempt = nil
 	rec := store.Record{Op: store.OpRequeue, ID: r.ID, At: time.Now().UnixNano(), Attempt: int32(r.Job.Attempt - 1)}
 	if errors.Is(cause, run.ErrNotRecorded) { // the journal has not even the start
@@ -111,6 +112,7 @@ func (s performer) attemptEnded(a *run.Attempt, res run.Result) {
 		}
 		return
 	}
+	r.ReleaseRetaken()
 	s.answerStart(r)
 	d := r.job.Dispatcher
 	keepSpare(d, res.Spare)

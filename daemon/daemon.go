@@ -81,6 +81,7 @@ type daemon struct {
 func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed *inherited) (*daemon, func(*state), error) {
 	h := &host{
 		cfg: cfg, log: cfg.Log, settings: settings, dir: dir, inherited: handed, epoch: time.Now(), zones: &scheduler.Zones{},
+		watch: watch{rebind: make(chan struct{}, 1)},
 	}
 	if h.cfg.wall == nil {
 		h.cfg.wall = time.Now
@@ -128,6 +129,8 @@ func openJournal(s *state) (store.Report, error) {
 	if s.cfg.disk != nil {
 		s.cfg.disk(journal)
 	}
+	s.watch.journal = journal
+	journal.SetOnReinstated(s.reinstated)
 	s.journal = durable.New(journal, durable.Owner{
 		Log:      s.log,
 		Post:     func(fn func()) { s.post(func(*state) { fn() }) },
@@ -143,6 +146,7 @@ func due(s *state) bool {
 	if s.memory.rests(s.now()) {
 		go giveBack(s.log)
 	}
+	s.lookWhenDue() // that is no event
 	effects := s.core.Tick(s.now())
 	performing(s).perform(effects)
 	return scheduling(s).submitDue() || len(effects) > 0
@@ -152,6 +156,9 @@ func due(s *state) bool {
 func next(s *state) (time.Duration, bool) {
 	next, ok := s.core.Next()
 	next = max(0, next-s.now())
+	if look := max(0, s.lookAt-s.now()); s.lookAt > 0 && (!ok || look < next) {
+		next, ok = look, true
+	}
 	if nap, some := s.planner.Next(s.clock()); some && (!ok || nap < next) {
 		next, ok = nap, true
 	}
@@ -205,8 +212,12 @@ func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 	d.start(first)
 	if d.inherited == nil {
 		d.notifyAtStart()
+	} else {
+		go d.lookNow(context.WithoutCancel(ctx)) // the last image held files for its jobs
 	}
-	srv, failed := d.answer(l)
+	d.watch.hasSocket(d.cfg.Paths.Socket())
+	d.post(func(s *state) { s.lookAt = s.now() + lookEvery })
+	srv, in, failed := d.answer(l)
 	d.log.Info("ready", "socket", d.cfg.Paths.Socket(), "dispatchers", len(d.catalog.Load().Specs), "pid", os.Getpid())
 	if d.cfg.Ready != nil {
 		d.cfg.Ready()
@@ -220,6 +231,7 @@ func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 		case err := <-failed:
 			return errors.Join(err, d.stop(srv, l))
 		case <-d.cfg.ReloadOn:
+			go d.lookNow(context.WithoutCancel(ctx))
 			if _, err := d.Reload(ctx, self(), false); err != nil {
 				d.log.Error("reload", "error", err)
 			}
@@ -227,12 +239,14 @@ func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 			if _, err := d.Upgrade(ctx, self()); err != nil {
 				d.log.Error("upgrade", "error", err)
 			}
+		case <-d.watch.rebind:
+			l = d.reopen(l, in)
 		case <-d.upgrades:
 			if err := d.upgrade(ctx, srv, l); err != nil {
 				return err
 			}
 			// It could not be done, and the old one goes on.
-			srv, failed = d.answer(l)
+			srv, in, failed = d.answer(l)
 		}
 	}
 }
@@ -256,19 +270,44 @@ func (d *daemon) listen(socket *net.UnixListener) (*net.UnixListener, error) {
 
 // answer serves the API on a copy of the socket, so that the socket itself
 // outlives the server. The channel gives the error that ends it.
-func (d *daemon) answer(l *net.UnixListener) (*server.Server, <-chan error) {
+func (d *daemon) answer(l *net.UnixListener) (*server.Server, *door, <-chan error) {
 	srv := server.New(d.backend, server.Options{Log: d.log, Version: d.cfg.Version, MaxConns: d.settings.MaxConnections})
 	failed := make(chan error, 1)
+	copied, err := duplicate(l)
+	if err != nil {
+		failed <- err
+		return srv, &door{socket: l}, failed
+	}
+	in := &door{socket: copied}
 	go func() {
-		copied, err := duplicate(l)
-		if err == nil {
-			err = srv.Serve(copied)
-		}
-		if err != nil {
+		if err := srv.Serve(in); err != nil {
 			failed <- err
 		}
 	}()
-	return srv, failed
+	return srv, in, failed
+}
+
+// reopen makes the socket again, whose name was taken away, and has the server
+// accept there. Who is connected stays so.
+func (d *daemon) reopen(l *net.UnixListener, in *door) *net.UnixListener {
+	path := d.cfg.Paths.Socket()
+	next, err := server.Listen(path, d.settings.SocketGroup, 0o660)
+	var copied net.Listener
+	if err == nil {
+		copied, err = duplicate(next)
+	}
+	more := ""
+	if d.socketActivated {
+		more = "; restart the service manager's socket unit, which does not know of it"
+	}
+	d.found(err, "the socket %s was removed or replaced; it is made again%s", path, more)
+	if err != nil {
+		return l // the next look asks for it again
+	}
+	in.replace(copied)
+	_ = l.Close()
+	d.watch.hasSocket(path)
+	return next
 }
 
 // closeJournal is what a stop does last on the loop. A journal that cannot be
@@ -299,8 +338,8 @@ func (d *daemon) stop(srv *server.Server, l *net.UnixListener) error {
 	var err error
 	d.loop.Stop(func(s *state) { err = closeJournal(s) })
 	_ = l.Close()
-	if !d.socketActivated {
-		_ = os.Remove(d.cfg.Paths.Socket())
+	if path := d.cfg.Paths.Socket(); !d.socketActivated && d.watch.isSocket(path) {
+		_ = os.Remove(path)
 	}
 	if err == nil {
 		d.log.Info("stopped")

@@ -45,11 +45,13 @@
 //	retention.go   what is kept of history, keys and logs
 //	view.go        what is told of jobs, dispatchers and locks
 //	output.go      what jobs, and what they left running, have printed
-//	state.go       what the loop owns
+//	watch.go       the daemon's own files, that they stay where they are
 //	room.go        disks that have too little room to start anything
+//	state.go       what the loop owns
 //	epoch.go       this boot, this run directory
 //	machine.go     which machine this is
 //	host.go        what needs no loop
+//	door.go        a socket that may be replaced by another
 //	sdnotify.go    the service manager
 //	inherited.go   what one image of the program gives the next
 //	rundir.go      the directories of socket, locks and attempts

@@ -39,8 +39,7 @@ func (h *host) openEpoch() error {
 	h.bootID = proc.BootID()
 	thisBoot := cmp.Or(h.bootID, anyBoot)
 	h.bootShort = thisBoot[:min(8, len(thisBoot))]
-	path := filepath.Join(h.jobsDir(), "epoch")
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(h.epochFile())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("run directory: %w", err)
 	}
@@ -60,7 +59,16 @@ func (h *host) openEpoch() error {
 		}
 		h.epochID = epochOf(h.bootID)
 	}
-	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", thisBoot, h.epochID), 0o600); err != nil {
+	return h.writeEpoch()
+}
+
+// epochFile says which life of the run directory this is.
+func (h *host) epochFile() string { return filepath.Join(h.jobsDir(), "epoch") }
+
+// writeEpoch writes it.
+func (h *host) writeEpoch() error {
+	path := h.epochFile()
+	if err := os.WriteFile(path+".new", fmt.Appendf(nil, "%s %s\n", cmp.Or(h.bootID, anyBoot), h.epochID), 0o600); err != nil {
 		return fmt.Errorf("run directory: %w", err)
 	}
 	if err := os.Rename(path+".new", path); err != nil {

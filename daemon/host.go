@@ -40,6 +40,7 @@ type host struct {
 	caches    *caches.Caches
 	manager   *serviceManager // nil = none listens
 	zones     *scheduler.Zones
+	watch     watch  // over the daemon's own files
 	bootID    string // of the machine
 	bootShort string // the same, short
 	epochID   string // of the run directory

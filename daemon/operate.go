@@ -87,6 +87,10 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 		Directories: b.cfg.Paths,
 		Durability:  string(b.settings.Durability), Volatile: b.dir.Volatile(), Journal: "ok", Starts: cmp.Or(b.lack(nil, 0), "ok"), Disabled: []string{}, Paused: []string{},
 	}
+	if err := b.allow(query{Verb: server.VerbStatus, Peer: by}); err != nil {
+		return ipc.Status{}, err
+	}
+	b.lookNow(ctx)
 	err := b.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func(s *state) {
 		c := s.catalog.Load()
 		v.Draining, v.History, v.Counters = s.core.Draining(), s.jobs.History(), s.jobs.Total
@@ -96,6 +100,7 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 		v.Disabled = append(v.Disabled, slices.Sorted(maps.Keys(c.Disabled))...)
 		v.Paused = append(v.Paused, s.jobs.Paused()...)
 		v.Warnings = append([]string{}, s.warnings...)
+		v.Warnings = append(v.Warnings, s.watch.told(time.Now())...)
 		for _, f := range c.Unlisted {
 			v.Warnings = append(v.Warnings, "definitions that cannot be read: "+f.Error())
 		}

@@ -80,6 +80,7 @@ func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool
 	if !s.hasRoom(spec, len(job.State().Arguments)) {
 		return queue.Reason{Kind: queue.NoRoom}, false
 	}
+	s.keepDirs(spec)
 	locks, err := s.runner.TryLocks(spec, job.State().Arguments, lockfile.Holder{Job: job.ID().String(), PID: os.Getpid()})
 	if err != nil {
 		return s.missingLock(job, err), false
@@ -105,6 +106,19 @@ func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool
 	a.Spare, job.Dispatcher.Spare = job.Dispatcher.Spare, nil
 	go s.runner.Run(s.following, a.Attempt, recorded, events{s.host})
 	return queue.Reason{}, true
+}
+
+// keepDirs makes the directories that a start needs again where somebody has removed
+// them. To find them there costs some microseconds; a start that fails for want of
+// one would show its job as running for a moment.
+func (s performer) keepDirs(spec *dispatchers.Spec) {
+	s.keepRunDir()
+	if spec.Cache == nil {
+		return
+	}
+	if again, err := s.caches.KeepDir(); again || err != nil {
+		s.found(err, "the directory %s was removed; it is made again", s.cfg.Paths.Cache)
+	}
 }
 
 // newAttempt makes the active attempt of a job, with the locks that it holds.

@@ -15,10 +15,15 @@ import (
 // jobsDir is where the files of attempts are.
 func jobsDir(p ipc.Paths) string { return filepath.Join(p.Run, "jobs") }
 
+// runDirs are the run directory and those below it.
+func runDirs(p ipc.Paths) []string {
+	return []string{p.Run, p.Locks(), p.DispatcherLocks(), jobsDir(p)}
+}
+
 // makeRunDir makes the directories of socket and locks, ours and 0755, so that
 // nobody else can put a socket or a lock there, and that of running jobs.
 func makeRunDir(p ipc.Paths, group string) error {
-	for _, d := range []string{p.Run, p.Locks(), p.DispatcherLocks(), jobsDir(p)} {
+	for _, d := range runDirs(p) {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return fmt.Errorf("run directory: %w", err)
 		}

@@ -33,6 +33,7 @@ type state struct {
 	handingOver    bool // to the next image of the program: starts nothing any more
 	warnings       []string
 	memory         memory
+	lookAt         time.Duration // when the daemon's own files are looked at next, 0 = it does not serve yet
 }
 
 // attempt is an active attempt of a job, as the loop knows it. The loop owns all of

@@ -1,9 +1,11 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"os/user"
@@ -11,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+	"time"
 
 	"dispatchd/ipc"
 )
@@ -25,21 +28,26 @@ func pathMax() int {
 }
 
 // Listen makes the socket with this mode, and this group unless it is "". It
-// removes a socket that is there already: the caller holds the instance's lock,
-// so no daemon listens on it.
+// removes a socket that is there already, unless somebody listens on it: that is
+// another daemon, with a state directory of its own.
 func Listen(path, group string, mode os.FileMode) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
+	gid, err := groupID(group)
+	if err != nil {
+		return nil, err
+	}
 	old := syscall.Umask(int(^mode & 0o777)) // so that the mode is never wider, not even between bind and chmod
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	var l *net.UnixListener
+	madeInGroup(gid, func() { l, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"}) })
 	syscall.Umask(old)
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
-	if group != "" {
-		err = chgrp(path, group)
+	if gid >= 0 {
+		err = os.Chown(path, -1, gid)
 	}
 	if err == nil {
 		err = os.Chmod(path, mode) // a default ACL of the directory overrides the umask (acl(5))
@@ -73,24 +81,57 @@ func removeStale(path string) error {
 	if fi.Mode().Type() != os.ModeSocket {
 		return ipc.Errorf(ipc.KindConfiguration, "%s: in the way, and not a socket; remove it", path)
 	}
-	if err := os.Remove(path); err != nil {
+	if inUse(path) {
+		p := ipc.Errorf(ipc.KindLocked, "another program answers on %s", path)
+		p.Suggestion = "stop it first, or give this daemon a --root of its own"
+		return p
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("stale socket: %w", err)
 	}
 	return nil
 }
 
-// chgrp gives the socket to a group.
-func chgrp(path, group string) error {
+// groupID is the id of the socket's group, -1 = the daemon's own.
+func groupID(group string) (int, error) {
+	if group == "" {
+		return -1, nil
+	}
 	g, err := user.LookupGroup(group)
 	if err != nil {
-		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
+		return -1, ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
 	}
-	gid, err := strconv.Atoi(g.Gid)
-	if err != nil {
-		return fmt.Errorf("socket_group %s: %w", group, err)
+	gid, err := strconv.ParseUint(g.Gid, 10, 32)
+	if err != nil || gid == math.MaxUint32 || int(gid) < 0 {
+		return -1, ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %q is no id of a group", group, g.Gid)
 	}
-	if err := os.Chown(path, -1, gid); err != nil {
-		return ipc.Errorf(ipc.KindConfiguration, "socket_group %s: %v", group, err)
+	return int(gid), nil
+}
+
+// startingWait bounds how long a socket that answers is asked again. A daemon that
+// was killed while it forked a child lives on in that child's descriptors until it
+// executes its program.
+const (
+	startingWait = 2 * time.Second
+	startingStep = 5 * time.Millisecond
+)
+
+// inUse reports whether somebody listens on a socket.
+func inUse(path string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), startingWait)
+	defer cancel()
+	ticker := time.NewTicker(startingStep)
+	defer ticker.Stop()
+	for {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+		if err != nil {
+			return ctx.Err() != nil
+		}
+		_ = c.Close()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return true
+		}
 	}
-	return nil
 }

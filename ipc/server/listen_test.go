@@ -161,3 +161,17 @@ func TestListenChecksThePath(t *testing.T) {
 		t.Error("a directory that is missing is no error")
 	}
 }
+
+// A socket on which somebody listens is left to that program.
+func TestListenLeavesALivingDaemonAlone(t *testing.T) {
+	path := filepath.Join(shortDir(t), "s")
+	l := listen(t, path, "", 0o660)
+	_, err := Listen(path, "", 0o660)
+	wantKind(t, err, ipc.KindLocked)
+	go func() { _, _ = l.Accept() }()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatalf("the socket is gone: %v", err)
+	}
+	_ = c.Close()
+}

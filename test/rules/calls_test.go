@@ -53,7 +53,7 @@ func permits() []permit {
 		{"ipc/console", kernel, "FcntlInt", "was standard output closed"},
 
 		// The socket.
-		{"ipc/server", kernel, "Umask", "0660 without a window"},
+		{"ipc/server", kernel, "Umask SetfsgidRetGid", "0660 without a window, of its group from the first moment"},
 		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},
 		{"ipc/peer", kernel, "GetsockoptUcred Syscall6", "who is at the other end; x/sys has no pid for FreeBSD"},
 		{"ipc/client", kernel, "Conn", "the descriptor of its connection, for ipc/peer"},

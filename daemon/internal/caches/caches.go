@@ -83,6 +83,10 @@ func (c *Caches) Keep(s *dispatchers.Spec, part string, began time.Time) error {
 	return err
 }
 
+// KeepDir makes the directory of the data where it is missing, and reports whether it
+// was.
+func (c *Caches) KeepDir() (again bool, err error) { return c.files.Keep() }
+
 // Drop removes the part of an attempt that has not succeeded.
 func (c *Caches) Drop(part string) { _ = os.Remove(part) }
 

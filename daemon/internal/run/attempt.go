@@ -31,6 +31,7 @@ type Attempt struct {
 	locks *Locks
 
 	child    Child // nil until the owner has heard of it
+	retaken  Locks // on files that were made again beside those that locks or a supervisor has
 	canceled bool
 	late     bool
 	progress *ipc.Progress
@@ -93,6 +94,9 @@ func (a *Attempt) Note(u proc.Update) (late bool) {
 	a.late = a.late || u.Late
 	return late
 }
+
+// ReleaseRetaken frees what Retake took. Owner only.
+func (a *Attempt) ReleaseRetaken() { a.retaken.Release() }
 
 // SurvivesDaemon reports whether the child goes on without the daemon. A child
 // that does not exist yet does not. Owner only.

@@ -77,6 +77,25 @@ func (r *Runner) TryLocks(s *dispatchers.Spec, args json.RawMessage, h lockfile.
 	return &l, nil
 }
 
+// Retake has the locks of an active attempt be found held by those who come by their
+// names: where a lock's file was removed or replaced, it is made again and held until
+// ReleaseRetaken. It names those that it took. Owner only.
+func (r *Runner) Retake(a *Attempt, h lockfile.Holder) (names []string, err error) {
+	retake := func(dir, name, label string, shared bool) {
+		f, failed := lockfile.Retake(dir, name, shared, h)
+		if err = errors.Join(err, failed); f != nil {
+			a.retaken.Add(f, shared)
+			names = append(names, label)
+		}
+	}
+	retake(r.Locks.Dispatchers, a.Spec.Name, "dispatcher:"+a.Spec.Name, a.Spec.Concurrency != 1)
+	named, _ := a.Spec.Locks(a.Job.Arguments)
+	for _, n := range named {
+		retake(r.Locks.Named, n.Name, n.Name, n.Shared)
+	}
+	return names, err
+}
+
 // try adds one lock.
 func (l *Locks) try(dir, name, label string, shared bool, h lockfile.Holder) error {
 	f, err := lockfile.Try(dir, name, shared, h)
