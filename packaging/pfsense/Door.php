@@ -141,10 +141,12 @@ final class Door {
         return getenv('DISPATCHD_JOB_ID') !== false;
     }
 
-    /** Says who is waited for, where somebody may be looking. */
+    /** Says once who is waited for, where somebody may be looking. */
     private static function waiting(string $holder): void {
-        if (PHP_SAPI === 'cli') {
+        static $told = '';
+        if (PHP_SAPI === 'cli' && $told !== $holder) {
             fwrite(STDERR, "(waiting for $holder) ");
+            $told = $holder;
         }
     }
 

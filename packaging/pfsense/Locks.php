@@ -168,7 +168,7 @@ final class PackageLock {
     /**
      * Takes the lock of a class, and waits as long as somebody who lives has it.
      *
-     * @param \Closure|null $waiting is told once who that is
+     * @param \Closure|null $waiting is told at each look who that is
      */
     public static function take(string $name, string $of = '', ?\Closure $waiting = null): self {
         $lock = new self($name, $of);
@@ -190,7 +190,6 @@ final class PackageLock {
             }
             if ($waiting !== null) {
                 $waiting($holder);
-                $waiting = null;
             }
             usleep(self::PAUSE);
         }

@@ -219,7 +219,9 @@ final class Native {
                 @unlink($old);
             }
         }
+        $mask = umask(0o077);
         $file = @fopen("$kept." . getmypid(), 'xe');
+        umask($mask);
         if ($file !== false) {
             $whole = fwrite($file, $key) === strlen($key);
             fclose($file);

@@ -54,6 +54,9 @@ const MAX_ERROR = 15000;
 /** What it takes of a result. */
 const MAX_RESULT = 64000;
 
+/** How long a run may take that has waited, in seconds: as long as the package's default. */
+const MORE = 300;
+
 /** A reason of the bridge's own to end, with its exit status. */
 final class Refusal extends \RuntimeException {
     public function __construct(string $message, int $status, public readonly string $response_id = '') {
@@ -263,6 +266,8 @@ final class Task {
     private array $arguments;
     private ?PackageLock $lock = null;
     private bool $loaded = false;
+    private string $waitsFor = '';
+    private float $asked = 0.0;
     private Run $run;
 
     /** @param array $includes the words of the command line, then the files alone */
@@ -292,9 +297,21 @@ final class Task {
         }
     }
 
-    /** Says who runs the class outside of the daemon. */
+    /**
+     * Says who runs the class outside of the daemon. The time that this takes is none of
+     * the run's: as long as it lasts, the daemon is asked for more.
+     */
     private function waiting(string $holder): void {
-        fwrite(STDERR, "waiting for $holder, which runs {$this->name} outside of the daemon\n");
+        if ($this->waitsFor !== $holder) {
+            fwrite(STDERR, "waiting for $holder, which runs {$this->name} outside of the daemon\n");
+            $this->waitsFor = $holder;
+        }
+        $socket = (string) getenv('NOTIFY_SOCKET');
+        if ($socket !== '' && microtime(true) - $this->asked > 1) {
+            $this->asked = microtime(true);
+            $to = @stream_socket_client("udg://$socket");
+            $to && @fwrite($to, 'EXTEND_TIMEOUT_USEC=' . MORE * 1_000_000);
+        }
     }
 
     /** The files to load first, one by one: each is known when those before are loaded. */
@@ -341,9 +358,8 @@ final class Task {
     /** Waits for the package's own command, if it refreshes the cache just now. */
     private function awaitRefresh(): void {
         $name = (new \ReflectionClass($this->run->class))->getShortName();
-        for ($told = false; ($by = PackageLock::refreshes($name)) !== null; usleep(100_000)) {
-            $told || $this->waiting($by);
-            $told = true;
+        for (; ($by = PackageLock::refreshes($name)) !== null; usleep(100_000)) {
+            $this->waiting($by);
         }
     }
 

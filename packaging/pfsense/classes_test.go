@@ -257,3 +257,26 @@ func TestBridgeLock(t *testing.T) {
 		_ = cmd.Wait()
 	}
 }
+
+// The time that a job waits for the package's own command is none of its timeout.
+func TestBridgeLockTime(t *testing.T) {
+	b := newBox(t, map[string]string{"echo": "php_class = \"EchoDispatcher\"\ntimeout = 2\n"})
+	lock := b.Path("locks/EchoDispatcher.lock")
+	b.Write("locks/README", "")
+	b.Write("phpwrap", strings.Replace(b.Read("phpwrap"), "exec", "export DISPATCHD_RESTAPI_LOCKS="+b.Path("locks")+"\nexec", 1))
+	b.Write("manage.php", `<?php file_put_contents($argv[3], 'lock'); print 'up'; sleep(4); unlink($argv[3]);`)
+	cmd := exec.Command(needPHP(t), "-f", b.Path("manage.php"), "notifydispatcher", "EchoDispatcher", lock)
+	up, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadFull(up, make([]byte, 2))
+	job := b.Await(b.Notify("echo", "").ID)
+	if log := b.Log(job.ID); job.State != ipc.Succeeded || !strings.Contains(log, "waiting for process") {
+		t.Errorf("%s %+v\n%s", job.State, job.Error, log)
+	}
+	_ = cmd.Wait()
+}

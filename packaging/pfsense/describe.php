@@ -130,7 +130,7 @@ final class Copy {
     /** @param string $from the directory RESTAPI */
     public function __construct(string $from) {
         if (\Dispatchd\user() !== 0) {
-            $this->dir = $from;
+            $this->dir = realpath($from) ?: $from; // it is read from another directory
             return;
         }
         // Root's own files may lie where nobody else gets to, the bridge's too.

@@ -108,8 +108,9 @@ func (d *doors) start(n int) error {
 	cmd.ExtraFiles = []*os.File{d.open} // what goes on in the background has it too
 	out, err := cmd.CombinedOutput()
 	exit, _ := errors.AsType[*exec.ExitError](err)
-	if exit != nil && (exit.ExitCode() == ipc.ExitNoDaemon || strings.Contains(string(out), "was accepted and goes on")) {
-		return nil // the daemon's own tool while there is none, and who waited for one for long
+	told := strings.Contains(string(out), "was accepted and goes on") || strings.Contains(string(out), "not known whether the run was accepted")
+	if exit != nil && (exit.ExitCode() == ipc.ExitNoDaemon || told) {
+		return nil // the daemon's own tool while there is none, and who was told the truth of a dead one
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", argv, err, out)

@@ -45,7 +45,7 @@ const DOORS = [
     'async: false' => [
         'file' => DISPATCHER, 'find' => '/^(    )public function spawn_process\(.*?^    \}\n/ms',
         'known' => ['c41039957faef5e8a1de8d7676c99a906b6c3ce288c81d6e5475f86ef53e2f25', 'ed5ff54c760b19bacee8aac8b6abff11b0d46bac07ad2a39603a48681c00a794'],
-        'call' => '$dispatchd = \Dispatchd\Door::caller($this->short_name, $this->async, $arguments, (int) ($this->timeout ?? 0));',
+        'call' => '$dispatchd = \Dispatchd\Door::caller($this->short_name, $this->async, $arguments, max(0, (int) ($this->timeout ?? 0)));',
     ],
     'notifydispatcher' => [
         'file' => '.resources/scripts/manage.php', 'find' => '/^()function notify_dispatcher\(.*?^\}\n/ms',
@@ -55,7 +55,7 @@ const DOORS = [
     'refreshcache' => [
         'file' => 'Core/Cache.inc', 'find' => '/^(    )final public function process\(.*?^    \}\n/ms',
         'known' => ['46a1cedba18e2f050aab74b2c2188d76c3d9fc4556740ebdfc24277e585ec1c1'],
-        'call' => "if ((\$dispatchd = \\Dispatchd\\Door::cache(\$this->short_name, (int) (\$this->timeout ?? 0))) === true) {\n    return;\n}",
+        'call' => "if ((\$dispatchd = \\Dispatchd\\Door::cache(\$this->short_name, max(0, (int) (\$this->timeout ?? 0)))) === true) {\n    return;\n}",
     ],
 ];
 
@@ -96,7 +96,7 @@ function hooked(string $plain, string $native): string {
     $text = behind($plain, '/function spawn_process\([^{]*\{(?:[^}](?!check_required))*?\$this->check_required_packages\(\);\n/s', guarded(
         $native,
         // What is no number is the lock for a run here: it is held as long as the variable lives.
-        "if (is_int(\$dispatchd = \\Dispatchd\\Native::spawn(\$this->short_name, \$this->async, \$arguments, (int) (\$this->timeout ?? 0)))) {\n    return \$dispatchd;\n}",
+        "if (is_int(\$dispatchd = \\Dispatchd\\Native::spawn(\$this->short_name, \$this->async, \$arguments, max(0, (int) (\$this->timeout ?? 0))))) {\n    return \$dispatchd;\n}",
     ));
     $text = behind($text, '/function get_running_processes\([^{]*\{\n/', "\$dispatchd = [];\n" . guarded($native, '$dispatchd = \Dispatchd\Native::running($this->short_name);'));
     // Entries of the old way are there too, as long as some are left.

@@ -237,6 +237,10 @@ func TestPackageFiles(t *testing.T) {
 		}
 		_ = f.Close()
 	}
+	catalog := dispatchers.Load(dispatchers.Options{Dirs: []string{pkg + "/files/usr/local/share/dispatchd/dispatchers.d"}, TrustUID: os.Geteuid(), SkipOwnership: true})
+	if s := catalog.Specs["restapi-hooks"]; len(catalog.Faults) > 0 || s == nil || !slices.Contains(listed, "share/dispatchd/dispatchers.d/restapi-hooks.toml") {
+		t.Errorf("%+v %v", s, catalog.Faults)
+	}
 	b := at(t, t.TempDir())
 	b.copyTree(pkg+"/files/usr/local/etc/dispatchd", "etc")
 	if s, faults := dispatchers.LoadSettings(b.Path("etc/dispatchd.toml")); len(faults) > 0 || s.PHPLoader != "lazy" {

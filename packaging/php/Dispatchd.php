@@ -320,7 +320,7 @@ final class Client {
                 throw new Problem('forbidden', "$path belongs to user {$is['uid']}, who is neither root nor this user: nothing was sent there", 0, ['suggestion' => 'if that is right, name him by $DISPATCHD_SERVER_USER']);
             }
         }
-        if (($dir['mode'] & 0o022) !== 0 && ($dir['mode'] & 0o1000) === 0) {
+        if (($dir['mode'] & 0022) !== 0 && ($dir['mode'] & 01000) === 0) {
             throw new Problem('forbidden', dirname($this->socket) . ': others can put a socket there: nothing was sent', 0, ['suggestion' => 'chmod go-w ' . dirname($this->socket)]);
         }
     }
