@@ -95,8 +95,17 @@ func (b *backend) Cache(ctx context.Context, by ipc.Peer, name string, q ipc.Cac
 	if err != nil {
 		return ipc.CacheData{}, err
 	}
-	if err := b.allow(query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}); err != nil {
-		return ipc.CacheData{}, err // a fresh file is read without the loop
+	// A fresh file is read without the loop, so the rules are asked here. A refresh is
+	// a job: it is started for who may notify.
+	notify, read := query{Verb: server.VerbNotify, Peer: by, Dispatcher: spec}, query{Verb: server.VerbRead, Peer: by, Dispatcher: spec}
+	if q.Insists {
+		if err := b.allow(notify); err != nil {
+			return ipc.CacheData{}, err
+		}
+	} else if err := b.allow(read); err != nil {
+		return ipc.CacheData{}, err
+	} else if b.allow(notify) != nil {
+		q.NoRefresh = true
 	}
 	return b.caches.Read(ctx, by, spec, q)
 }

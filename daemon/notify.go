@@ -201,18 +201,20 @@ func (s admission) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store
 	return rec
 }
 
-// accept journals a notify, and answers when that is durable. The view is taken
-// before the queue's effects are performed, so that the answer says "queued". A
-// job whose acceptance does not get to the disk is withdrawn: its client is told.
-// So are the arguments that a join brought.
+// accept journals a notify, and answers when that is durable: with the job as it was
+// accepted, queued, and whether it has started since. A job whose acceptance does
+// not get to the disk is withdrawn: its client is told. So are the arguments that a
+// join brought.
 func (s admission) accept(sub submission, rec store.Record, joined *jobs.Job, v queue.Verdict, reply func(answer)) {
 	var before json.RawMessage
 	if joined != nil {
 		before = joined.State().Arguments
 	}
 	a := answer{notified: ipc.Notified{Coalesced: v.Joined, Position: v.Position}}
+	var accepted *jobs.Job
 	job, ok := s.record(rec, s.durability(sub.spec), true, func(err error) {
 		if err == nil {
+			a.notified.Started = !v.Joined && accepted.Told().State != ipc.Queued
 			reply(a)
 			return
 		}
@@ -228,7 +230,7 @@ func (s admission) accept(sub submission, rec store.Record, joined *jobs.Job, v 
 		reply(answer{err: ipc.Errorf(ipc.KindInternal, "job %s cannot be recorded; see the daemon's log", rec.ID)})
 		return
 	}
-	a.notified.Job = s.view(job)
+	accepted, a.notified.Job = job, s.view(job)
 }
 
 // withdraw takes a job back that was never there for anybody. What runs of it

@@ -187,7 +187,7 @@ func TestMergeByKey(t *testing.T) {
 		"timeout": "2s", "locks": map[string]any{"exclusive": []string{"c"}, "shared": []string{"d"}},
 		"retry":       map[string]any{"attempts": 3, "backoff": "7s", "max_backoff": "1m"},
 		"environment": map[string]string{"A": "1", "B": "2"},
-		"cache":       map[string]any{"max_age": "5s", "stale_ok": true, "format": "text", "max_size": int64(16 << 20)},
+		"cache":       map[string]any{"max_age": "5s", "max_stale": "0s", "stale_ok": true, "format": "text", "max_size": int64(16 << 20)},
 	}
 	for key, value := range want {
 		if diff := cmp.Diff(value, def[key]); diff != "" {

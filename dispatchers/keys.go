@@ -153,6 +153,9 @@ func cacheKeys() keys[Spec] {
 			name: "cache.stale_ok", deflt: `true`, field: when(cached, boolean(func(s *Spec) *bool { return &s.Cache.StaleOK })),
 			doc: "Whether readers who do not wait get older data.",
 		}, {
+			name: "cache.max_stale", deflt: `0`, field: when(cached, duration(func(s *Spec) *time.Duration { return &s.Cache.MaxStale }, 0)),
+			doc: "How long after max_age stale data is still given; 0 = any age.",
+		}, {
 			name: "cache.format", deflt: `"json"`, field: when(cached, choice(func(s *Spec) *string { return &s.Cache.Format }, "json", "text")),
 			doc: "What the data is.",
 		}, {

@@ -34,8 +34,10 @@ func (t Timing) Times(loc *time.Location) ([]scheduler.Schedule, error) {
 type Cache struct {
 	MaxAge  time.Duration // older data is stale, 0 = never
 	StaleOK bool          // a reader that does not wait gets stale data rather than none
-	Format  string        // json or text
-	MaxSize int64         // of the data, in bytes
-	Mode    int           // of its file, 0 = for whom the socket is
-	Group   string        // of its file, "" = the socket's
+	// MaxStale is how much older than MaxAge stale data may be; 0 = any age.
+	MaxStale time.Duration
+	Format   string // json or text
+	MaxSize  int64  // of the data, in bytes
+	Mode     int    // of its file, 0 = for whom the socket is
+	Group    string // of its file, "" = the socket's
 }

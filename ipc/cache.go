@@ -5,6 +5,18 @@ import (
 	"time"
 )
 
+// Headers of an answer with a job, for those who do not read the body.
+const (
+	JobHeader   = "Dispatchd-Job"       // its id
+	StateHeader = "Dispatchd-State"     // its state
+	ExitHeader  = "Dispatchd-Exit-Code" // of one that has ended: as a shell has it (Job.ExitStatus)
+)
+
+// StatusJobFailed is the HTTP status of an answer with a job that has ended without
+// success, where ?fail=true asks for one. curl does not try it again, as it would a
+// 5xx.
+const StatusJobFailed = 424
+
 // Headers of an answer with a cache's data.
 const (
 	CacheHeader      = "Dispatchd-Cache"       // fresh or stale
@@ -44,6 +56,8 @@ type CacheQuery struct {
 	Wait        time.Duration  // for a refresh, when what is there is older
 	StaleOK     *bool          // whether older data is better than none; nil = the cache's own
 	IfNoneMatch string         // the ETag that the reader has
+	NoRefresh   bool           // give what is there, however old, and start nothing
+	Insists     bool           // refuse a reader who may not have it refreshed
 }
 
 // CacheData is a cache with its data.

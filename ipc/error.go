@@ -25,7 +25,8 @@ const (
 	KindArgumentsInvalid    Kind = "arguments_invalid"
 	KindBodyTooLarge        Kind = "body_too_large"
 	KindHeaderTooLarge      Kind = "header_too_large"
-	KindRequestTimeout      Kind = "request_timeout" // the request came too slowly
+	KindUnsupportedMedia    Kind = "unsupported_media_type" // of a request's body
+	KindRequestTimeout      Kind = "request_timeout"        // the request came too slowly
 	KindForbidden           Kind = "forbidden"
 	KindIdempotencyConflict Kind = "idempotency_conflict"
 	KindStateConflict       Kind = "state_conflict" // such as cancel of an ended job
@@ -63,7 +64,7 @@ func Kinds() []Kind {
 	return []Kind{
 		KindDispatcherUnknown, KindJobUnknown, KindJobAmbiguous, KindQueueFull, KindArgumentsFull, KindKeysFull, KindTooManyReaders, KindDraining,
 		KindPackageMissing, KindIncludeMissing, KindDispatcherDisabled, KindArgumentsInvalid,
-		KindBodyTooLarge, KindHeaderTooLarge, KindRequestTimeout, KindForbidden,
+		KindBodyTooLarge, KindHeaderTooLarge, KindUnsupportedMedia, KindRequestTimeout, KindForbidden,
 		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
 		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable, KindNoAnswer,
 		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindUpgradeFailed,
@@ -120,6 +121,8 @@ func codes(k Kind) (status, exit int) {
 		return 413, ExitBadArguments
 	case KindHeaderTooLarge:
 		return 431, ExitBadArguments
+	case KindUnsupportedMedia:
+		return 415, ExitBadArguments
 	case KindMethodNotAllowed:
 		return 405, ExitUsage
 	case KindForbidden:

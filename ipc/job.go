@@ -145,6 +145,7 @@ type Attempt struct {
 type Notified struct {
 	Job
 	Coalesced bool `json:"coalesced" doc:"joined a job that was queued already"`
+	Started   bool `json:"started" doc:"it has started meanwhile; state is that of the moment when it was accepted"`
 	Position  int  `json:"position" doc:"place in line, 1 is next or running; 0 when it has ended"`
 }
 

@@ -103,8 +103,20 @@ type Usage struct {
 // API tells of the socket's connections.
 type API struct {
 	Connections    int64       `json:"connections" doc:"open now"`
-	MaxConnections int64       `json:"max_connections" doc:"with more open ones a request is refused"`
+	MaxConnections int64       `json:"max_connections" doc:"with more descriptors in use a request is refused"`
+	Reserved       int64       `json:"reserved" doc:"places of these that are kept for root and the daemon's own user, and from requests that wait"`
+	Descriptors    int64       `json:"descriptors" doc:"of connections, and of files that answers have open"`
+	Waiting        int64       `json:"waiting" doc:"requests that wait for a job, follow output or hold a job"`
+	Clients        []APIClient `json:"clients" doc:"the processes with most connections, at most 10"`
 	Refused        APIRefusals `json:"refused"`
+}
+
+// APIClient is a process that has connections.
+type APIClient struct {
+	Peer
+	Process     string `json:"process,omitempty" doc:"its program's name, where the system tells it"`
+	Connections int64  `json:"connections"`
+	Waiting     int64  `json:"waiting" doc:"of its requests, those that wait"`
 }
 
 // APIRefusals counts since the daemon's start what was turned away before it

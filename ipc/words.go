@@ -21,6 +21,8 @@ func (n Notified) Words() string {
 		return n.Job.Words()
 	case n.Coalesced:
 		return fmt.Sprintf("joined %s (already queued)", n.ID)
+	case n.Started:
+		return "started " + n.ID
 	case n.State == Running: // an idempotency key that was known
 		return fmt.Sprintf("queued %s (it runs already)", n.ID)
 	case n.State == Queued && n.WaitingFor == nil && n.Position <= 1: // nothing is in its way
@@ -69,7 +71,7 @@ func (e *Error) Lines() []string {
 	lines := []string{e.Error()}
 	next := e.Suggestion
 	if next == "" && e.RetryAfter == 0 {
-		next = e.Kind.next()
+		next = e.Kind.Next()
 	}
 	if next != "" {
 		lines = append(lines, next)
@@ -80,8 +82,8 @@ func (e *Error) Lines() []string {
 	return lines
 }
 
-// next is the advice of a kind, for an error without a suggestion of its own.
-func (k Kind) next() string {
+// Next is the advice of a kind, for an error without a suggestion of its own.
+func (k Kind) Next() string {
 	switch k {
 	case KindDispatcherUnknown:
 		return "dispatchctl list shows all dispatchers"

@@ -8,7 +8,8 @@ import (
 )
 
 // Plain reads the members of an accepted notify that its line needs: id, state,
-// coalesced, position, and whether it waits. It does without encoding/json, whose reflection takes an
+// coalesced, started, position, and whether it waits. It does without encoding/json,
+// whose reflection takes an
 // eighth of the tiny client's processor time. False: the answer is another one,
 // for encoding/json to read.
 func Plain(body []byte) (n ipc.Notified, ok bool) {
@@ -51,6 +52,8 @@ func assign(n *ipc.Notified, name string, value []byte) bool {
 		n.Coalesced, ok = string(value) == "true", true
 	case "waiting_for":
 		n.WaitingFor, ok = &ipc.WaitingFor{}, true // the line needs to know that there is something
+	case "started":
+		n.Started, ok = string(value) == "true", true
 	case "position":
 		var err error
 		n.Position, err = strconv.Atoi(string(value))

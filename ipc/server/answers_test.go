@@ -52,7 +52,7 @@ func exchanges() []string {
 	}
 	var all []string
 	for _, r := range routes() {
-		path := r.method + " " + strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
+		path := r.method + " " + strings.NewReplacer("{name}", "d", "{id}", "J1", "{kind}", "draining").Replace(r.path)
 		all = append(all, path, path+"?nothing=1", path+"?nothing", path+"?=1", path+"?%6eothing=%22%3Cb%3E", path+"?"+strings.Repeat("n", 90)+"=1")
 		for _, name := range queries[r.id] {
 			for _, v := range values(name) {
@@ -127,6 +127,10 @@ func TestAnswers(t *testing.T) {
 		}
 		r := h.do(method, path, body, extra...)
 		fmt.Fprintf(&got, "> %s\n", strings.ReplaceAll(text, "\n", "\\n"))
+		if clients := regexp.MustCompile(`"clients":\[[^\]]*\]`); clients.Match(r.body) { // this process
+			r.body = clients.ReplaceAll(r.body, []byte(`"clients":[]`))
+			r.header.Set("Content-Length", "…")
+		}
 		fmt.Fprintf(&got, "< %d", r.status)
 		for _, name := range slices.Sorted(maps.Keys(r.header)) {
 			if name != "Date" {
@@ -155,6 +159,7 @@ func TestAnswers(t *testing.T) {
 	}
 	// A connection that the last answer closed may still be counted.
 	text := regexp.MustCompile(`"connections":\d+,"max`).ReplaceAll(got.Bytes(), []byte(`"connections":1,"max`))
+	text = regexp.MustCompile(`"descriptors":\d+`).ReplaceAll(text, []byte(`"descriptors":1`))
 	if *update {
 		if err := os.WriteFile(file, text, 0o644); err != nil {
 			t.Fatal(err)

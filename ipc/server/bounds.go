@@ -61,13 +61,6 @@ func connLimit(want int) int {
 	return want
 }
 
-// hardLimit is the number of connections above which the listener answers
-// without reading. A connection between the limit and this one gets its refusal
-// as the answer to a request, which every client understands.
-func (s *Server) hardLimit() int {
-	return s.opts.MaxConns + max(4, min(64, s.opts.MaxConns/8))
-}
-
 // tooManyConns is the refusal for the sake of the connections that are open.
 func (s *Server) tooManyConns() *ipc.Error {
 	p := ipc.Errorf(ipc.KindTooManyConnections, "more than %d connections are open", s.opts.MaxConns)
@@ -102,6 +95,7 @@ func (s *Server) countRefusal(k ipc.Kind) {
 func (s *Server) addCounters(st ipc.Status, err error) (ipc.Status, error) {
 	st.API = ipc.API{
 		Connections: int64(s.conns.count()), MaxConnections: int64(s.opts.MaxConns),
+		Reserved: int64(s.reserved()), Descriptors: int64(s.conns.taken()), Waiting: int64(s.conns.waits()), Clients: s.conns.clients(),
 		Refused: ipc.APIRefusals{
 			Connections: s.refused.connections.Load(), Headers: s.refused.headers.Load(), Bodies: s.refused.bodies.Load(),
 			Foreign: s.refused.foreign.Load(), Malformed: s.refused.malformed.Load(), Slow: s.refused.slow.Load(),

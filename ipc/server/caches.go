@@ -64,18 +64,46 @@ func (in *cacheIn) query() (ipc.CacheQuery, error) {
 	return q, nil
 }
 
-// cache answers with the data itself; headers say how old it is and why.
+// cache answers with the data itself; headers say how old it is and why. A browser
+// gets what is there: a page elsewhere can have it ask, as for a picture.
 func (s *Server) cache(ctx context.Context, by ipc.Peer, in *cacheIn, w http.ResponseWriter) error {
 	q, err := in.query()
 	if err != nil {
 		return err
 	}
+	q.NoRefresh = ctx.Value(browserKey{}) != nil
+	return s.readCache(ctx, by, in.Name, q, w)
+}
+
+// refreshCache is cache by POST, which says by itself that it may start a job.
+func (s *Server) refreshCache(ctx context.Context, by ipc.Peer, in *cacheIn, w http.ResponseWriter) error {
+	q, err := in.query()
+	if err != nil {
+		return err
+	}
+	q.Insists = true
+	return s.readCache(ctx, by, in.Name, q, w)
+}
+
+// readCache answers with a cache's data.
+func (s *Server) readCache(ctx context.Context, by ipc.Peer, name string, q ipc.CacheQuery, w http.ResponseWriter) error {
 	if q.Wait == 0 {
 		calling, done := s.ignoreHangup(ctx)
 		defer done()
 		ctx = calling
+	} else {
+		ended, err := s.beginWait(ctx)
+		if err != nil {
+			return err
+		}
+		defer ended()
 	}
-	d, err := s.backend.Cache(ctx, by, in.Name, q)
+	closed, err := s.openFile(ctx)
+	if err != nil {
+		return err
+	}
+	defer closed()
+	d, err := s.backend.Cache(ctx, by, name, q)
 	if err != nil {
 		return err
 	}

@@ -16,33 +16,26 @@ import (
 	"dispatchd/ipc"
 )
 
-// keep opens a connection that has had one answer and stays open.
-func (h *harness) keep() (net.Conn, reply) {
+// strangers makes nobody root or the daemon's own user.
+func strangers(ipc.Peer) bool { return false }
+
+// waitsFor opens a connection whose request waits for job J1.
+func (h *harness) waitsFor() net.Conn {
 	h.t.Helper()
 	c := h.dial()
-	_, _ = io.WriteString(c, "GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	all, err := io.ReadAll(resp.Body)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return c, reply{resp.StatusCode, resp.Header, all}
+	_, _ = io.WriteString(c, request("GET", "/v1/jobs/J1?wait=true", ""))
+	await(h.t, h.back.waits, "the wait")
+	return c
 }
 
 // Connections beyond the limit get a typed answer to their request, and beyond
 // all bounds one without being read; those that are open go on being served.
 func TestConnectionLimit(t *testing.T) {
-	h := start(t, Options{MaxConns: 3})
+	h := start(t, Options{MaxConns: 3, privileged: strangers})
+	e := h.back.add(ipc.Running)
 	var open []net.Conn
 	for range 3 {
-		c, got := h.keep()
-		if open = append(open, c); got.status != 200 {
-			t.Fatalf("status %d below the limit", got.status)
-		}
+		open = append(open, h.waitsFor())
 	}
 	for range 2 {
 		if p := wantProblem(t, parse(t, h.say(request("GET", "/v1/health", ""), false)), ipc.KindTooManyConnections); p.RetryAfter != 1 {
@@ -53,7 +46,7 @@ func TestConnectionLimit(t *testing.T) {
 		open = append(open, h.dial()) // says nothing: is not refused yet
 	}
 	_ = wantProblem(t, parse(t, h.say("", false)), ipc.KindTooManyConnections)
-	_, _ = io.WriteString(open[0], request("GET", "/v1/health", ""))
+	h.back.end(e, ipc.Succeeded)
 	if all, _ := io.ReadAll(open[0]); !strings.HasPrefix(string(all), "HTTP/1.1 200") {
 		t.Errorf("an open connection was told %.60q", all)
 	}
@@ -64,6 +57,111 @@ func TestConnectionLimit(t *testing.T) {
 	}
 	if got := h.refusedSoFar(); got.Connections != 3 {
 		t.Errorf("counters %+v", got)
+	}
+}
+
+// What serves no request makes room for who comes: nobody is locked out by
+// connections that say nothing, half a header, or had their answer.
+func TestIdleConnectionsMakeRoom(t *testing.T) {
+	for name, text := range map[string]string{"nothing": "", "half a header": "GET /v1/health HTTP/1.1\r\nHo"} {
+		h := start(t, Options{MaxConns: 4, privileged: strangers})
+		var open []net.Conn
+		for range 4 {
+			c := h.dial()
+			_, _ = io.WriteString(c, text)
+			open = append(open, c)
+		}
+		for h.server.conns.count() < 4 {
+		}
+		before := h.server.conns.count()
+		for tries := 0; ; tries++ { // evictAfter has to pass
+			got := parse(t, h.say(request("GET", "/v1/health", ""), false))
+			if got.status == 200 {
+				break
+			}
+			_ = wantProblem(t, got, ipc.KindTooManyConnections)
+		}
+		if before != 4 || h.server.conns.count() > 4 {
+			t.Errorf("%s: %d, then %d are open", name, before, h.server.conns.count())
+		}
+		told := make(chan string, len(open))
+		for _, c := range open {
+			go func() {
+				text, _ := io.ReadAll(c)
+				told <- string(text)
+			}()
+		}
+		if text := await(t, told, "the end of who made room"); !strings.Contains(text, string(ipc.KindTooManyConnections)) {
+			t.Errorf("%s: who made room was told %.80q", name, text)
+		}
+	}
+}
+
+// Strangers cannot take the places of root and of the daemon's own user, and who
+// waits, whoever it is, leaves some free: root's status is always answered.
+func TestPlacesAreKept(t *testing.T) {
+	own := make(chan bool, 1)
+	own <- false
+	mine := func(ipc.Peer) bool { v := <-own; own <- v; return v }
+	become := func(v bool) { <-own; own <- v }
+	h := start(t, Options{MaxConns: 16, privileged: mine})
+	h.back.add(ipc.Running)
+	for range 14 {
+		h.waitsFor()
+	}
+	_ = wantProblem(t, parse(t, h.say(request("GET", "/v1/health", ""), false)), ipc.KindTooManyConnections)
+	become(true)
+	st := decode[ipc.Status](t, parse(t, h.say(request("GET", "/v1/status", ""), false)), 200)
+	if st.API.Waiting != 14 || st.API.Reserved != 2 || len(st.API.Clients) != 1 || st.API.Clients[0].Connections != 15 || st.API.Clients[0].Waiting != 14 {
+		t.Errorf("%+v", st.API)
+	}
+	if got := st.API.Clients[0]; got.Peer != self() || pathMax() == 107 && got.Process == "" {
+		t.Errorf("%+v is not this process", got)
+	}
+	// Root's own waits do not take them either: a notify is accepted all the same.
+	p := wantProblem(t, parse(t, h.say(request("GET", "/v1/jobs/J1?wait=true", ""), false)), ipc.KindTooManyConnections)
+	if !strings.Contains(p.Detail, "waits") {
+		t.Error(p.Detail)
+	}
+	n := decode[ipc.Notified](t, parse(t, h.say(request("POST", "/v1/dispatchers/d/notify?wait=true", ""), false)), 202)
+	if n.State != ipc.Queued {
+		t.Errorf("%+v", n)
+	}
+	for range h.server.hardLimit() - 14 - 1 { // all that is there, and more than there is
+		h.keepAs(true)
+	}
+	decode[ipc.Status](t, parse(t, h.say(request("GET", "/v1/status", ""), false)), 200)
+}
+
+// keepAs is keep for a test that looks at nothing of it.
+func (h *harness) keepAs(bool) {
+	c := h.dial()
+	_, _ = io.WriteString(c, "GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, _ = http.ReadResponse(bufio.NewReader(c), nil) //nolint:bodyclose // the connection is closed
+}
+
+// A log that is followed takes two descriptors, and both count.
+func TestFollowersCountTwice(t *testing.T) {
+	h := start(t, Options{MaxConns: 8, privileged: strangers})
+	var followed []net.Conn
+	for i := range 4 { // 7 places for strangers: three followers, and one connection
+		out, in := io.Pipe()
+		defer func() { _ = in.Close() }()
+		h.back.add(ipc.Running).out = out
+		c := h.dial()
+		followed = append(followed, c)
+		_, _ = io.WriteString(c, request("GET", "/v1/jobs/J"+string(rune('1'+i))+"/log?follow=true", ""))
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if want := map[bool]int{true: 200, false: 503}[i < 3]; resp.StatusCode != want {
+			t.Errorf("follower %d: status %d", i+1, resp.StatusCode)
+		}
+	}
+	for _, c := range followed {
+		_ = c.Close()
 	}
 }
 
@@ -161,9 +259,9 @@ func TestCloseTwice(t *testing.T) {
 	s := New(newMemory(), Options{})
 	a, b := net.Pipe()
 	defer func() { _ = b.Close() }()
-	s.conns.opened()
-	s.conns.opened()
 	c := &conn{Conn: a, server: s}
+	s.conns.opened(c)
+	s.conns.opened(&conn{})
 	_ = c.Close()
 	_ = c.Close()
 	if n := s.conns.count(); n != 1 {

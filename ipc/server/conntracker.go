@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// connTracker counts the open connections, so that a stop loses no request. The
+// connTracker knows the open connections and who has them (places.go), so that a stop loses no request. The
 // listener closes first; each open connection gets its answer and is closed
 // then. (net/http's own Shutdown drops, without an answer, a request that it
 // reads after the call, even one of a connection that was accepted before.)
@@ -16,11 +16,13 @@ type connTracker struct {
 	stopping bool          // stopAccepting was called
 	accepted chan struct{} // closed when Accept has returned for the last time
 	drained  chan struct{} // closed when, after that, no connection is open
-	open     int
+	open     map[*conn]struct{}
+	files    int // that answers have open
+	waiting  int // requests that wait for what may take for ever
 }
 
 func newConnTracker() *connTracker {
-	return &connTracker{accepted: make(chan struct{}), drained: make(chan struct{})}
+	return &connTracker{accepted: make(chan struct{}), drained: make(chan struct{}), open: map[*conn]struct{}{}}
 }
 
 // accepting keeps the listener for stopAccepting, and closes it where that was
@@ -44,26 +46,25 @@ func (t *connTracker) stopped() bool {
 	return t.stopping
 }
 
-// opened counts a new connection and gives the number of open ones.
-func (t *connTracker) opened() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.open++
-	return t.open
-}
-
 // count gives the number of open connections.
 func (t *connTracker) count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.open
+	return len(t.open)
+}
+
+// waits gives the number of requests that wait.
+func (t *connTracker) waits() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.waiting
 }
 
 // closed counts the end of a connection.
-func (t *connTracker) closed() {
+func (t *connTracker) closed(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.open--
+	delete(t.open, c)
 	t.check()
 }
 
@@ -73,7 +74,7 @@ func (t *connTracker) check() {
 	case <-t.drained:
 		return
 	case <-t.accepted:
-		if t.open == 0 {
+		if len(t.open) == 0 {
 			close(t.drained)
 		}
 	default:

@@ -125,7 +125,12 @@ func special(o *huma.Operation, answer *huma.Response, schemas huma.Registry) {
 	case "log":
 		answer.Content = map[string]*huma.MediaType{"text/plain": text}
 		answer.Description = "The output. Where it is followed, it ends with the job; a connection that breaks off before is not the end"
-	case "cache":
+	case "job":
+		answer.Content = jsonContent(schemas.Schema(reflect.TypeFor[ipc.Job](), true, ""))
+		failed := *answer
+		failed.Description = "The job has ended and not succeeded, and fail asked for an error then"
+		o.Responses[strconv.Itoa(ipc.StatusJobFailed)] = &failed
+	case "cache", "refresh":
 		answer.Content = map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{}}, "text/plain": text}
 		answer.Description = "The data, whole. " + ipc.CacheHeader + " says whether it is fresh or stale, Age its seconds, " + ipc.CacheErrorHeader + " why the last refresh failed, " + ipc.CacheJobHeader + " which job refreshes it now"
 		o.Responses["304"] = &huma.Response{Description: "The data is what If-None-Match names"}

@@ -15,7 +15,22 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 		{"Host: evil.example"},
 		{"Host: localhost.evil.example"},
 		{"Host: 127.0.0.1"},
-		{"Host: localhost:8080"},
+		{"Host: 127.0.0.1:80"},
+		{"Host: d.example:80"},
+		{"Host: localhost."},
+		{"Host: .localhost"},
+		{"Host: localhost:x"},
+		{"Host: localhost:80:80"},
+		{"Host: localhost:99999"},
+		{"Host: a%2eb"},
+		{"Host: [2001:db8::1]"},
+		{"Host: [2001:db8::1]:80"},
+		{"Host: [::ffff:127.0.0.1]"},
+		{"Host: [localhost]"},
+		{"Host: [::1"},
+		{"Host: ::1"},
+		{"Referer: http://evil.example/page"},
+		{"Referer: https://localhost.evil.example/"},
 		{"Origin: http://evil.example"},
 		{"Origin: null"},
 		{"Origin: http://localhost"},
@@ -27,9 +42,12 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 	}
 	n := int64(0)
 	for _, r := range routes() {
-		path := strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
+		path := strings.NewReplacer("{name}", "d", "{id}", "J1", "{kind}", "draining").Replace(r.path)
 		for _, headers := range foreign {
 			got := h.do(r.method, path, "", headers...)
+			if got.status == 200 {
+				t.Fatalf("%s with %q is answered", r.id, headers)
+			}
 			_ = wantProblem(t, got, ipc.KindForbidden)
 			if n++; t.Failed() {
 				t.Fatalf("%s with %q", r.id, headers)
@@ -48,11 +66,37 @@ func TestForeignRequestsAreRefused(t *testing.T) {
 
 func TestOwnRequestsPass(t *testing.T) {
 	h := start(t, Options{})
-	for _, headers := range [][]string{nil, {"Host: localhost"}, {"Host: dispatchd"}, {"Host: unix"}, {"Sec-Fetch-Site: none"}} {
+	for _, headers := range [][]string{
+		nil,
+		{"Host: localhost"},
+		{"Host: dispatchd"},
+		{"Host: unix"},
+		{"Sec-Fetch-Site: none"},
+		{"Host: d"},
+		{"Host: D"},
+		{"Host: docker"},
+		{"Host: localhost:80"},
+		{"Host: d:8080"},
+		{"Host: localhost:"},
+		{"Host: :80"},
+		{"Host: under_score-1"},
+		{"Host: [::1]"},
+		{"Host: [::1]:8080"},
+		{"Referer: http://localhost:8080/"},
+	} {
 		if got := h.do("GET", "/v1/health", "", headers...); got.status != 200 {
 			t.Errorf("%q: status %d", headers, got.status)
 		}
 	}
+	for _, empty := range []string{"Host:\r\n", "Host: \r\n"} {
+		if got := parse(t, h.say("GET /v1/health HTTP/1.1\r\n"+empty+"Connection: close\r\n\r\n", false)); got.status != 200 {
+			t.Errorf("an empty host: status %d", got.status)
+		}
+	}
+	// A client may take a zone out, so it is sent by hand.
+	_ = wantProblem(t, parse(t, h.say("GET /v1/health HTTP/1.1\r\nHost: [::1%eth0]\r\nConnection: close\r\n\r\n", false)), ipc.KindForbidden)
+	// In the absolute form the target names the host (RFC 9112 section 3.2.2).
+	_ = wantProblem(t, parse(t, h.say("GET http://evil.example/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", false)), ipc.KindForbidden)
 	if got := parse(t, h.say("GET /v1/health HTTP/1.0\r\n\r\n", false)); got.status != 200 {
 		t.Errorf("HTTP/1.0 without a host: status %d", got.status)
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,19 +23,30 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	name, spoken := http.CanonicalHeaderKey(ipc.APIHeader), []string{ipc.SpokenAPI()} // shared by all answers: nobody changes it
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()[name] = spoken
-		if c, ok := connOf(r.Context()); ok {
+		c, known := connOf(r.Context())
+		if known {
 			c.handling.Store(true)
+			if !c.enter(stateRequest) {
+				panic(http.ErrAbortHandler) // it made room for another connection
+			}
 		}
-		release, err := s.takeBody(r)
-		defer release()
+		err := s.checkRequest(r)
+		if err == nil {
+			var release func()
+			release, err = s.takeBody(r)
+			defer release()
+		}
 		if r.ContentLength != 0 {
 			// Set also where the body is refused unread, for net/http reads on
 			// behind the answer. It lifts the deadline at the body's end: without
 			// a body it would hold for as long as the handler waits.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.opts.Times.Body))
 		}
-		if err == nil {
-			err = s.checkRequest(r)
+		if len(r.TransferEncoding) > 0 {
+			// With a Content-Length beside it, it may be an attempt to have two
+			// servers see two bodies (RFC 9112 section 6.3); and where the body ends,
+			// framing does not know.
+			w.Header().Set("Connection", "close")
 		}
 		if err == nil && r.ContentLength != 0 {
 			err = s.readBody(r)
@@ -44,9 +57,21 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			writeError(w, err)
 			return
 		}
+		if known {
+			c.bodyRead.Store(true)
+			if c.overLimit {
+				w.Header().Set("Connection", "close")
+			}
+		}
+		if fromBrowser(r.Header) {
+			r = r.WithContext(context.WithValue(r.Context(), browserKey{}, true))
+		}
 		next.ServeHTTP(w, r)
 	})
 }
+
+// browserKey marks the context of a request that a browser may have sent by itself.
+type browserKey struct{}
 
 // bodyRelease is the key of the function that gives a body's bytes back.
 type bodyRelease struct{}
@@ -79,7 +104,7 @@ func releaseBody(ctx context.Context) {
 // checkRequest refuses a request by what its header says, before its body is
 // read. It also gives bare parameters of the query their value.
 func (s *Server) checkRequest(r *http.Request) error {
-	if c, ok := connOf(r.Context()); ok && c.overLimit && s.conns.count() > s.opts.MaxConns {
+	if c, ok := connOf(r.Context()); ok && s.crowdedOut(c) {
 		return s.tooManyConns()
 	}
 	if size := headerSize(r); size > maxHeader {
@@ -87,6 +112,11 @@ func (s *Server) checkRequest(r *http.Request) error {
 	}
 	if err := checkOrigin(r); err != nil {
 		return err
+	}
+	if r.Method == http.MethodPost || r.ContentLength != 0 {
+		if err := checkMedia(r.Header); err != nil {
+			return err
+		}
 	}
 	if n := len(r.Header["Idempotency-Key"]); n > 1 {
 		return ipc.Errorf(ipc.KindBadRequest, "Idempotency-Key is given %d times", n)
@@ -108,13 +138,12 @@ func headerSize(r *http.Request) int {
 }
 
 // checkOrigin refuses what a web page may have made a browser send, through a
-// proxy before the socket: such a request has an Origin or a Sec-Fetch-Site, and
-// after DNS rebinding a Host of the page's choice.
+// proxy or a forwarded port before the socket (ssh -L): such a request has an
+// Origin, a Sec-Fetch-Site or a Referer, and after DNS rebinding a Host of the
+// page's choice.
 func checkOrigin(r *http.Request) error {
-	switch r.Host {
-	case "", "localhost", "dispatchd", "unix":
-	default:
-		return ipc.Errorf(ipc.KindForbidden, "host %.80q is not this daemon; use http://localhost", r.Host)
+	if !isLocalHost(r.Host) {
+		return ipc.Errorf(ipc.KindForbidden, "host %.80q is not this daemon; use a name without a dot, such as http://localhost", r.Host)
 	}
 	if origin := r.Header["Origin"]; len(origin) > 0 {
 		return ipc.Errorf(ipc.KindForbidden, "requests of a web page are refused (Origin %.80q)", origin[0])
@@ -124,7 +153,49 @@ func checkOrigin(r *http.Request) error {
 			return ipc.Errorf(ipc.KindForbidden, "requests of a web page are refused (Sec-Fetch-Site %.80q)", site)
 		}
 	}
+	for _, page := range r.Header["Referer"] {
+		if u, err := url.Parse(page); err != nil || !isLocalHost(u.Host) {
+			return ipc.Errorf(ipc.KindForbidden, "requests of a web page are refused (Referer %.80q)", page)
+		}
+	}
 	return nil
+}
+
+// fromBrowser reports whether a browser may have sent a request by itself, as it
+// does for a picture: old ones say no more of it than who they are. Clients of a
+// socket say neither.
+func fromBrowser(h http.Header) bool {
+	if strings.HasPrefix(h.Get("User-Agent"), "Mozilla/") || h.Get("Accept-Language") != "" {
+		return true
+	}
+	for name := range h {
+		if strings.HasPrefix(name, "Sec-") {
+			return true
+		}
+	}
+	return false
+}
+
+// isLocalHost reports whether a Host is one that a client of a Unix socket makes
+// up, as those of docker, podman and LXD do: a name of one label or none, with or
+// without a port; or [::1], which a forwarded port has. DNS rebinding needs a name
+// that its attacker resolves, and that has a dot. So has an IPv4 address: it is
+// refused as ever.
+func isLocalHost(host string) bool {
+	name := host
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		port := host[i+1:]
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil && port != "" {
+			return false
+		}
+		name = host[:i]
+	}
+	if name == "[::1]" {
+		return true
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_')
+	})
 }
 
 // strictQuery gives every parameter of a query a value: a bare name means true.
@@ -179,6 +250,24 @@ func readWhole(r *http.Request) ([]byte, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return body[:n], err
+}
+
+// checkMedia refuses a body that is not JSON by what its header says. A form's type
+// is curl's for -d, and passes: a browser's form is refused by its Origin, and
+// text/plain, by which old browsers sent JSON of a page's, is not taken.
+func checkMedia(h http.Header) error {
+	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return ipc.Errorf(ipc.KindUnsupportedMedia, "Content-Encoding %.40q: the body is taken as it is; send it without", coding)
+	}
+	text := h.Get("Content-Type")
+	if text == "" {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(text)
+	if err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json") || kind == "application/x-www-form-urlencoded") {
+		return nil
+	}
+	return ipc.Errorf(ipc.KindUnsupportedMedia, "Content-Type %.80q: the body is to be application/json", text)
 }
 
 // tooLarge is the refusal of a body above maxBody.

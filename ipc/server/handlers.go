@@ -61,6 +61,13 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *WaitInput) (ipc.Sta
 	if err != nil {
 		return ipc.Status{}, err
 	}
+	if waits { // before anything is done: one that is refused has changed nothing
+		ended, err := s.beginWait(ctx)
+		if err != nil {
+			return ipc.Status{}, err
+		}
+		defer ended()
+	}
 	calling, done := s.ignoreHangup(ctx)
 	defer done()
 	status, err := s.backend.Drain(calling, by, true)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"dispatchd/ipc"
@@ -25,6 +26,9 @@ const pieceJobs = 50
 
 // jobs lists jobs piece by piece.
 func (s *Server) jobs(ctx context.Context, by ipc.Peer, in *jobsIn, give func(ipc.Job) error) error {
+	if in.Before != "" && !isID(in.Before) {
+		return ipc.Errorf(ipc.KindBadRequest, "before=%.40q: not the id of a job, which has 26 digits and capital letters", in.Before)
+	}
 	f := ipc.JobFilter{Dispatcher: in.Dispatcher, Since: in.Since, Before: in.Before, Fields: in.Fields}
 	for _, state := range in.State {
 		f.States = append(f.States, ipc.State(state))
@@ -59,6 +63,25 @@ func (s *Server) jobsPiece(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([
 	return s.backend.Jobs(calling, by, f)
 }
 
+// isID reports whether a text is a ULID: Crockford's base 32, 128 bits.
+func isID(text string) bool {
+	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+	return len(text) == 26 && text[0] <= '7' && !strings.ContainsFunc(strings.ToUpper(text), func(r rune) bool { return !strings.ContainsRune(digits, r) })
+}
+
+// FailInput asks for an error status where a job has failed.
+type FailInput struct {
+	Fail bool `query:"fail" doc:"answer with status 424 where the job has ended and not succeeded, so that curl -f fails"`
+}
+
+// status is that of an answer with a job, where it would be ok otherwise.
+func (in FailInput) status(job ipc.Job, ok int) int {
+	if in.Fail && job.State.Final() && job.State != ipc.Succeeded {
+		return ipc.StatusJobFailed
+	}
+	return ok
+}
+
 // JobRef names a job by its id or a unique start of it.
 type JobRef struct {
 	ID string `path:"id" maxLength:"40"`
@@ -68,21 +91,38 @@ type JobRef struct {
 type waitJob struct {
 	JobRef
 	WaitInput
+	FailInput
 }
 
-func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob) (ipc.Job, error) {
+func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob, w http.ResponseWriter) error {
 	limit, waits, err := parseWait(in.Wait)
+	if err != nil {
+		return err
+	}
+	var job ipc.Job
+	if waits {
+		job, err = s.await(ctx, by, in.ID, limit)
+	} else {
+		calling, done := s.ignoreHangup(ctx)
+		defer done()
+		job, err = s.backend.Job(calling, by, in.ID)
+	}
+	if err != nil {
+		return err
+	}
+	return s.writeJSON(ctx, by, w, in.status(job, http.StatusOK), job, false)
+}
+
+// await waits for a job's end, at most this time; 0 = without limit.
+func (s *Server) await(ctx context.Context, by ipc.Peer, id string, limit time.Duration) (ipc.Job, error) {
+	ended, err := s.beginWait(ctx)
 	if err != nil {
 		return ipc.Job{}, err
 	}
-	if !waits {
-		calling, done := s.ignoreHangup(ctx)
-		defer done()
-		return s.backend.Job(calling, by, in.ID)
-	}
+	defer ended()
 	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
-	return s.backend.Await(waiting, by, in.ID)
+	return s.backend.Await(waiting, by, id)
 }
 
 // waitBound waits for the end of a job whose life is bound to the caller's. When
@@ -95,7 +135,7 @@ func (s *Server) waitBound(ctx context.Context, by ipc.Peer, in *JobRef) (ipc.Jo
 	if err != nil || job.State.Final() {
 		return job, err
 	}
-	job, err = s.backend.Await(ctx, by, in.ID)
+	job, err = s.await(ctx, by, in.ID, 0)
 	if err != nil || !s.clientGone(ctx) {
 		return job, err
 	}
@@ -143,6 +183,18 @@ func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn, w http.Respons
 	if !in.Follow {
 		ctx = context.WithoutCancel(ctx)
 	}
+	if in.Follow {
+		ended, err := s.beginWait(ctx)
+		if err != nil {
+			return err
+		}
+		defer ended()
+	}
+	closed, err := s.openFile(ctx)
+	if err != nil {
+		return err
+	}
+	defer closed()
 	src, err := s.backend.Log(ctx, by, in.ID, in.From, in.Follow)
 	if err != nil {
 		return err

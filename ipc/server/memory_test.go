@@ -15,10 +15,11 @@ import (
 // memory is a Backend that lives in a test: jobs end when the test says so, and
 // each method fails when the test says so.
 type memory struct {
-	mu    sync.Mutex
-	jobs  []*entry
-	calls []call
-	fail  map[string]error
+	mu     sync.Mutex
+	jobs   []*entry
+	calls  []call
+	listed []ipc.Job // what a listing gives, oldest first
+	fail   map[string]error
 
 	cached ipc.CacheData // with data as its Data
 	data   string
@@ -145,7 +146,18 @@ func (m *memory) Await(ctx context.Context, _ ipc.Peer, id string) (ipc.Job, err
 }
 
 func (m *memory) Jobs(ctx context.Context, by ipc.Peer, f ipc.JobFilter) ([]ipc.Job, error) {
-	return nil, m.note(ctx, call{Method: "Jobs", By: by, Filter: f})
+	if err := m.note(ctx, call{Method: "Jobs", By: by, Filter: f}); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []ipc.Job
+	for _, e := range slices.Backward(m.listed) {
+		if (f.Before == "" || e.ID < f.Before) && len(list) < f.Limit {
+			list = append(list, e)
+		}
+	}
+	return list, nil
 }
 
 func (m *memory) Log(ctx context.Context, by ipc.Peer, id string, from int64, follow bool) (io.ReadCloser, error) {

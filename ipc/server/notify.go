@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"time"
 
 	"dispatchd/ipc"
 )
@@ -16,6 +17,7 @@ import (
 type notifyIn struct {
 	NameInput
 	WaitInput
+	FailInput
 	Bound bool   `query:"bound" doc:"cancel the job if the caller is gone when the answer comes; then hold it"`
 	Key   string `header:"Idempotency-Key" doc:"the same key gives the same job; at most 128 bytes"`
 	Body  []byte
@@ -47,23 +49,37 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 		if err != nil {
 			return err
 		}
-		return s.writeNotified(ctx, by, w, http.StatusOK, n)
+		return s.writeNotified(ctx, by, w, in.status(n.Job, http.StatusOK), n)
 	}
-	if !waits {
-		return s.writeNotified(ctx, by, w, http.StatusAccepted, n)
+	if waits {
+		n.Job = s.awaitAccepted(ctx, by, n.Job, limit)
 	}
+	if waits && n.State.Final() {
+		n.Position = 0
+		return s.writeNotified(ctx, by, w, in.status(n.Job, http.StatusOK), n)
+	}
+	return s.writeNotified(ctx, by, w, http.StatusAccepted, n)
+}
+
+// awaitAccepted waits for the end of a job that was accepted just now. Whatever
+// ends the wait before (its time, the end of the client's input, a stop of the
+// daemon, too many that wait) changes nothing in that: what is known of the job
+// then is no error. A client that has closed its sending side, as nc and socat do,
+// is answered at once: it is not known whether it can wait.
+func (s *Server) awaitAccepted(ctx context.Context, by ipc.Peer, job ipc.Job, limit time.Duration) ipc.Job {
+	ended, err := s.beginWait(ctx)
+	if err != nil {
+		return job
+	}
+	defer ended()
 	waiting, cancel := withLimit(ctx, limit)
 	defer cancel()
-	// What ends the wait without a job changes nothing in that it was accepted: the
-	// answer is the job as it was then.
-	if job, err := s.backend.Await(waiting, by, n.ID); err == nil {
-		n.Job = job
+	waiting, leave := untilInputEnds(waiting)
+	defer leave()
+	if now, err := s.backend.Await(waiting, by, job.ID); err == nil {
+		return now
 	}
-	if n.State.Final() {
-		n.Position = 0
-		return s.writeNotified(ctx, by, w, http.StatusOK, n)
-	}
-	return s.writeNotified(ctx, by, w, http.StatusAccepted, n) // the wait ran out
+	return job
 }
 
 // writeNotified answers a notify with its job.

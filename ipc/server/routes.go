@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"dispatchd/ipc"
@@ -26,6 +27,8 @@ type route struct {
 func routes() []route {
 	get, post := http.MethodGet, http.MethodPost
 	return []route{
+		{get, "/", "index", VerbHealth, "What this is", 200, handle((*Server).index)},
+		{get, "/problems/{kind}", "problem", VerbHealth, "What a kind of problem means", 200, handle((*Server).problemType)},
 		{get, "/openapi.json", "openapi", VerbHealth, "This description", 200, handleRaw((*Server).openapi)},
 		{get, "/v1/health", "health", VerbHealth, "Whether the daemon works", 200, handle((*Server).health)},
 		{get, "/v1/status", "status", VerbStatus, "The daemon at a glance", 200, handle((*Server).status)},
@@ -35,7 +38,7 @@ func routes() []route {
 		{post, "/v1/dispatchers/{name}/pause", "pause", VerbPause, "Accept, but start nothing", 200, handle((*Server).pause)},
 		{post, "/v1/dispatchers/{name}/resume", "resume", VerbPause, "Start again", 200, handle((*Server).resume)},
 		{get, "/v1/jobs", "jobs", VerbRead, "Jobs, newest first", 200, handleList((*Server).jobs)},
-		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, handleWaiting((*Server).job)},
+		{get, "/v1/jobs/{id}", "job", VerbRead, "One job; wait for its end", 200, handleRaw((*Server).job)},
 		{get, "/v1/jobs/{id}/log", "log", VerbOutput, "A job's output", 200, handleRaw((*Server).log)},
 		{post, "/v1/jobs/{id}/cancel", "cancel", VerbCancel, "End a job", 200, handle((*Server).cancelJob)},
 		{post, "/v1/jobs/{id}/hold", "hold", VerbHold, "Wait for a job's end; it is canceled when the caller goes away before", 200, handleWaiting((*Server).waitBound)},
@@ -43,7 +46,8 @@ func routes() []route {
 		{get, "/v1/locks", "locks", VerbRead, "Locks with holders and waiters", 200, handle((*Server).locks)},
 		{get, "/v1/schedule", "schedule", VerbRead, "When dispatchers are due", 200, handle((*Server).schedule)},
 		{get, "/v1/caches", "caches", VerbRead, "All caches", 200, handle((*Server).caches)},
-		{get, "/v1/caches/{name}", "cache", VerbRead, "A cache's data", 200, handleRaw((*Server).cache)},
+		{get, "/v1/caches/{name}", "cache", VerbRead, "A cache's data; it is refreshed first where it is too old, but for a browser", 200, handleRaw((*Server).cache)},
+		{post, "/v1/caches/{name}/refresh", "refresh", VerbNotify, "A cache's data, refreshed first where it is too old", 200, handleRaw((*Server).refreshCache)},
 		{post, "/v1/reload", "reload", VerbReload, "Read the definitions anew", 200, handle((*Server).reload)},
 		{post, "/v1/drain", "drain", VerbDrain, "Accept nothing more; wait for the end of all jobs", 200, handleWaiting((*Server).drain)},
 		{post, "/v1/upgrade", "upgrade", VerbUpgrade, "Become the program that is installed now; jobs go on", 202, handle((*Server).upgrade)},
@@ -135,7 +139,11 @@ func endpointOf[I any](fn func(*Server, int, ipc.Peer, http.ResponseWriter, *htt
 func (s *Server) handler(table []route) http.Handler {
 	mux := http.NewServeMux()
 	for _, r := range table {
-		mux.Handle(r.method+" "+r.path, s.authorized(r))
+		pattern := r.path
+		if pattern == "/" {
+			pattern = "/{$}" // this path alone, and not all that nothing else matches
+		}
+		mux.Handle(r.method+" "+pattern, s.authorized(r))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { writeError(w, noRoute(mux, w, r)) })
 	return s.guard(cleanPaths(mux))
@@ -188,6 +196,15 @@ func noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
 // noPath says that nothing is there.
 func noPath(r *http.Request) error {
 	return ipc.Errorf(ipc.KindNotFound, "no such path: %.80q; see /openapi.json", r.URL.Path)
+}
+
+// setJobHeaders says of a job what a shell can read without its body.
+func setJobHeaders(h http.Header, job ipc.Job) {
+	h.Set(ipc.JobHeader, job.ID)
+	h.Set(ipc.StateHeader, string(job.State))
+	if job.State.Final() {
+		h.Set(ipc.ExitHeader, strconv.Itoa(job.ExitStatus()))
+	}
 }
 
 // explainHangup words the end of a wait that was due to the client alone.

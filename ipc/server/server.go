@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+
+	"dispatchd/ipc"
 )
 
 // Options of a server. The zero value works.
@@ -14,6 +16,8 @@ type Options struct {
 	Version  string
 	MaxConns int // 0 = 512; never more than half of the file descriptors
 	Times    Times
+
+	privileged func(ipc.Peer) bool // whose places are kept; nil = root's and the daemon's own user's
 }
 
 // Server answers the API for a Backend.
@@ -33,6 +37,9 @@ func New(b Backend, o Options) *Server {
 	o.MaxConns, o.Times = connLimit(o.MaxConns), o.Times.orDefault()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.privileged == nil {
+		o.privileged = privileged
 	}
 	s := &Server{backend: b, opts: o, conns: newConnTracker()}
 	s.budgets.others.free, s.budgets.own.free = budgetOthers, budgetOwn

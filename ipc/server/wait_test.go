@@ -262,7 +262,7 @@ func TestHalfClosedClient(t *testing.T) {
 	cancel()
 	for _, r := range routes() {
 		h.back.add(ipc.Running)
-		path := strings.NewReplacer("{name}", "d", "{id}", "J1").Replace(r.path)
+		path := strings.NewReplacer("{name}", "d", "{id}", "J1", "{kind}", "draining").Replace(r.path)
 		rec := httptest.NewRecorder()
 		h.server.http.Handler.ServeHTTP(rec, httptest.NewRequestWithContext(gone, r.method, "http://localhost"+path, http.NoBody))
 		if rec.Code >= 300 {

@@ -25,6 +25,12 @@ func (s *Server) writeJSON(ctx context.Context, by ipc.Peer, w http.ResponseWrit
 	if err := encode(&text, v); err != nil {
 		return err
 	}
+	switch v := v.(type) {
+	case ipc.Job:
+		setJobHeaders(w.Header(), v)
+	case ipc.Notified:
+		setJobHeaders(w.Header(), v.Job)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(text.Bytes()) // the client is gone, or the connection ends: nobody is there to be told

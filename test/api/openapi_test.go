@@ -201,7 +201,7 @@ func TestNotifyIsDescribed(t *testing.T) {
 	for _, p := range o.Parameters {
 		params = append(params, p.In+" "+p.Name)
 	}
-	if !slices.Equal(params, []string{"path name", "query wait", "query bound", "header Idempotency-Key"}) {
+	if !slices.Equal(params, []string{"path name", "query wait", "query fail", "query bound", "header Idempotency-Key"}) {
 		t.Errorf("parameters %q", params)
 	}
 	for _, status := range []string{"200", "202"} {

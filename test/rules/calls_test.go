@@ -54,6 +54,7 @@ func permits() []permit {
 
 		// The socket.
 		{"ipc/server", kernel, "Umask SetfsgidRetGid", "0660 without a window, of its group from the first moment"},
+		{"ipc/server", kernel, "Conn Poll PollFd", "whether a peer has closed one direction or both"},
 		{"ipc/server", kernel, "Rlimit Getrlimit", "connections take at most half of the descriptors"},
 		{"ipc/peer", kernel, "GetsockoptUcred Syscall6", "who is at the other end; x/sys has no pid for FreeBSD"},
 		{"ipc/client", kernel, "Conn", "the descriptor of its connection, for ipc/peer"},

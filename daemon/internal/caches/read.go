@@ -24,8 +24,14 @@ func (c *Caches) Read(ctx context.Context, by ipc.Peer, s *dispatchers.Spec, q i
 		return ipc.CacheData{}, err
 	}
 	r := reading{Caches: c, spec: s, by: by, query: q, data: data, view: c.view(s, data)}
-	if r.fresh() {
+	// Whether it is fresh is for the reader to say (RFC 9111 section 5.2.1.1): he may
+	// take older data than the definition, and may want younger.
+	r.view.Fresh = r.fresh()
+	if r.view.Fresh {
 		return r.answer(), nil
+	}
+	if q.NoRefresh {
+		return r.asItIs(ctx)
 	}
 	return r.renew(ctx)
 }
@@ -52,9 +58,10 @@ func (r *reading) fresh() bool {
 	return r.view.Fresh
 }
 
-// answer hands the data over.
+// answer hands the data over. The reader has it already where his tag is its own,
+// or * (RFC 9110 section 13.1.2).
 func (r *reading) answer() ipc.CacheData {
-	if slices.Contains(tagsIn(r.query.IfNoneMatch), r.view.ETag) {
+	if tags := tagsIn(r.query.IfNoneMatch); slices.Contains(tags, r.view.ETag) || slices.Contains(tags, "*") {
 		_ = r.data.Close()
 		return ipc.CacheData{Cache: r.view, NotModified: true}
 	}
@@ -69,6 +76,19 @@ func tagsIn(header string) []string {
 		tags = append(tags, strings.TrimPrefix(strings.TrimSpace(t), "W/"))
 	}
 	return tags
+}
+
+// asItIs gives what is there to a reader for whom nothing is started.
+func (r *reading) asItIs(ctx context.Context) (ipc.CacheData, error) {
+	err := r.addStanding(ctx)
+	if err == nil && r.data != nil && !r.tooStale() {
+		return r.answer(), nil
+	}
+	defer r.close()
+	if err == nil {
+		err = r.unavailable(r.view.Refreshing, nil)
+	}
+	return ipc.CacheData{}, err
 }
 
 // renew has the cache refreshed, and gives what comes of it, what there is
@@ -88,8 +108,7 @@ func (r *reading) renew(ctx context.Context) (ipc.CacheData, error) {
 	if err == nil {
 		err = r.addStanding(ctx)
 	}
-	if err == nil && r.data != nil && r.staleOK() {
-		r.view.Fresh = false
+	if err == nil && r.data != nil && r.staleOK() && !r.tooStale() {
 		return r.answer(), nil
 	}
 	defer r.close()
@@ -117,6 +136,7 @@ func (r *reading) reopen() (bool, error) {
 	}
 	r.close()
 	r.data, r.view = data, r.Caches.view(r.spec, data)
+	r.view.Fresh = true // no reader can have younger
 	return true, nil
 }
 
@@ -139,6 +159,13 @@ func (r *reading) staleOK() bool {
 	return r.spec.Cache.StaleOK
 }
 
+// tooStale reports whether the data is older than the definition lets any reader
+// have it (RFC 5861's stale-if-error).
+func (r *reading) tooStale() bool {
+	c := r.spec.Cache
+	return c.MaxStale > 0 && c.MaxAge > 0 && ageOf(r.data) > c.MaxAge+c.MaxStale
+}
+
 // unavailable says why a reader gets no data.
 func (r *reading) unavailable(job string, refused error) error {
 	var p *ipc.Error
@@ -151,6 +178,9 @@ func (r *reading) unavailable(job string, refused error) error {
 		p = ipc.Errorf(ipc.KindCacheStale, "cache %s is %s old", r.spec.Name, ageOf(r.data).Round(time.Second))
 	}
 	p.Dispatcher, p.RetryAfter = r.spec.Name, 1
+	if r.data != nil && r.tooStale() {
+		p.Detail += ", more than its max_age and max_stale allow"
+	}
 	switch failed := r.view.Error; {
 	case failed != nil:
 		p.Detail += "; its last refresh failed: " + failed.Message
