@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -41,7 +42,52 @@ func (s *Spec) ValidateArguments(raw []byte) (json.RawMessage, error) {
 	if err := jsontext.Strict(compact.Bytes(), maxDepth); err != nil {
 		return nil, s.invalid("arguments: %s", err)
 	}
+	if err := s.checkVariables(compact.Bytes()); err != nil {
+		return nil, err
+	}
 	return compact.Bytes(), nil
+}
+
+// checkVariables refuses two names of an object whose values would become the same
+// environment variable. Shells and perl take the last of equal variables, getenv(3)
+// the first, so that a check and the program that runs could read different values.
+// What finds its arguments elsewhere, a class or a Go function, may have any names.
+func (s *Spec) checkVariables(args []byte) error {
+	if s == nil || s.PHPClass != "" || s.Function || args[0] != '{' || bytes.IndexByte(args, ',') < 0 {
+		return nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(args, &object); err != nil { // cannot be: Strict has read it
+		return s.invalid("arguments: %v", err)
+	}
+	byVariable := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if v := object[name][0]; v == '{' || v == '[' {
+			continue
+		}
+		variable := ArgumentVariable(name)
+		if other, twice := byVariable[variable]; twice {
+			e := s.invalid("arguments: %q and %q would both be the environment variable %s", clip(other), clip(name), clip(variable))
+			e.Suggestion = "give one of them another name: case, and characters other than ASCII letters and digits, make no difference there"
+			return e
+		}
+		byVariable[variable] = name
+	}
+	return nil
+}
+
+// ArgumentVariable is the environment variable of an argument: its name's ASCII letters
+// in upper case, digits, and an underscore for each other character.
+func ArgumentVariable(name string) string {
+	return "DISPATCHD_ARG_" + strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z':
+			return c - 'a' + 'A'
+		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+			return c
+		}
+		return '_'
+	}, name)
 }
 
 // invalid makes the error of bad arguments.

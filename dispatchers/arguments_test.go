@@ -20,7 +20,7 @@ func TestValidateArguments(t *testing.T) {
 		{`{"a":1,"a":2}`, "", `"a" twice`},
 		{`{"a":1,"\u0061":2}`, "", `"a" twice`},
 		{`{"b":[{"a":{"c":1,"c":1}}]}`, "", `"c" twice in "$.b[0].a"`},
-		{`{"a":1,"A":2}`, `{"a":1,"A":2}`, ""},
+		{`{"a":1,"B":2}`, `{"a":1,"B":2}`, ""},
 		{`"\ud800"`, "", `\ud800 is half of a surrogate pair`},
 		{`{"\udc00x":1}`, "", `\udc00 is half`},
 		{`"\ud800\ud800\udc00"`, "", `\ud800 is half`},
@@ -148,4 +148,36 @@ func FuzzArguments(f *testing.F) {
 			t.Errorf("lock %+v", locks)
 		}
 	})
+}
+
+// Names that become one environment variable are refused, both named, where scripts
+// and commands would find it; a class finds its arguments by their own names.
+func TestArgumentNamesFallTogether(t *testing.T) {
+	script, class := &Spec{Name: "op", Script: "x"}, &Spec{Name: "op", PHPClass: "X"}
+	for args, names := range map[string][2]string{
+		`{"a-b":"1","a_b":"2","A_B":"3"}`:               {`"A_B"`, `"a-b"`},
+		`{"user":"alice","USER":"root"}`:                {`"USER"`, `"user"`},
+		`{"ä":1,"ö":2}`:                                 {`"ä"`, `"ö"`},
+		`{"":1,"b":2,"` + "\\u0000" + `c":1,"-C":null}`: {`"-C"`, `"\x00c"`},
+	} {
+		_, err := script.ValidateArguments([]byte(args))
+		p, ok := errors.AsType[*ipc.Error](err)
+		if !ok || p.Kind != ipc.KindArgumentsInvalid || p.Kind.Status() != 422 || p.Dispatcher != "op" {
+			t.Errorf("%s: %v", args, err)
+			continue
+		}
+		for _, name := range names {
+			if !strings.Contains(p.Detail, name) {
+				t.Errorf("%s: %s does not name %s", args, p.Detail, name)
+			}
+		}
+		if _, err := class.ValidateArguments([]byte(args)); err != nil {
+			t.Errorf("%s for a class: %v", args, err)
+		}
+	}
+	for _, args := range []string{`{"a":1,"b":2}`, `{"a-b":[1],"a_b":2,"A-B":{}}`, `{"ä":1}`, `[1,2]`, `"a,b"`, `{}`} {
+		if _, err := script.ValidateArguments([]byte(args)); err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
 }

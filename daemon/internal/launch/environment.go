@@ -2,10 +2,14 @@ package launch
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"dispatchd/daemon/internal/proc"
+	"dispatchd/dispatchers"
 )
 
 // Environment is what a child learns about its job (SPEC section 4). A job
@@ -19,29 +23,78 @@ func Environment(j Job, argsFile, socket string) []string {
 		"DISPATCHD_ATTEMPT=" + strconv.Itoa(j.Attempt), "DISPATCHD_ORIGIN=" + string(j.Origin),
 		"DISPATCHD_SOCKET=" + socket, "DISPATCHD_ARGS_FILE=" + argsFile, "DISPATCHD_PROGRESS_FD=3",
 	}
-	return append(env, argumentVariables(j.Arguments)...)
+	return append(env, argumentVariables(j.Arguments, proc.EnvironmentRoom()/4)...)
 }
 
+// maxVariable is the longest variable that Linux lets a program have, with its name
+// and a NUL (MAX_ARG_STRLEN in execve(2)). One for all systems: a job is moved.
+const maxVariable = 128 << 10
+
+// omittedVariable names what was left out of the environment.
+const omittedVariable = "DISPATCHD_ARGS_OMITTED"
+
+// maxOmitted bounds that variable.
+const maxOmitted = 4096
+
 // argumentVariables makes DISPATCHD_ARG_<NAME> of the top-level scalars of an
-// object, sorted. Arguments that are no object make none.
-func argumentVariables(args json.RawMessage) []string {
+// object, sorted. Arguments that are no object make none. What an environment cannot
+// have is left out, and named in a variable of its own: a string with a NUL, for a
+// variable ends there (environ(7)), one that is too long, what goes beyond room bytes
+// in all, and all of those that would have the same name. The child has the whole
+// value on standard input.
+func argumentVariables(args json.RawMessage, room int) []string {
 	var object map[string]json.RawMessage
 	if len(args) == 0 || json.Unmarshal(args, &object) != nil {
 		return nil
 	}
-	var env []string
+	values, omitted := map[string]string{}, map[string]bool{}
 	for name, raw := range object {
-		if value, scalar := scalarText(raw); scalar {
-			env = append(env, "DISPATCHD_ARG_"+variableName(name)+"="+value)
+		value, scalar := scalarText(raw)
+		if !scalar {
+			continue
 		}
+		variable := dispatchers.ArgumentVariable(name)
+		_, twice := values[variable]
+		if twice || strings.ContainsRune(value, 0) || len(variable)+len("=")+len(value)+1 > maxVariable {
+			omitted[variable] = true
+		}
+		values[variable] = value
 	}
-	slices.Sort(env)
+	var env []string
+	for _, variable := range slices.Sorted(maps.Keys(values)) {
+		v := variable + "=" + values[variable]
+		takes := len(v) + 1 + 8 // with its pointer
+		if omitted[variable] || takes > room {
+			omitted[variable] = true
+			continue
+		}
+		room -= takes
+		env = append(env, v)
+	}
+	if len(omitted) > 0 {
+		env = append(env, omittedVariable+"="+names(omitted))
+	}
 	return env
 }
 
+// names lists what was left out, as far as there is room.
+func names(omitted map[string]bool) string {
+	var text strings.Builder
+	for _, variable := range slices.Sorted(maps.Keys(omitted)) {
+		if text.Len()+len(variable) > maxOmitted {
+			text.WriteString(" …")
+			break
+		}
+		if text.Len() > 0 {
+			text.WriteByte(' ')
+		}
+		text.WriteString(variable)
+	}
+	return text.String()
+}
+
 // scalarText is a JSON string, number, boolean or null as a shell wants it. False
-// for arrays and objects, and for a string with a NUL: an environment variable
-// ends there (environ(7)), and the child has the whole value on standard input.
+// for arrays and objects.
 func scalarText(raw json.RawMessage) (string, bool) {
 	value := string(raw)
 	switch raw[0] {
@@ -54,19 +107,5 @@ func scalarText(raw json.RawMessage) (string, bool) {
 	case 'n':
 		value = ""
 	}
-	return value, !strings.ContainsRune(value, 0)
-}
-
-// variableName makes a part of a variable's name of an argument's: ASCII letters
-// in upper case, digits, and an underscore for each other character.
-func variableName(s string) string {
-	return strings.Map(func(c rune) rune {
-		switch {
-		case c >= 'a' && c <= 'z':
-			return c - 'a' + 'A'
-		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
-			return c
-		}
-		return '_'
-	}, s)
+	return value, true
 }

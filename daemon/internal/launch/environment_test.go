@@ -2,7 +2,9 @@ package launch
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,11 +26,18 @@ func TestArgumentVariables(t *testing.T) {
 		`{"list":[1],"table":{"x":1}}`: "",
 		`{"a-b.c":"x","ä1":"y"}`:       "A_B_C=x _1=y",
 		`{"q":"\"$(id)\"\n;"}`:         "Q=\"$(id)\"\n;",
-		`{"nul":"a\u0000b","ok":"1"}`:  "OK=1",
-		`{"a":" \u00e9 "}`:             "A= é ",
+		`{"nul":"a\u0000b","ok":"1"}`:  "OK=1 (NUL)",
+		`{"a-b":1,"a_b":2,"c":3}`:      "C=3 (A_B)", // accepted by an earlier version
+		`{"ä":1,"ö":2}`:                "(_)",
+		`{"big":"` + strings.Repeat("x", 128<<10) + `","ok":"1"}`: "OK=1 (BIG)",
+		`{"a":" \u00e9 "}`: "A= é ",
 	} {
 		var got []string
-		for _, v := range argumentVariables(json.RawMessage(args)) {
+		for _, v := range argumentVariables(json.RawMessage(args), 1<<20) {
+			if left, ok := strings.CutPrefix(v, "DISPATCHD_ARGS_OMITTED="); ok {
+				got = append(got, "("+strings.ReplaceAll(left, "DISPATCHD_ARG_", "")+")")
+				continue
+			}
 			name, ok := strings.CutPrefix(v, "DISPATCHD_ARG_")
 			if !ok {
 				t.Errorf("%s: %q", args, v)
@@ -38,6 +47,36 @@ func TestArgumentVariables(t *testing.T) {
 		if text := strings.Join(got, " "); text != want {
 			t.Errorf("%s: %q, want %q", args, text, want)
 		}
+	}
+}
+
+// The longest variable that a program can have is one, and a byte more is none; all
+// together stay within the room that there is.
+func TestArgumentBounds(t *testing.T) {
+	fits := maxVariable - len("DISPATCHD_ARG_A=") - 1
+	for n, want := range map[int]int{fits: 1, fits + 1: 0} {
+		env := argumentVariables(json.RawMessage(`{"a":"`+strings.Repeat("x", n)+`"}`), 1<<20)
+		if got := len(env) - strings.Count(strings.Join(env, "\n"), omittedVariable); got != want {
+			t.Errorf("%d bytes: %d variables", n, got)
+		}
+		if err := exec.Command("/bin/true").Run(); err == nil {
+			cmd := exec.Command("/bin/true")
+			if cmd.Env = env; cmd.Run() != nil {
+				t.Errorf("%d bytes: a program cannot have them", n)
+			}
+		}
+	}
+	var object []string
+	for i := range 5000 {
+		object = append(object, fmt.Sprintf(`"a%d":"%s"`, i, strings.Repeat("x", 100)))
+	}
+	env := argumentVariables(json.RawMessage("{"+strings.Join(object, ",")+"}"), 32<<10)
+	size := 0
+	for _, v := range env {
+		size += len(v) + 9
+	}
+	if size > 32<<10+maxOmitted+100 || len(env) < 100 || !strings.HasSuffix(env[len(env)-1], " …") {
+		t.Errorf("%d variables of %d bytes, the last is %.40q", len(env), size, env[len(env)-1])
 	}
 }
 
