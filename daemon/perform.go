@@ -155,6 +155,8 @@ func (s performer) blocked(err error) queue.Reason {
 // endQueued ends a job that never ran, or waited for a retry.
 func (s performer) endQueued(id queue.ID, end ipc.State, kind ipc.Kind, why string) {
 	if job, ok := s.job(id); ok {
+		files := s.attemptFiles(job.ID(), int(job.State().Attempt)+1) // of a start that was taken back
+		job.Gate().OnDurable(func() { go files.RemoveOwn(false) })
 		s.end(job, end, outcomeNow(job, &ipc.JobError{Kind: kind, Message: why}))
 	}
 }
@@ -196,7 +198,7 @@ func (s performer) requeue(ef queue.Requeue) {
 		// It goes back to where it was: nothing of it ran. The next try has the
 		// same files.
 		rec.NotBefore, rec.Run = 0, nil
-		r.Files.Remove()
+		r.Files.Unstart()
 	} else {
 		r.forgetFiles()
 	}

@@ -93,7 +93,19 @@ func (f AttemptFiles) Prepare() error {
 		_ = unix.Unlink(f.Prepared())
 		return &os.PathError{Op: "write", Path: f.Prepared(), Err: err}
 	}
+	if unix.Unlink(f.Run()) == nil { // of a try that there was no room to take back
+		f.RemoveSupervisor()
+	}
 	return nil
+}
+
+// Unstart has the files say that the attempt has not started, as they did before it was
+// tried. Until its owner has journaled that, a daemon that finds nothing would take it
+// for one that ran. Where there is no room for it, they are left: they say so as well.
+func (f AttemptFiles) Unstart() {
+	if f.Prepare() == nil {
+		f.RemoveSupervisor()
+	}
 }
 
 // directoryMode is that of the directory of attempts: nobody else may list it, and a
@@ -132,10 +144,10 @@ func WriteAt(fd int, text []byte) error {
 	return nil
 }
 
-// RemoveSupervisor removes the files but the arguments, for a supervisor that has
-// started nothing and is followed by another one.
+// RemoveSupervisor removes the files but the arguments and .prepared, for a supervisor
+// that has started nothing and is followed by another one.
 func (f AttemptFiles) RemoveSupervisor() {
-	for _, path := range []string{f.Socket(), f.Fifo(), f.Run(), f.Status(), f.NewStatus(), f.Notify()} {
+	for _, path := range []string{f.Run(), f.Socket(), f.Fifo(), f.Status(), f.NewStatus(), f.Notify()} {
 		_ = unix.Unlink(path) // os.Remove would try each missing one twice
 	}
 }
@@ -146,6 +158,7 @@ type StartRecord struct {
 	Child      *Identity `json:"child,omitempty"`
 	Tree       string    `json:"crowd,omitempty"` // Child.TreePath
 	NeverKill  bool      `json:"spare,omitempty"` // kill_mode none: not even to clean up
+	At         uint64    `json:"at,omitempty"`    // when a child without a supervisor was about to be started, as Identity.Start
 }
 
 // OfThisBoot reports whether a process is named that was one of this boot.

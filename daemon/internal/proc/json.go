@@ -58,5 +58,9 @@ func (r StartRecord) appendJSON(b []byte) []byte {
 	if r.NeverKill {
 		name(`"spare":true`)
 	}
+	if r.At != 0 {
+		name(`"at":`)
+		b = strconv.AppendUint(b, r.At, 10)
+	}
 	return append(b, '}')
 }

@@ -14,6 +14,10 @@ type platform interface {
 	// startTime tells when a process started, in a unit and from an origin of the
 	// system's own that hold for one boot; 0 = no such process, or a zombie.
 	startTime(pid int) uint64
+	// startNow is what startTime would tell of a process that starts now, and startUnit
+	// the unit of both.
+	startNow() uint64
+	startUnit() time.Duration
 	// startedAt reports whether a process started when it was recorded to, by this
 	// program or one before.
 	startedAt(pid int, recorded uint64) bool

@@ -60,7 +60,7 @@ func (p *Prepared) Discard() {
 // is, and by them a later daemon finds what is left of it. After an error p is still
 // the caller's.
 func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
-	run, err := p.launch.Files.Create(StartRecord{NeverKill: p.launch.KillMode.Never()})
+	run, err := p.launch.Files.Create(StartRecord{NeverKill: p.launch.KillMode.Never(), At: host{}.startNow()})
 	if err == nil && p.launch.Marked {
 		if err = p.launch.Files.TakeMark(""); err != nil {
 			_ = unix.Close(run)
@@ -72,12 +72,21 @@ func (p *Prepared) Start(onUpdate func(Update)) (*Process, error) {
 	defer func() { _ = unix.Close(run) }()
 	started, err := p.start(onUpdate)
 	if err != nil {
-		p.launch.Files.Remove()
+		p.launch.unstart()
 		return nil, err
 	}
 	child := started.Identity()
 	_ = Append(run, StartRecord{Child: &child}) // a full run directory must not end a job that has started
 	return started, nil
+}
+
+// unstart takes the start of the attempt back, as far as its files are concerned.
+func (l *Launch) unstart() {
+	if l.Marked {
+		l.Files.Unstart()
+	} else {
+		l.Files.Remove()
+	}
 }
 
 // start is Start without files.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,6 +82,18 @@ func (host) startTime(pid int) uint64 {
 	n, _ := strconv.ParseUint(f[statStart], 10, 64)
 	return n
 }
+
+// startNow is in the kernel's ticks of user space, which are 1/100 s on every
+// processor that Go knows, by the clock that counts the time asleep (since Linux 5.5).
+func (host) startNow() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
+		return 0
+	}
+	return uint64(ts.Nano() / 1e7)
+}
+
+func (host) startUnit() time.Duration { return 10 * time.Millisecond }
 
 func (h host) startedAt(pid int, recorded uint64) bool { return h.startTime(pid) == recorded }
 

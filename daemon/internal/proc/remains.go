@@ -3,6 +3,7 @@ package proc
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -189,6 +190,36 @@ func (system) signal(i Identity, s syscall.Signal) {
 	if i.PID > 1 && i.PID != os.Getpid() {
 		i.Signal(s)
 	}
+}
+
+// unrecordedWait bounds how long after At a child can have been started that nobody
+// recorded: its daemon was killed between the two. It is a second in units of
+// Identity.Start at least, and many of them on a machine that is busy.
+const (
+	unrecordedWait = 10 * time.Second
+	startSlack     = 20 * time.Millisecond // the kernel notes a start by a clock that moves with its ticks
+)
+
+// FindUnrecorded finds the child of an attempt whose daemon was killed after it had
+// forked the child, and before it had recorded it. It leads a session, runs for that job
+// and attempt, and started right after its daemon said that it would: all of that, for a
+// variable in an environment alone says nothing. False: there is none.
+func (f AttemptFiles) FindUnrecorded(start StartRecord) (Identity, bool) {
+	if start.At == 0 || start.Supervisor != nil || start.Child != nil {
+		return Identity{}, false
+	}
+	job, attempt, _ := strings.Cut(filepath.Base(string(f)), "-")
+	slack, last := uint64(startSlack/host{}.startUnit()), start.At+uint64(unrecordedWait/host{}.startUnit())
+	for _, p := range (host{}).processes() {
+		if p.Session != p.PID || p.Start+slack < start.At || p.Start > last {
+			continue
+		}
+		_, env, _, ok := host{}.commandLine(p.PID)
+		if ok && slices.Contains(env, "DISPATCHD_JOB_ID="+job) && slices.Contains(env, "DISPATCHD_ATTEMPT="+attempt) {
+			return Identity{PID: p.PID, Start: p.Start, Boot: BootID()}, true
+		}
+	}
+	return Identity{}, false
 }
 
 // FindSupervisor finds the living supervisor of a job by what it was started as: a

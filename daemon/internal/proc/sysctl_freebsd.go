@@ -57,6 +57,17 @@ func (host) startTime(pid int) uint64 {
 	return p.Start
 }
 
+// startNow is by CLOCK_UPTIME, which the kernel notes a start by.
+func (host) startNow() uint64 {
+	var ts unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_UPTIME, &ts) != nil {
+		return 0
+	}
+	return uint64(ts.Nano() / 1e3)
+}
+
+func (host) startUnit() time.Duration { return time.Microsecond }
+
 func (host) startedAt(pid int, recorded uint64) bool {
 	p, wall, ok := one(pid)
 	return ok && sameStart(recorded, p.Start, wall)

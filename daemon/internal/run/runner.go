@@ -75,7 +75,6 @@ func (r *Runner) Run(ctx context.Context, a *Attempt, recorded <-chan error, ev 
 	if broken := <-recorded; broken != nil {
 		discard(a.Spare)
 		r.undo(a, l)
-		a.Files.Remove()
 		ev.NotStarted(a, fmt.Errorf("%w: %w", ErrNotRecorded, broken))
 		return
 	}
@@ -83,7 +82,7 @@ func (r *Runner) Run(ctx context.Context, a *Attempt, recorded <-chan error, ev 
 	switch {
 	case proc.IsTransient(err):
 		r.undo(a, l)
-		a.Files.Remove()
+		a.unstart()
 		ev.NotStarted(a, err)
 		return
 	case err != nil:
@@ -239,7 +238,7 @@ func (r *Runner) ended(a *Attempt, c Child, ev Events) {
 	}
 	if x.NotStarted && proc.IsTransient(x.Err) { // its supervisor was killed before it began, or lacked something
 		discard(spare)
-		a.Files.Remove()
+		a.unstart()
 		ev.NotStarted(a, x.Err)
 		return
 	}

@@ -231,7 +231,9 @@ func (c *Client) gone() {
 	}
 	if !e.NotStarted {
 		// What was told is what the file said, should that be gone or cut.
-		if start.Child == nil {
+		if child, found := c.files.FindUnrecorded(start); found {
+			start.Child = &child
+		} else if start.Child == nil {
 			start = c.start
 		}
 		proc.RemainsOf(start).End(func(left string) {

@@ -41,7 +41,7 @@ func Start(argv []string, l proc.Launch, locks []*os.File, keep bool, onUpdate f
 	}
 	if err != nil {
 		b.close()
-		l.Files.Remove()
+		l.Files.RemoveSupervisor()
 		return nil, proc.Own(fmt.Errorf("shim: %w", err))
 	}
 	k := newLink(fd, c)
@@ -71,13 +71,13 @@ func newBirth(f proc.AttemptFiles) (b *birth, err error) {
 	}
 	b = &birth{launch: -1, to: -1, listener: -1}
 	if b.listener, err = listen(f.Socket()); err != nil {
-		f.Remove()
+		f.RemoveSupervisor()
 		return nil, err
 	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		b.close()
-		f.Remove()
+		f.RemoveSupervisor()
 		return nil, os.NewSyscallError("pipe2", err)
 	}
 	b.launch, b.to = pipe[0], pipe[1]
