@@ -106,6 +106,7 @@ func (f AttemptFiles) Unstart() {
 	if f.Prepare() == nil {
 		f.RemoveSupervisor()
 	}
+	_ = unix.Unlink(f.Args())
 }
 
 // directoryMode is that of the directory of attempts: nobody else may list it, and a

@@ -194,6 +194,19 @@ func (s *site) files() string {
 	return strings.Join(list, " ")
 }
 
+// unstarted holds that the files of one attempt say that it has not started, and
+// removes them.
+func (s *site) unstarted() {
+	s.t.Helper()
+	if got := s.files(); got != ".prepared" {
+		s.t.Errorf("files %q", got)
+	}
+	list, _ := filepath.Glob(filepath.Join(s.root, "jobs", "*"))
+	for _, path := range list {
+		_ = os.Remove(path)
+	}
+}
+
 // log is what an attempt's job has printed.
 func (s *site) log(a *Attempt) string {
 	s.t.Helper()
