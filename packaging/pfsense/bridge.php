@@ -292,7 +292,8 @@ final class Task {
      * behind that: who made the file meanwhile in a race with us is seen then.
      */
     private function lock(): void {
-        if (preg_match('/^\\\\?(?:RESTAPI\\\\(?:Dispatchers|Caches)\\\\)?(\w+)$/D', $this->name, $found)) {
+        // Nobody looks for one of a cache: see awaitRefresh().
+        if (preg_match('/^\\\\?(?:RESTAPI\\\\Dispatchers\\\\)?(\w+)$/D', $this->name, $found) && stream_resolve_include_path("RESTAPI/Caches/$found[1].inc") === false) {
             $this->lock = PackageLock::take($found[1], (string) getenv('DISPATCHD_DISPATCHER'), $this->waiting(...));
         }
     }
