@@ -162,6 +162,10 @@ func (s views) lastRun(name string) *ipc.LastRun {
 	return nil
 }
 
+// maxWaiters bounds who is named of the jobs that wait for a lock: of 100,000 an
+// answer would be 3 MB.
+const maxWaiters = 1000
+
 // lockView is the view of one lock.
 func (s views) lockView(l queue.LockState) ipc.Lock {
 	v := ipc.Lock{Name: l.Name, Holders: []ipc.LockHolder{}, Waiters: []string{}}
@@ -172,7 +176,8 @@ func (s views) lockView(l queue.LockState) ipc.Lock {
 		}
 		v.Holders = append(v.Holders, holder)
 	}
-	for _, id := range l.Waiters {
+	v.Waiting = len(l.Waiters)
+	for _, id := range l.Waiters[:min(maxWaiters, len(l.Waiters))] {
 		v.Waiters = append(v.Waiters, ulid.ULID(id).String())
 	}
 	return v

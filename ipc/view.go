@@ -56,7 +56,8 @@ type LockHolder struct {
 type Lock struct {
 	Name    string       `json:"name"`
 	Holders []LockHolder `json:"holders"`
-	Waiters []string     `json:"waiters" doc:"ids of the jobs that wait for it, in order"`
+	Waiters []string     `json:"waiters" doc:"ids of the jobs that wait for it, in order; the first 1,000"`
+	Waiting int          `json:"waiting" doc:"how many jobs wait for it"`
 }
 
 // Status is the daemon at a glance.

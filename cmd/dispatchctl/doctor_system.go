@@ -152,7 +152,7 @@ func (d *doctor) locks(p ipc.Paths) {
 		all, _ = d.app.api().Locks(d.ctx) // without them every holder counts as one from outside
 	}
 	for _, l := range all {
-		waiting[l.Name] = len(l.Waiters)
+		waiting[l.Name] = max(l.Waiting, len(l.Waiters))
 		for _, h := range l.Holders {
 			jobs[l.Name] = jobs[l.Name] || h.Job != ""
 		}

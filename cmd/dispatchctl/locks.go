@@ -30,7 +30,7 @@ process outside holds is listed once a job has met it.`,
 			}
 			t := a.table("LOCK", "MODE", "WAITING", "SINCE", "HELD BY")
 			for _, l := range all {
-				t.Row(l.Name, lockMode(l), len(l.Waiters), since(l), strings.Join(holders(l), "; "))
+				t.Row(l.Name, lockMode(l), max(l.Waiting, len(l.Waiters)), since(l), strings.Join(holders(l), "; "))
 			}
 			return a.show(t)
 		},

@@ -88,7 +88,7 @@ func dispatcher() ipc.Dispatcher {
 // locks has every field of a lock.
 func locks() []ipc.Lock {
 	return []ipc.Lock{{
-		Name: "pf", Waiters: []string{id2},
+		Name: "pf", Waiters: []string{id2}, Waiting: 1,
 		Holders: []ipc.LockHolder{{Job: id1, Dispatcher: "filter_reload", PID: 4711, Shared: true, Since: at(1)}},
 	}}
 }
