@@ -98,6 +98,13 @@ func (c *crowd) first(since time.Time, fits func(answer) bool) time.Duration {
 func accepted(a answer) bool { return a.err == nil }
 func refused(a answer) bool  { return a.err != nil }
 
+// counted are dispatchers whose jobs say that they ran, outside of the disks that are
+// full.
+func counted() map[string]string {
+	const job = "max_queue = 0\nqueue_timeout = 0\nscript = 'echo $DISPATCHD_JOB_ID >>$BOX/ran; echo ran'\n"
+	return map[string]string{"op": "survive_restart = false\nconcurrency = 4\n" + job, "shimmed": job}
+}
+
 // smallDisk is a running daemon whose state is on a file system of its own.
 func smallDisk(t *testing.T) *stateBox {
 	t.Helper()
@@ -105,7 +112,7 @@ func smallDisk(t *testing.T) *stateBox {
 	if err := os.WriteFile(image, emptyImage(t, t.TempDir()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b := newBox(t, simple())
+	b := newBox(t, counted())
 	mustMount(t, image, b.Path("state"))
 	t.Cleanup(func() { b.kill(); unmount(t, b.Path("state")) })
 	b.rise(stock(t))
@@ -133,24 +140,64 @@ func fillUp(dir string) (string, error) {
 	return path, f.Close()
 }
 
-// quiet waits until everything that was accepted has ended: on a full disk it
-// must, in the space that was set aside for that.
+// quiet waits until everything that was accepted has ended.
 func (b *stateBox) quiet(t *testing.T) {
+	b.status(t, func(s ipc.Status) bool { return s.Queued+s.Running == 0 })
+}
+
+// status waits for a state of the daemon.
+func (b *stateBox) status(t *testing.T, fits func(ipc.Status) bool) {
 	t.Helper()
 	for ; ; <-time.After(20 * time.Millisecond) {
 		s, err := b.Client.Status(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Queued+s.Running == 0 {
+		if fits(s) {
 			return
 		}
 	}
 }
 
-// A disk that is full for a while, under load: what was accepted runs and ends,
-// nothing is accepted that could be lost, and when there is space again jobs
-// are accepted.
+// putOff waits until nothing runs and jobs wait for a disk, which each of them says.
+func (b *stateBox) putOff(t *testing.T) {
+	t.Helper()
+	b.status(t, func(s ipc.Status) bool { return s.Running == 0 && s.Queued > 0 })
+	jobs, err := b.Client.Jobs(t.Context(), ipc.JobFilter{States: []ipc.State{ipc.Queued}, Limit: 20})
+	if err != nil || len(jobs) == 0 {
+		t.Fatalf("no job is queued: %v", err)
+	}
+	for _, j := range jobs {
+		if j.WaitingFor == nil || j.WaitingFor.Reason != ipc.WaitDisk && j.WaitingFor.Reason != ipc.WaitTurn {
+			t.Errorf("job %s waits for %+v, want %s", j.ID, j.WaitingFor, ipc.WaitDisk)
+		}
+	}
+}
+
+// ranOnce checks that every accepted job has succeeded, and ran once.
+func (b *stateBox) ranOnce(t *testing.T, to *told) {
+	t.Helper()
+	text, err := os.ReadFile(b.Path("ran"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := map[string]int{}
+	for id := range strings.FieldsSeq(string(text)) {
+		ran[id]++
+	}
+	for id, job := range b.jobs() {
+		if job.State != ipc.Succeeded || job.Attempt != 1 || ran[id] != 1 {
+			t.Errorf("job %s is %s after %d attempts and %d runs: %+v", id, job.State, job.Attempt, ran[id], job.Error)
+		}
+	}
+	if len(ran) < len(to.accepted) {
+		t.Errorf("%d jobs ran, %d were accepted", len(ran), len(to.accepted))
+	}
+}
+
+// A disk that is full for a while, under load: what runs ends, nothing is started and
+// nothing is accepted that could be lost, and when there is space again all runs, and
+// jobs are accepted.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	b := smallDisk(t)
@@ -168,7 +215,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	full := c.first(time.Now(), refused)
-	b.quiet(t)
+	b.putOff(t)
 	<-time.After(time.Duration(opt.full) * time.Second)
 	if h, err := b.Client.Health(t.Context()); err != nil || h.Status != "degraded" {
 		t.Errorf("health on a full disk: %+v, %v", h, err)
@@ -182,8 +229,58 @@ func TestFullDisk(t *testing.T) {
 	stop()
 	callers.Wait()
 	c.say(t, full, back)
+	b.quiet(t)
+	b.ranOnce(t, c.told)
 	b.kill()
 	if err := b.check(c.told); err != nil {
+		t.Error(err)
+	}
+}
+
+// A run directory that is full: jobs are accepted and wait, also over a crash, and each
+// runs once when there is space.
+func TestFullRunDirectory(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("a run directory of our own needs root")
+	}
+	b := newBox(t, counted())
+	if err := os.Mkdir(b.Path("run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", b.Path("run"), "tmpfs", 0, "size=2m,mode=755"); err != nil {
+		t.Skipf("a run directory of our own needs the right to mount: %v", err)
+	}
+	t.Cleanup(func() { b.kill(); unmount(t, b.Path("run")) })
+	b.rise(stock(t))
+	to := newTold()
+	if err := b.ask("a", 20, to); err != nil {
+		t.Fatal(err)
+	}
+	filler, err := fillUp(b.Path("run"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		name := []string{"op", "shimmed"}[i%2]
+		args := fmt.Sprintf(`{"f":%d}`, i)
+		job, err := b.notify(t.Context(), name, args, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		to.accepted[job.ID] = args
+	}
+	b.putOff(t)
+	b.kill()
+	b.rise(stock(t))
+	b.putOff(t)
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	b.quiet(t)
+	b.ranOnce(t, to)
+	b.kill()
+	if err := b.check(to); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,12 +27,18 @@ func TestFullDiskStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := 0; to.full == 0; i++ { // there is space that was allocated ahead
-		if err := b.ask(fmt.Sprintf("b%d-", i), 20, to); err != nil {
+	for i := 0; ; i++ { // there is space that was allocated ahead
+		args := fmt.Sprintf(`{"b":%d,"pad":%q}`, i, strings.Repeat("x", 2000))
+		job, err := b.notify(t.Context(), "op", args, "")
+		if is(err, ipc.KindJournalUnavailable) {
+			break
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
+		to.accepted[job.ID] = args
 	}
-	b.quiet(t)
+	b.putOff(t)
 	start := time.Now()
 	b.Stop() // with status 0
 	took := time.Since(start)
