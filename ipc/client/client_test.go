@@ -181,7 +181,8 @@ func TestConnectionIsKept(t *testing.T) {
 		dials.Add(1)
 		return new(net.Dialer).DialContext(ctx, "unix", d.path)
 	}
-	for range 20 {
+	c.Waiting = func(string) {}
+	for range 2000 { // also where all processors are busy
 		if _, err := c.Jobs(t.Context(), ipc.JobFilter{}); err != nil {
 			_ = wantKind(t, err, ipc.KindJobUnknown, "x")
 		}

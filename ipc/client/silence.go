@@ -29,10 +29,11 @@ type watch struct {
 }
 
 // watch begins to look after a request that asks the daemon to wait this long
-// before it answers.
+// before it answers. Without a Timeout the request has its caller's context: one of
+// its own would have to be canceled at the end, and net/http, which may see that
+// before it has put the connection aside, would close it.
 func (c *Client) watch(ctx context.Context, r request) (context.Context, *watch) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	w := &watch{cancel: cancel}
+	w := &watch{cancel: func(error) {}}
 	if r.waits == forEver || r.waits > longest {
 		return ctx, w
 	}
@@ -40,8 +41,9 @@ func (c *Client) watch(ctx context.Context, r request) (context.Context, *watch)
 		w.slow = time.AfterFunc(r.waits+slowTime, func() { c.tellWaiting(c.silence()) })
 	}
 	if c.Timeout > 0 {
+		ctx, w.cancel = context.WithCancelCause(ctx)
 		w.over = time.AfterFunc(r.waits+c.Timeout, func() {
-			cancel(ipc.NoAnswer(c.socket(), c.silence(), r.waits+c.Timeout, r.changes()))
+			w.cancel(ipc.NoAnswer(c.socket(), c.silence(), r.waits+c.Timeout, r.changes()))
 		})
 	}
 	return ctx, w
