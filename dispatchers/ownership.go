@@ -62,11 +62,38 @@ func (t trust) judge(path string, fi fs.FileInfo, onTheWay bool) error {
 }
 
 // directory judges a directory with every parent, and every symbolic link on
-// the way, from the root down.
+// the way, from the root down. All that are bad are told at once, with the commands
+// that mend them.
 func (t trust) directory(path string) error {
 	if t.off {
 		return nil
 	}
+	var bad []*untrusted
+	err := t.walk(path, func(u *untrusted) { bad = append(bad, u) })
+	if len(bad) == 0 {
+		return err
+	}
+	return joinUntrusted(bad)
+}
+
+// joinUntrusted makes one error of several.
+func joinUntrusted(bad []*untrusted) *untrusted {
+	const chmod = "chmod go-w "
+	all := *bad[0]
+	for _, u := range bad[1:] {
+		all.message += "; " + u.message
+		if path, ok := strings.CutPrefix(u.suggestion, chmod); ok && strings.HasPrefix(all.suggestion, chmod) {
+			all.suggestion += " " + path
+		} else {
+			all.suggestion += "; " + u.suggestion
+		}
+	}
+	return &all
+}
+
+// walk walks from the root down to a path, and tells every directory and link on
+// the way that another user could change.
+func (t trust) walk(path string, bad func(*untrusted)) error {
 	at, rest, links := "/", strings.Split(filepath.Clean(path), "/"), 0
 	for {
 		for len(rest) > 0 && rest[0] == "" {
@@ -76,8 +103,8 @@ func (t trust) directory(path string) error {
 		if err != nil {
 			return err
 		}
-		if err := t.judge(at, fi, len(rest) > 0); err != nil {
-			return err
+		if u, ok := errors.AsType[*untrusted](t.judge(at, fi, len(rest) > 0)); ok {
+			bad(u)
 		}
 		if fi.Mode()&fs.ModeSymlink != 0 {
 			if links++; links > maxLinks {

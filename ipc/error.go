@@ -34,6 +34,7 @@ const (
 	KindBadRequest          Kind = "bad_request"
 	KindNotFound            Kind = "not_found"
 	KindMethodNotAllowed    Kind = "method_not_allowed"
+	KindNotSupported        Kind = "not_supported" // what a later version brings
 	KindTooManyConnections  Kind = "too_many_connections"
 	KindUnavailable         Kind = "unavailable" // no daemon is there; a client alone says it
 	KindNoAnswer            Kind = "no_answer"   // a daemon is there and does not answer in time; a client alone says it
@@ -66,7 +67,7 @@ func Kinds() []Kind {
 		KindPackageMissing, KindIncludeMissing, KindDispatcherDisabled, KindArgumentsInvalid,
 		KindBodyTooLarge, KindHeaderTooLarge, KindUnsupportedMedia, KindRequestTimeout, KindForbidden,
 		KindIdempotencyConflict, KindStateConflict, KindJournalUnavailable, KindBadRequest,
-		KindNotFound, KindMethodNotAllowed, KindTooManyConnections, KindUnavailable, KindNoAnswer,
+		KindNotFound, KindMethodNotAllowed, KindNotSupported, KindTooManyConnections, KindUnavailable, KindNoAnswer,
 		KindVersionMismatch, KindConfiguration, KindLocked, KindUsage, KindUpgradeFailed,
 		KindCacheUnknown, KindCacheEmpty, KindCacheStale, KindInternal,
 		KindStartFailed, KindExitStatus, KindSignaled, KindTimeout, KindCanceled, KindExpired, KindInterrupted, KindCacheInvalid,
@@ -125,6 +126,8 @@ func codes(k Kind) (status, exit int) {
 		return 415, ExitBadArguments
 	case KindMethodNotAllowed:
 		return 405, ExitUsage
+	case KindNotSupported:
+		return 501, ExitUsage
 	case KindForbidden:
 		return 403, ExitForbidden
 	case KindJournalUnavailable:

@@ -42,6 +42,9 @@ type flags struct {
 	json    bool
 	color   string
 	readyFD int
+
+	background bool
+	args       []string // the command line
 }
 
 // Main runs the command line and returns the exit code. Tests call it.
@@ -50,7 +53,7 @@ func Main(args []string) int {
 	defer stop()
 	signals(syscall.SIGPIPE) // caught, it kills no process, and a write to a broken pipe is an error
 	// Errors of parsing are JSON with --json, too, so this looks for it before.
-	f := &flags{json: slices.Contains(args, "--json")}
+	f := &flags{json: slices.Contains(args, "--json"), args: args}
 	out, errw := terminal.NewOutput(os.Stdout), terminal.NewOutput(os.Stderr)
 	cmd := rootCommand(f, args)
 	cmd.SetArgs(args)
@@ -92,6 +95,7 @@ It stays in the foreground; a service manager starts it.`,
 	p.StringVar(&f.color, "color", "auto", "`WHEN` to colour: auto, always or never")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log more")
 	cmd.Flags().IntVar(&f.readyFD, readyFlag, 0, "write a newline to descriptor `N`, and close it, when the socket answers (s6, dinit)")
+	cmd.Flags().BoolVar(&f.background, backgroundFlag, false, "return when the socket answers; the daemon goes on as a process of its own")
 	check := strings.TrimPrefix(daemon.CheckFlag, "--")
 	cmd.Flags().BoolVar(&f.check, check, false, "say whether the daemon could start, and its version")
 	_ = cmd.Flags().MarkHidden(check)
@@ -114,6 +118,9 @@ func run(cmd *cobra.Command, f *flags) error {
 			return err
 		}
 		return console.Code(ipc.ExitConfiguration)
+	}
+	if f.background {
+		return background(f.args, cfg.Paths.Socket(), f.quiet)
 	}
 	cfg.Log = newLogger(os.Stderr, settings, f)
 	if f.readyFD != 0 {

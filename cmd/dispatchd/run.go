@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,11 +20,12 @@ import (
 func runCommand(f *flags) *cobra.Command {
 	var passExit bool
 	cmd := &cobra.Command{
-		Use:   "run NAME [JSON|-]",
+		Use:   "run NAME|FILE [JSON|-]",
 		Short: "Run one dispatcher in the foreground, without the daemon",
 		Long: `run runs a dispatcher's command here and now, under the same locks, timeout and environment
 as a job of the daemon's. It waits for a lock that a job holds, and says so. Ctrl-C ends
-the command. With --json it says on standard error, as an object, how it ended.`,
+the command. FILE is a definition that need not be installed, such as ./new.toml. The run is
+nobody's job: neither the history nor dispatchctl knows of it. With --json it says on standard error, as an object, how it ended.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := runForeground(cmd, f, args)
@@ -69,7 +72,12 @@ func runForeground(cmd *cobra.Command, f *flags, args []string) (outcome, error)
 		talk = io.Discard
 	}
 	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
-	o.State, o.ExitCode, err = daemon.RunForeground(cmd.Context(), cfg, args[0], raw, talk)
+	if name, dir, ok := draft(args[0]); ok {
+		o.Dispatcher = name
+		// Only its own directory: what is installed neither lends it layers nor masks it.
+		cfg.Paths.Dispatchers, cfg.Paths.Packages = dir, filepath.Join(dir, ".none")
+	}
+	o.State, o.ExitCode, err = daemon.RunForeground(cmd.Context(), cfg, o.Dispatcher, raw, talk)
 	p, typed := errors.AsType[*ipc.Error](err)
 	switch {
 	case typed && p.Kind == ipc.KindLocked && cmd.Context().Err() != nil:
@@ -81,6 +89,15 @@ func runForeground(cmd *cobra.Command, f *flags, args []string) (outcome, error)
 		return o, expired
 	}
 	return o, err
+}
+
+// draft takes a NAME that is the path of a file, such as ./new.toml, apart: one that
+// is not installed yet is tried so.
+func draft(word string) (name, dir string, ok bool) {
+	if !strings.Contains(word, "/") && !strings.HasSuffix(word, ".toml") {
+		return "", "", false
+	}
+	return strings.TrimSuffix(filepath.Base(word), ".toml"), filepath.Dir(absolute(word)), true
 }
 
 // report tells how the run ended: always as JSON, in words if it did not succeed.

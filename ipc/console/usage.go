@@ -162,10 +162,23 @@ func UnknownVerb(cmd *cobra.Command, verb string) error {
 	if near := ipc.Nearest(verb, known); near != "" {
 		next = fmt.Sprintf("did you mean %s %s?", cmd.CommandPath(), near)
 	}
+	if cmd.Name() == "dispatchctl" && slices.Contains(laterVerbs(), verb) {
+		p := ipc.Errorf(ipc.KindNotSupported, "dispatchctl %s is not supported yet", verb)
+		p.Suggestion = "a later version has it; see: dispatchctl --help"
+		if other := elsewhere(verb); other != "" {
+			p.Suggestion = "a later version has it; until then: dispatchctl " + other
+		}
+		return p
+	}
 	if other := elsewhere(verb); other != "" && slices.Contains(known, strings.Fields(other)[0]) {
 		next = fmt.Sprintf("that is: %s %s", cmd.CommandPath(), other)
 	}
 	return Usage(next, "no command is named %q", verb)
+}
+
+// laterVerbs are the verbs of dispatchctl that the contract names for a later version.
+func laterVerbs() []string {
+	return []string{"events", "metrics", "plan", "applied", "alerts", "ack", "whoami", "top", "web", "new", "edit", "test", "cat", "confirm", "rollback"}
 }
 
 // elsewhere is the verb, with its flags, for a word that other programs have for it.

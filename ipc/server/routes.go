@@ -195,6 +195,11 @@ func noRoute(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) error {
 
 // noPath says that nothing is there.
 func noPath(r *http.Request) error {
+	if isLater(r.URL.Path) {
+		p := ipc.Errorf(ipc.KindNotSupported, "%.80s is not supported yet", r.URL.Path)
+		p.Suggestion = "a later version has it; /openapi.json says what there is"
+		return p
+	}
 	return ipc.Errorf(ipc.KindNotFound, "no such path: %.80q; see /openapi.json", r.URL.Path)
 }
 
@@ -205,6 +210,17 @@ func setJobHeaders(h http.Header, job ipc.Job) {
 	if job.State.Final() {
 		h.Set(ipc.ExitHeader, strconv.Itoa(job.ExitStatus()))
 	}
+}
+
+// isLater reports whether a path is one that the contract names for a later version.
+func isLater(path string) bool {
+	switch path {
+	case "/metrics", "/v1/events", "/v1/whoami", "/v1/alerts", "/v1/applied":
+		return true
+	}
+	name, ok := strings.CutPrefix(path, "/v1/dispatchers/")
+	_, verb, two := strings.Cut(name, "/")
+	return ok && two && (verb == "plan" || verb == "applied") || strings.HasPrefix(path, "/v1/alerts/")
 }
 
 // explainHangup words the end of a wait that was due to the client alone.

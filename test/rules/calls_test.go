@@ -26,6 +26,8 @@ func permits() []permit {
 		{"daemon/internal/shim", "os", "*", "the files of an attempt"},
 		{"cmd/dispatchctl", kernel, "Exec Access FcntlInt", "with --inherit lock becomes the command that it runs, and hands the lock down; check becomes dispatchd"},
 		{"cmd/dispatchctl", kernel, "SysProcAttr WaitStatus IoctlGetInt Getpgrp", "lock holds the locks and waits for its command"},
+		{"cmd/dispatchd", "os", "StartProcess OpenFile", "--background"},
+		{"cmd/dispatchd", kernel, "SysProcAttr", "--background: a session of its own"},
 		{"cmd/dispatchctl", "os", "StartProcess", "the command of lock; os/exec would wait for pipes that its children hold"},
 		{"cmd/dispatchctl", kernel, "Statfs PidfdOpen Close Timex Adjtimex", "doctor asks the kernel what there is, and changes nothing"},
 		{"daemon/internal/run", kernel, "ForkLock", "a lock is freed when no fork holds a copy of its descriptor"},
