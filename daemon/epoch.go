@@ -16,6 +16,7 @@ import (
 
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
+	"dispatchd/scheduler"
 )
 
 // jobsDir is where the marks of running attempts are.
@@ -102,7 +103,11 @@ func (h *host) waited(job *store.Job) time.Duration {
 	if job.Up > 0 && job.Boot == h.bootShort {
 		return max(0, proc.Uptime()-time.Duration(job.Up))
 	}
-	return max(0, time.Since(time.Unix(0, job.CreatedAt)))
+	created := time.Unix(0, job.CreatedAt)
+	if !scheduler.Plausible(created) {
+		return 0 // a machine without a clock of its own wakes up in 1970: the job would expire at once
+	}
+	return max(0, time.Since(created))
 }
 
 // staleAttemptFiles lists the files of attempts that are over by the journal. They may go

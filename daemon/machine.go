@@ -10,16 +10,27 @@ import (
 // would be neither: appliances share the one that they were delivered with, and an
 // admin changes it. A machine that has none of them has its name.
 func (h *host) machine() string {
-	for _, path := range []string{
+	id := h.dir.ID()
+	if h.dir.Volatile() {
+		id = "" // the next boot has another
+	}
+	return machineOf(id,
 		"/etc/machine-id", "/var/lib/dbus/machine-id", // machine-id(5)
 		"/etc/hostid", // FreeBSD's rc.d/hostid writes a UUID; on Linux it is another file
-	} {
-		if text, err := os.ReadFile(path); err == nil && isMachineID(strings.TrimSpace(string(text))) {
-			return strings.TrimSpace(string(text))
+	)
+}
+
+// machineOf is the first id that one of these files has, else that of the state
+// directory, else the machine's name.
+func machineOf(state string, files ...string) string {
+	for _, path := range files {
+		text, err := os.ReadFile(path)
+		if id := strings.TrimSpace(string(text)); err == nil && isMachineID(id) {
+			return id
 		}
 	}
-	if id := h.dir.ID(); id != "" && !h.dir.Volatile() {
-		return id
+	if state != "" {
+		return state
 	}
 	name, _ := os.Hostname()
 	return name

@@ -45,7 +45,11 @@ func (s timetable) plan(c *dispatchers.Catalog) {
 // than when they were planned.
 func (s timetable) replan() {
 	before, _ := s.planner.LocalZone()
-	if !s.planner.Changed(s.clock()) {
+	changed, gone := s.planner.Look(s.clock())
+	for _, problem := range gone {
+		s.log.Error("schedule", "error", problem)
+	}
+	if !changed {
 		return
 	}
 	s.plan(s.catalog.Load())

@@ -162,7 +162,7 @@ func (a *Agenda) Of(name string, n int) (Status, bool) {
 // advance moves to a new reading of the clocks and finds what became due.
 func (a *Agenda) advance(now Now) []Occurrence {
 	prev, first, doubtful := a.now, !a.started, a.clockDoubtful
-	a.now, a.started, a.clockDoubtful = now, true, !plausible(now.Wall)
+	a.now, a.started, a.clockDoubtful = now, true, !Plausible(now.Wall)
 	if first {
 		return nil
 	}

@@ -18,8 +18,8 @@ const (
 	lastYear  = 2150
 )
 
-// plausible says whether a wall clock can be right.
-func plausible(wall time.Time) bool {
+// Plausible says whether a wall clock can be right.
+func Plausible(wall time.Time) bool {
 	year := wall.UTC().Year()
 	return year >= firstYear && year <= lastYear
 }

@@ -170,7 +170,7 @@ func (e *entry) start(now time.Time) []Occurrence {
 	ahead := e.Last.Sub(now) > far
 	out := e.Out
 	e.Out = time.Time{}
-	if ahead || !plausible(e.Last) {
+	if ahead || !Plausible(e.Last) {
 		kind := Begun
 		if ahead {
 			kind = Reset

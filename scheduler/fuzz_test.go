@@ -118,11 +118,11 @@ func (w *world) reload(arg byte) {
 // look asks what is due and judges it. normal: the clocks ran as they should.
 func (w *world) look(normal bool) {
 	before := w.agenda.now
-	if classifyJump(before, w.now) == back || classifyJump(before, w.now) == reset || !plausible(w.now.Wall) {
+	if classifyJump(before, w.now) == back || classifyJump(before, w.now) == reset || !Plausible(w.now.Wall) {
 		w.rewound = true
 	}
 	var expect []string
-	if normal && plausible(before.Wall) && plausible(w.now.Wall) {
+	if normal && Plausible(before.Wall) && Plausible(w.now.Wall) {
 		expect = w.expected(before.Wall)
 	}
 	occurrences := w.agenda.Due(w.now)
@@ -182,7 +182,7 @@ func (w *world) judge(occurrence Occurrence) {
 	}
 	fixed := !slices.ContainsFunc(e.Times, func(s Schedule) bool { return !s.fixed() })
 	kept, ran := w.last[occurrence.Name], w.due[occurrence.Name]
-	if !plausible(w.now.Wall) && occurrence.Last.IsZero() {
+	if !Plausible(w.now.Wall) && occurrence.Last.IsZero() {
 		kept = occurrence.Last // its schedules changed in a time that is not known
 	}
 	switch occurrence.Kind {

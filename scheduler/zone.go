@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +22,7 @@ type Zones struct {
 	mu    sync.Mutex
 	known map[string]zoneFile // by name; the machine's own under localKey
 	gone  bool                // /etc/localtime was missing at the last look
+	file  string              // in place of /etc/localtime; a test's
 }
 
 // zoneFile is a zone and what it was made of.
@@ -194,16 +196,17 @@ func (z *Zones) Local() (*time.Location, error) {
 // whoever replaces it may have taken the old one away a moment ago, so a file that
 // was there counts as gone at the second look only.
 func (z *Zones) byFile() (*time.Location, error) {
-	target, lerr := os.Readlink(localtime)
-	data, err := readZone(localtime)
-	_, missing := os.Lstat(localtime)
+	path := cmp.Or(z.file, localtime)
+	target, lerr := os.Readlink(path)
+	data, err := readZone(path)
+	_, missing := os.Lstat(path)
 	if errors.Is(missing, fs.ErrNotExist) {
 		z.mu.Lock()
 		first := !z.gone && z.known[localKey].loc != nil
 		z.gone = true
 		z.mu.Unlock()
 		if first {
-			return nil, fmt.Errorf("%s is gone", localtime)
+			return nil, fmt.Errorf("%s is gone", path)
 		}
 		return z.keep(localKey, "", time.UTC), nil
 	}
@@ -211,7 +214,7 @@ func (z *Zones) byFile() (*time.Location, error) {
 	z.gone = false
 	z.mu.Unlock()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", localtime, cause(err))
+		return nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
 	name := "Local"
 	if _, zone, ok := strings.Cut(target, "zoneinfo/"); ok && lerr == nil {

@@ -185,6 +185,48 @@ func TestLocalByFile(t *testing.T) {
 	}
 }
 
+// A link that is set anew, one whose zone has gone, and no link at all: the last is
+// UTC, but not before the second look, for whoever replaces it may be about to.
+func TestLocalLink(t *testing.T) {
+	t.Setenv("TZ", "") // to be put back after the test
+	if err := os.Unsetenv("TZ"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	z := Zones{file: filepath.Join(dir, "localtime")}
+	link := func(name string) {
+		t.Helper()
+		_ = os.Remove(z.file)
+		if err := os.Symlink("zoneinfo/"+name, z.file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look := func(want, name string, fine bool) {
+		t.Helper()
+		loc, err := z.Local()
+		if noonIn(loc) != want || loc.String() != name || (err == nil) != fine {
+			t.Errorf("%s (%s), %v, want %s (%s)", noonIn(loc), loc, err, want, name)
+		}
+	}
+	put(t, dir, "zoneinfo/Europe/Berlin", tzdata(t, "Europe/Berlin"))
+	put(t, dir, "zoneinfo/Asia/Tokyo", tzdata(t, "Asia/Tokyo"))
+	link("Europe/Berlin")
+	look("14:00 CEST", "Europe/Berlin", true)
+	link("Asia/Tokyo")
+	look("21:00 JST", "Asia/Tokyo", true)
+	link("No/Where")
+	look("21:00 JST", "Asia/Tokyo", false)
+	put(t, dir, "zoneinfo/No/Where", []byte("no zone"))
+	look("21:00 JST", "Asia/Tokyo", false)
+	if err := os.Remove(z.file); err != nil {
+		t.Fatal(err)
+	}
+	look("21:00 JST", "Asia/Tokyo", false)
+	look("12:00 UTC", "UTC", true)
+	link("Europe/Berlin")
+	look("14:00 CEST", "Europe/Berlin", true)
+}
+
 // Names are for suggestions.
 func TestZoneNames(t *testing.T) {
 	dir := t.TempDir()

@@ -130,22 +130,31 @@ func (p *Planner) zone(name string) zone {
 	return z
 }
 
-// Changed looks, once a minute at most, whether the zone of a schedule in force is
+// Look looks, once a minute at most, whether the zone of a schedule in force is
 // another than when it was planned: the machine's own was changed, or a package
 // brought new rules. The caller calls Plan then. A file that has only gone changes
-// nothing.
-func (p *Planner) Changed(now scheduler.Now) bool {
+// nothing; that it has is told once.
+func (p *Planner) Look(now scheduler.Now) (changed bool, gone []error) {
 	if len(p.planned) == 0 || now.Mono-p.lookedAt < lookEvery {
-		return false
+		return false, nil
 	}
 	p.lookedAt = now.Mono
-	return slices.ContainsFunc(p.planned, func(z zone) bool {
-		loc, err := p.zones.Local()
-		if z.name != "" {
-			loc, err = p.zones.Of(z.name)
+	for i := range p.planned {
+		z := &p.planned[i]
+		var loc *time.Location
+		had := z.err
+		if z.name == "" {
+			loc, z.err = p.zones.Local()
+			p.local = z.err
+		} else {
+			loc, z.err = p.zones.Of(z.name)
 		}
-		return loc != z.loc || (err == nil) != (z.err == nil)
-	})
+		changed = changed || loc != z.loc
+		if had == nil && z.err != nil {
+			gone = append(gone, fmt.Errorf("time zone: %w", z.err))
+		}
+	}
+	return changed, gone
 }
 
 // LocalZone names the machine's zone as schedules that name none are meant, "" =
