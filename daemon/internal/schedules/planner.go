@@ -235,7 +235,9 @@ func (p *Planner) View(e Entry, n int) ipc.Schedule {
 		Paused: e.Paused, Next: []time.Time{},
 	}
 	if s, ok := p.agenda.Of(e.Name, n); ok {
-		v.Next = append(v.Next, s.Next...)
+		for _, at := range s.Next {
+			v.Next = append(v.Next, at.UTC()) // as all times of the API are
+		}
 	}
 	v.Fault = p.fault(e)
 	c := e.current()
