@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -40,30 +41,38 @@ func (b *backend) Dispatcher(ctx context.Context, by ipc.Peer, name string) (ipc
 
 // Pause holds a dispatcher's jobs, or lets them go on. It outlives restarts.
 func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bool) (ipc.Dispatcher, error) {
-	spec, err := b.lookup(name)
-	if err != nil {
-		return ipc.Dispatcher{}, err
-	}
+	spec, unknown := b.lookup(name)
 	rec := store.Record{Op: store.OpResume, At: time.Now().UnixNano(), Dispatcher: name}
 	if paused {
 		rec.Op = store.OpPause
 	}
 	durable := make(chan error, 1)
 	var d ipc.Dispatcher
-	err = b.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func(s *state) {
+	err := b.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func(s *state) {
+		// One whose file was removed is resumed as long as it is paused or has jobs.
+		known := s.jobs.Dispatcher(name)
+		if unknown != nil && (known == nil || !known.Paused && known.Idle()) {
+			durable <- unknown
+			return
+		}
 		s.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
 		if _, ok := s.record(rec, s.settings.Durability, true, func(err error) { durable <- err }); !ok {
 			durable <- ipc.Errorf(ipc.KindInternal, "the %s of %s cannot be recorded; see the daemon's log", rec.Op, name)
 			return
 		}
-		performing(s).perform(s.core.Pause(s.now(), name, paused))
+		// Without a definition it is held all the same, until there is one.
+		performing(s).perform(s.core.Pause(s.now(), name, paused || known == nil || known.Spec == nil))
 		d = viewing(s).defined(name)
 	})
 	if err != nil {
 		return d, err
 	}
 	failed, err := await(b.host, durable)
-	if err == nil && failed != nil {
+	switch {
+	case err != nil || failed == nil:
+	case errors.Is(failed, unknown):
+		err = unknown
+	default:
 		err = b.unavailable(failed)
 	}
 	return d, err
@@ -93,7 +102,7 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 	b.lookNow(ctx)
 	err := b.permitted(ctx, query{Verb: server.VerbStatus, Peer: by}, func(s *state) {
 		c := s.catalog.Load()
-		v.Draining, v.History, v.Counters = s.core.Draining(), s.jobs.History(), s.jobs.Total
+		v.Draining, v.DrainedBy, v.History, v.Counters = s.core.Draining(), s.jobs.Drain, s.jobs.History(), s.jobs.Total
 		v.Queued, v.Running = s.core.Counts()
 		v.Arguments, v.Keys = s.usage()
 		v.Dispatchers = len(c.Specs)
@@ -101,6 +110,11 @@ func (b *backend) Status(ctx context.Context, by ipc.Peer) (ipc.Status, error) {
 		v.Paused = append(v.Paused, s.jobs.Paused()...)
 		v.Warnings = append([]string{}, s.warnings...)
 		v.Warnings = append(v.Warnings, s.watch.told(time.Now())...)
+		for d := range s.jobs.Dispatchers() {
+			if _, bad := c.Broken(d.Name); !bad && d.Spec == nil && !d.Idle() {
+				v.Warnings = append(v.Warnings, "jobs of dispatcher "+d.Name+" wait: "+noDefinition)
+			}
+		}
 		for _, f := range c.Unlisted {
 			v.Warnings = append(v.Warnings, "definitions that cannot be read: "+f.Error())
 		}
@@ -134,17 +148,30 @@ func (b *backend) Health(ctx context.Context, by ipc.Peer) (ipc.Health, error) {
 	return h, err
 }
 
-// Drain refuses new jobs while on; those accepted run to their end.
+// Drain refuses new jobs while on; those accepted run to their end. It outlives
+// restarts, as a pause does: a daemon that crashes while it is drained must not take
+// jobs again by itself.
 func (b *backend) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, error) {
 	verb := server.VerbUndrain
 	if on {
 		verb = server.VerbDrain
 	}
+	durable := make(chan error, 1)
 	err := b.permitted(ctx, query{Verb: verb, Peer: by}, func(s *state) {
+		if on == s.core.Draining() {
+			durable <- nil
+			return
+		}
 		s.log.Info("drain", "on", on, "uid", by.UID, "pid", by.PID)
-		s.core.Drain(on)
+		performing(s).drain(by, on, func(err error) { durable <- err })
 	})
 	if err != nil {
+		return ipc.Status{}, err
+	}
+	if failed, err := await(b.host, durable); err != nil || failed != nil {
+		if err == nil {
+			err = b.unavailable(failed)
+		}
 		return ipc.Status{}, err
 	}
 	return b.Status(ctx, by)

@@ -152,6 +152,19 @@ func (s performer) blocked(err error) queue.Reason {
 	return queue.Reason{Kind: queue.NoResources}
 }
 
+// drain begins a drain or ends one, and records it.
+func (s performer) drain(by ipc.Peer, on bool, then func(error)) {
+	now := time.Now().UTC()
+	rec := store.Record{Op: store.OpResume, At: now.UnixNano(), Dispatcher: store.Everything}
+	if on {
+		rec.Op, rec.By = store.OpPause, &ipc.Notifier{Peer: by, At: now}
+	}
+	s.core.Drain(on)
+	if _, ok := s.record(rec, s.settings.Durability, true, then); !ok {
+		then(ipc.Errorf(ipc.KindInternal, "the drain cannot be recorded; see the daemon's log"))
+	}
+}
+
 // endQueued ends a job that never ran, or waited for a retry.
 func (s performer) endQueued(id queue.ID, end ipc.State, kind ipc.Kind, why string) {
 	if job, ok := s.job(id); ok {

@@ -38,7 +38,13 @@ func (s recovery) recover(suspects []ulid.ULID) {
 	s.prune(0)
 	if s.inherited != nil {
 		s.jobs.Total = s.inherited.Counters
-		s.core.Drain(s.inherited.Draining)
+		if s.inherited.Draining && s.jobs.Drain == nil { // by a version that did not write it down
+			s.drain(self(), true, func(error) {})
+		}
+	}
+	s.core.Drain(s.jobs.Drain != nil)
+	if by := s.jobs.Drain; by != nil {
+		s.log.Warn("draining: no job is accepted; to end that run: dispatchctl undrain", "since", by.At, "uid", by.UID)
 	}
 }
 
@@ -125,9 +131,7 @@ func (s recovery) adopt(job *jobs.Job) bool {
 			Name: job.Dispatcher.Name, Concurrency: 1, OnInterrupt: mode.Fail, SurviveRestart: true, SuccessExitCodes: []int{0},
 			MaxOutput: dispatchers.DefaultMaxOutput,
 		}
-		if _, bad := s.catalog.Load().Broken(job.Dispatcher.Name); bad {
-			s.placeholder(job.Dispatcher.Name)
-		}
+		s.placeholder(job)
 	}
 	r := s.newAttempt(job, int(job.State().Attempt), spec, time.Unix(0, last.StartedAt), nil)
 	if !s.resume(r) {
@@ -192,18 +196,14 @@ func locksOf(spec *dispatchers.Spec, job *jobs.Job) []queue.Lock {
 	return coreLocks(locks)
 }
 
-// requeueRestored puts a job back into its line. One whose dispatcher is gone
-// for good ends here: nobody could ever run it.
+// requeueRestored puts a job back into its line. One whose definition is not there, or
+// is bad, waits for it as long as a job without a queue_timeout of its own does: a
+// directory may not be mounted yet, and a package between its removal and its
+// installation.
 func (s recovery) requeueRestored(job *jobs.Job, started bool) {
 	spec := job.Dispatcher.Spec
 	if spec == nil {
-		if _, bad := s.catalog.Load().Broken(job.Dispatcher.Name); !bad {
-			s.end(job, ipc.Failed, &store.Outcome{EndedAt: time.Now().UnixNano(), Error: &ipc.JobError{
-				Kind: ipc.KindDispatcherUnknown, Message: "its definition was gone when the daemon started",
-			}})
-			return
-		}
-		spec = s.placeholder(job.Dispatcher.Name)
+		spec = s.placeholder(job)
 	}
 	st := job.State()
 	var left time.Duration

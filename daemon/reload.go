@@ -2,13 +2,17 @@ package daemon
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"dispatchd/daemon/internal/jobs"
 	"dispatchd/daemon/internal/launch"
 	"dispatchd/daemon/internal/queue"
 	"dispatchd/dispatchers"
@@ -34,6 +38,7 @@ func (h *host) read() *dispatchers.Catalog {
 // load reads the definitions at the start.
 func (s definitions) load() {
 	c := s.read()
+	s.noteMissing(c)
 	s.catalog.Store(c)
 	s.jobs.Define(c)
 	for _, name := range c.Names() {
@@ -78,6 +83,7 @@ func (b *backend) Reload(ctx context.Context, by ipc.Peer, dry bool) (ipc.Reload
 	var report ipc.Reload
 	err := b.do(ctx, func(s *state) {
 		old := s.catalog.Load()
+		b.noteGone(old, next)
 		next.KeepGood(old)
 		report = compare(old, next)
 		if !dry {
@@ -171,13 +177,55 @@ func (s definitions) relock(changed []string) {
 	}
 }
 
-// placeholder defines a held dispatcher for restored jobs of a disabled one:
-// they wait until the file is mended, or expire.
-func (s definitions) placeholder(name string) *dispatchers.Spec {
-	spec := &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
-	s.core.Define(s.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: 300 * time.Second})
-	s.core.Pause(s.now(), name, true)
-	return spec
+// holdFor is how long a job waits for its definition, from the daemon's start on.
+const holdFor = 300 * time.Second
+
+// placeholder defines a held dispatcher for the restored jobs of one that has no
+// definition: they wait until there is one, or expire. The first of them has waited
+// longest.
+func (s definitions) placeholder(job *jobs.Job) *dispatchers.Spec {
+	name := job.Dispatcher.Name
+	if queued, running := s.core.DispatcherCounts(name); queued+running == 0 {
+		s.core.Define(s.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: s.waited(job.State()) + holdFor})
+		s.core.Pause(s.now(), name, true)
+	}
+	return &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
+}
+
+// noteMissing says that the admin's directory is not there although the journal knows
+// dispatchers that nothing defines: they are not gone, but not known.
+func (s definitions) noteMissing(c *dispatchers.Catalog) {
+	var names []string
+	for d := range s.jobs.Dispatchers() {
+		if _, bad := c.Disabled[d.Name]; !bad && c.Specs[d.Name] == nil && dispatchers.ValidName(d.Name) {
+			names = append(names, d.Name)
+		}
+	}
+	if dir := s.cfg.Paths.Dispatchers; len(names) > 0 && missing(dir) {
+		c.NoteMissing(dir, names)
+	}
+}
+
+// noteGone says that directories are not there any more from which definitions are in
+// force.
+func (h *host) noteGone(old, next *dispatchers.Catalog) {
+	for _, dir := range []string{h.cfg.Paths.Packages, h.cfg.Paths.Dispatchers} {
+		var names []string
+		for _, name := range old.Names() {
+			if spec := old.Specs[name]; spec != nil && filepath.Dir(spec.Origin) == dir && next.Specs[name] == nil {
+				names = append(names, name)
+			}
+		}
+		if len(names) > 0 && missing(dir) {
+			next.NoteMissing(dir, names)
+		}
+	}
+}
+
+// missing reports whether nothing is there.
+func missing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // rules is the part of a definition that the queue decides by.

@@ -51,8 +51,14 @@ func (s views) viewQueued(job *jobs.Job, v *ipc.Job) {
 	}
 	if faults, bad := s.catalog.Load().Broken(v.Dispatcher); bad && v.WaitingFor != nil && v.WaitingFor.Reason == ipc.WaitPaused {
 		v.WaitingFor.Detail = "disabled: " + reason(faults)
+	} else if v.WaitingFor != nil && specOf(job) == nil {
+		v.WaitingFor.Reason, v.WaitingFor.Detail = ipc.WaitPaused, "disabled: "+noDefinition
 	}
 }
+
+// noDefinition is why a dispatcher runs nothing that has jobs of an earlier daemon and
+// no file any more.
+const noDefinition = "no definition of it was found when the daemon started; put its file back, then run: dispatchctl reload"
 
 // waiting says why a queued job does not run yet.
 func (s views) waiting(id queue.ID) *ipc.WaitingFor {
@@ -118,6 +124,9 @@ func (s views) dispatcher(name string) ipc.Dispatcher {
 	}
 	if d.Paused {
 		v.State = ipc.DispatcherPaused
+	}
+	if d.Spec == nil && len(d.Faults) == 0 && d.Removed {
+		v.State, v.Reason = ipc.DispatcherDisabled, noDefinition
 	}
 	if len(d.Faults) > 0 {
 		v.Reason, v.Origin = reason(d.Faults), d.Faults[0].File

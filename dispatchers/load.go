@@ -45,6 +45,22 @@ func (c *Catalog) KeepGood(old *Catalog) {
 	}
 }
 
+// NoteMissing adds the fault of a directory that is not there, though dispatchers are
+// known that were defined in it: what it would define is not known.
+func (c *Catalog) NoteMissing(dir string, names []string) {
+	const most = 5
+	list := strings.Join(names[:min(most, len(names))], ", ")
+	if more := len(names) - most; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	f := Fault{
+		File: dir, Message: "is not there, and " + list + " would be defined in it",
+		Suggestion: "put it back, or make an empty one if nothing is to be defined there",
+	}
+	c.Unlisted, c.Faults = append(c.Unlisted, f), append(c.Faults, f)
+	sortFaults(c.Faults)
+}
+
 // Options says where definitions are.
 type Options struct {
 	Dirs          []string // packages' first, the admin's last; a missing one is empty

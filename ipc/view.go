@@ -66,6 +66,7 @@ type Status struct {
 	PID         int          `json:"pid"`
 	StartedAt   time.Time    `json:"started_at"`
 	Draining    bool         `json:"draining"`
+	DrainedBy   *Notifier    `json:"drained_by,omitempty" doc:"who had it drain, and since when; a drain lasts until undrain"`
 	Queued      int          `json:"queued"`
 	Running     int          `json:"running"`
 	Dispatchers int          `json:"dispatchers"`

@@ -15,7 +15,7 @@ func (a *app) drainVerb() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drain", Short: "Accept no new jobs, and wait for the end of all",
 		Long: `drain makes the daemon refuse new jobs and waits until those that it has are over. It holds
-until undrain, or the daemon's next start.`,
+until undrain, also over a crash, a restart or an upgrade of the daemon.`,
 		Args: cobra.NoArgs, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.drain(cmd, wait) },
 	}

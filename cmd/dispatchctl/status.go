@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
@@ -31,7 +32,11 @@ func (a *app) statusVerb() *cobra.Command {
 				a.printf("no job starts: %s; they start by themselves when there is room", s.Starts)
 			}
 			if s.Draining {
-				a.printf("draining: nothing new is accepted; dispatchctl undrain ends that")
+				who := ""
+				if by := s.DrainedBy; by != nil && !by.At.IsZero() {
+					who = fmt.Sprintf(" %s, by user %d (process %d)", ago(by.At), by.UID, by.PID)
+				}
+				a.printf("draining%s: nothing new is accepted; dispatchctl undrain ends that", who)
 			}
 			for _, name := range s.Disabled {
 				a.printf("%s: %s; dispatchctl show %s says why", a.palette().State("disabled"), name, name)

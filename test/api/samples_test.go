@@ -96,7 +96,7 @@ func locks() []ipc.Lock {
 // status has every field of the status, but those of the server.
 func status() ipc.Status {
 	return ipc.Status{
-		Version: "1.0.0", PID: 4700, StartedAt: at(-60), Draining: true, Queued: 2, Running: 1, Dispatchers: 12,
+		Version: "1.0.0", PID: 4700, StartedAt: at(-60), Draining: true, DrainedBy: &ipc.Notifier{Peer: ipc.Peer{UID: 1000, GID: 100, PID: 4711}, At: at(0)}, Queued: 2, Running: 1, Dispatchers: 12,
 		Disabled: []string{"bad"}, Paused: []string{"filter_reload"}, Durability: "disk", Volatile: true, Journal: "ok", Starts: "ok",
 		Warnings: []string{"the state directory is in memory"}, Root: "/tmp/box", Directories: ipc.RootPaths("/tmp/box"), History: 100,
 		Arguments: ipc.Usage{Used: 4096, Max: 32 << 20}, Keys: ipc.Usage{Used: 12, Max: 100_000},

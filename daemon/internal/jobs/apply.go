@@ -63,7 +63,7 @@ func (s *State) replayed(r store.Record) error {
 func (s *State) change(r store.Record) (before *store.Job, j *Job, err error) {
 	switch r.Op {
 	case store.OpPause, store.OpResume:
-		s.dispatcher(r.Dispatcher).Paused = r.Op == store.OpPause
+		pause(s, r)
 	case store.OpCursor:
 		s.setCursor(r.Dispatcher, r.Cursor)
 	case store.OpKey:
@@ -76,6 +76,21 @@ func (s *State) change(r store.Record) (before *store.Job, j *Job, err error) {
 		err = fmt.Errorf("%w %q", errNewerOp, r.Op)
 	}
 	return before, j, err
+}
+
+// pause folds a pause in, of one dispatcher or of everything, or the end of one.
+func pause(s *State, r store.Record) {
+	on := r.Op == store.OpPause
+	switch {
+	case r.Dispatcher != store.Everything:
+		s.dispatcher(r.Dispatcher).Paused = on
+	case !on:
+		s.Drain = nil
+	case r.By != nil:
+		s.Drain = r.By
+	default: // of a version that did not know it
+		s.Drain = &ipc.Notifier{}
+	}
 }
 
 // add takes in a whole job.

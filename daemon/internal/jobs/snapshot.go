@@ -13,7 +13,7 @@ import (
 // copies pointers only.
 func (s *State) Snapshot() store.Snapshot {
 	snap := store.Snapshot{
-		Open: slices.Collect(s.openStates()), Ended: s.archive.encoded(), Paused: s.Paused(),
+		Open: slices.Collect(s.openStates()), Ended: s.archive.encoded(), Paused: s.Paused(), Drain: s.Drain,
 		Keys: make(map[store.Key]store.Keyed, len(s.keys.all)), Cursors: map[string]store.Cursor{},
 	}
 	for k, v := range s.keys.all {

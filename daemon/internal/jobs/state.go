@@ -16,7 +16,8 @@ import (
 // State is what the journal's records add up to. The ids of jobs and the names of
 // dispatchers are keys here, and nowhere else but in the queue and the agenda.
 type State struct {
-	Total ipc.Counters // of all dispatchers, since the daemon started or was upgraded from
+	Total ipc.Counters  // of all dispatchers, since the daemon started or was upgraded from
+	Drain *ipc.Notifier // who had the daemon drain, and when; nil = it does not
 
 	jobs        map[ulid.ULID]*Job // open, or ended and not yet durable
 	open        int                // those that have not ended

@@ -28,6 +28,10 @@ const (
 	opClose   Op = "close" // the file was closed in order and ends here
 )
 
+// Everything is the name under which a drain is written: it is a pause of all that
+// comes. No dispatcher can have it, and a version that does not know it keeps it.
+const Everything = "*"
+
 // Record is one change, one line of the journal. Lines are numbered without a
 // gap, so that one that is missing or there twice is noticed. A batch is what
 // may be on its way to the disk together: a new one begins only after all of

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/oklog/ulid/v2"
+
+	"dispatchd/ipc"
 )
 
 // Snapshot is a state at one moment. The journal's writer encodes it while the
@@ -13,6 +15,7 @@ type Snapshot struct {
 	Open    []*Job  // by order of acceptance
 	Ended   []Ended // by id
 	Paused  []string
+	Drain   *ipc.Notifier // who had the daemon drain, nil = it does not
 	Keys    map[Key]Keyed
 	Cursors map[string]Cursor // by dispatcher
 }
@@ -65,7 +68,11 @@ func (s Snapshot) without(ids map[ulid.ULID]bool) Snapshot {
 
 // length counts its records.
 func (s *Snapshot) length() int {
-	return len(s.Ended) + len(s.Paused) + len(s.Keys) + len(s.Cursors) + len(s.Open)
+	n := 0
+	if s.Drain != nil {
+		n = 1
+	}
+	return n + len(s.Ended) + len(s.Paused) + len(s.Keys) + len(s.Cursors) + len(s.Open)
 }
 
 // records gives the snapshot as records, in the order of a journal.
@@ -74,6 +81,9 @@ func (s *Snapshot) records(yield func(Record) bool) {
 		if !yield(Record{Op: OpDone, ID: s.Ended[i].ID, Extra: Extra{Lived: s.Ended[i].Lived}, raw: s.Ended[i].Raw}) {
 			return
 		}
+	}
+	if s.Drain != nil && !yield(Record{Op: OpPause, Dispatcher: Everything, By: s.Drain}) {
+		return
 	}
 	for _, name := range s.Paused {
 		if !yield(Record{Op: OpPause, Dispatcher: name}) {
