@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"dispatchd/ipc"
 	"dispatchd/test/box"
@@ -32,7 +33,7 @@ func bounded(b *box.Box) {
 		if err != nil {
 			continue
 		}
-		b.T.Cleanup(func() { _ = os.Remove(dir) })
+		b.T.Cleanup(func() { leave(b, dir) })
 		if os.WriteFile(filepath.Join(dir, c.file), []byte(strconv.Itoa(memoryBound)), 0o600) != nil {
 			continue
 		}
@@ -42,6 +43,21 @@ func bounded(b *box.Box) {
 		}
 		return
 	}
+}
+
+// leave removes the group. The daemon goes first: a group with a process stays.
+func leave(b *box.Box, dir string) {
+	if b.Life != nil {
+		b.Kill()
+	}
+	var err error
+	for range 500 {
+		if err = os.Remove(dir); err == nil {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	b.T.Error(err)
 }
 
 // peak is the most memory that the daemon had.
