@@ -29,6 +29,9 @@ func (s views) view(job *jobs.Job) ipc.Job {
 	case ipc.Running:
 		if job.Attempt != nil {
 			v.Progress = job.Attempt.Progress()
+			if at := job.Attempt.Deadline(); !at.IsZero() && !job.Attempt.Late() {
+				v.Deadline = new(at.UTC())
+			}
 			if job.Attempt.Late() {
 				v.Error = &ipc.JobError{Kind: ipc.KindTimeout, Message: "runs longer than its timeout of " + job.Spec.Timeout.String() + "; its kill_mode lets it run on"}
 			}

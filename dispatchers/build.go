@@ -138,6 +138,9 @@ func (b *builder) checkDurations() {
 	} else if v != nil && b.isValid("debounce_max") && s.DebounceMax < s.Debounce {
 		b.bad(v, "", "is shorter than debounce, which is %s", durationText(s.Debounce))
 	}
+	if v := b.seen["timeout_max"]; v != nil && b.isValid("timeout_max") && s.TimeoutMax > 0 && s.TimeoutMax < s.Timeout {
+		b.bad(v, "", "is shorter than timeout, which is %s", durationText(s.Timeout))
+	}
 	if s.Retry.MaxBackoff >= s.Retry.Backoff {
 		return
 	}

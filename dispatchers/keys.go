@@ -49,6 +49,9 @@ func boundKeys() keys[Spec] {
 			name: "timeout", deflt: `"5m"`, field: duration(func(s *Spec) *time.Duration { return &s.Timeout }, 0),
 			doc: "Run time of one attempt; 0 = none. It starts when the child starts.",
 		}, {
+			name: "timeout_max", field: duration(func(s *Spec) *time.Duration { return &s.TimeoutMax }, 0),
+			doc: "How far a job may extend its own timeout, from its start on. 0 = any, default = ten times timeout.",
+		}, {
 			name: "queue_timeout", field: duration(func(s *Spec) *time.Duration { return &s.QueueTimeout }, 0),
 			doc: "Longest wait in the queue; then the job has expired. 0 = none, default = timeout.",
 		}, {

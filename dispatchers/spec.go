@@ -40,6 +40,7 @@ type Spec struct {
 	RequiredPackages []string
 
 	Timeout      time.Duration // of one attempt, 0 = none
+	TimeoutMax   time.Duration // how far a job may extend that, from its start on, 0 = any
 	QueueTimeout time.Duration // longest wait, 0 = none
 	MaxQueue     int           // queued and running, 0 = no limit of its own
 	Concurrency  int
@@ -88,7 +89,7 @@ type Retry struct {
 func defaults(name string) *Spec {
 	s := &Spec{Name: name}
 	fileKeys().setDefaults(s, "")
-	s.QueueTimeout, s.DebounceMax, s.Overlap = unset, unset, ""
+	s.TimeoutMax, s.QueueTimeout, s.DebounceMax, s.Overlap = unset, unset, unset, ""
 	return s
 }
 
@@ -105,6 +106,9 @@ func (s *Spec) clone() *Spec {
 
 // finish fills in the defaults that depend on other keys.
 func (s *Spec) finish() {
+	if s.TimeoutMax == unset {
+		s.TimeoutMax = max(s.Timeout, 10*min(s.Timeout, maxDuration/10))
+	}
 	if s.QueueTimeout == unset {
 		s.QueueTimeout = s.Timeout
 	}

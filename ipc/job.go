@@ -121,6 +121,7 @@ type Job struct {
 	CreatedAt      time.Time       `json:"created_at"`
 	StartedAt      *time.Time      `json:"started_at,omitempty" doc:"start of the last attempt"`
 	EndedAt        *time.Time      `json:"ended_at,omitempty"`
+	Deadline       *time.Time      `json:"deadline,omitempty" doc:"when its timeout ends, while it runs; a job may extend it, up to timeout_max"`
 	ExitCode       *int            `json:"exit_code,omitempty"`
 	Signal         string          `json:"signal,omitempty" doc:"the signal that ended it, such as SIGKILL"`
 	Error          *JobError       `json:"error,omitempty"`

@@ -79,6 +79,9 @@ func runLines(job ipc.Job) []line {
 	if job.State == ipc.Running && because(job) != "" {
 		lines = append(lines, line{"progress", because(job)})
 	}
+	if job.Deadline != nil {
+		lines = append(lines, line{"deadline", when(*job.Deadline)})
+	}
 	if job.EndedAt != nil {
 		text := when(*job.EndedAt)
 		if job.StartedAt != nil {

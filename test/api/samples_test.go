@@ -46,7 +46,7 @@ func jobs() map[string]ipc.Job {
 		}
 	})
 	add(ipc.Running, func(j *ipc.Job) {
-		j.Attempt, j.StartedAt = 2, new(at(1))
+		j.Attempt, j.StartedAt, j.Deadline = 2, new(at(1)), new(at(301))
 		j.Attempts = []ipc.Attempt{{
 			Number: 1, StartedAt: at(-9), EndedAt: at(-5), ExitCode: new(3), Signal: "SIGTERM",
 			Error: &ipc.JobError{Kind: ipc.KindExitStatus, Message: "exit status 3", ExitStatus: 126, Detail: json.RawMessage(`{}`)},

@@ -67,7 +67,7 @@ func plants() []plant {
 			{"daemon/internal/shim/client.go", "\t\tproc.RemainsOf(start).End(", "\t\tproc.RemainsOf(proc.StartRecord{NeverKill: start.Child != nil}).End("},
 		}},
 		{"what must not run twice runs again", []string{"twice"}, false, []patch{
-			{"daemon/attempt.go", "rerun := r.Spec.OnInterrupt == mode.Rerun && !r.Canceled()", "rerun := r.Spec.OnInterrupt != \"\" && !r.Canceled()"},
+			{"daemon/attempt.go", "rerun := r.Spec.OnInterrupt == mode.Rerun && !r.Canceled()", "rerun := r.Spec.OnInterrupt != mode.OnInterrupt(\"\") && !r.Canceled()"},
 		}},
 		{"the child starts before its start is written", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
@@ -77,7 +77,7 @@ func plants() []plant {
 		{"a run's files that are gone read as none yet", []string{"attempts", "twice"}, false, []patch{
 			slowJournal(),
 			{"daemon/internal/proc/files.go", "\treturn unix.Stat(f.Prepared(), &st) == nil && errors.Is(", "\treturn errors.Is("},
-			{"daemon/recover.go", "\tproc.SweepTrees()\n", "\tproc.SweepTrees()\n\tremoveAll(s.staleAttemptFiles())\n"},
+			{"daemon/attempt.go", "\ta.job.Gate().OnDurable(func() { go remove() })\n", "\tgo remove()\n"},
 		}},
 		{"an end is told before it is written", []string{"told"}, false, []patch{
 			slowJournal(),

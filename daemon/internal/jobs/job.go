@@ -1,6 +1,8 @@
 package jobs
 
 import (
+	"time"
+
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/durable"
@@ -27,6 +29,7 @@ type Job struct {
 // Attempt is a running attempt of a job, as views need it.
 type Attempt interface {
 	Progress() *ipc.Progress // what the job said last of itself, nil = nothing
+	Deadline() time.Time     // when its timeout ends, zero = it does not
 	Late() bool              // it runs longer than its timeout, and nobody may kill it
 }
 

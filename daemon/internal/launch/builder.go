@@ -47,7 +47,7 @@ func (b *Builder) Build(s *dispatchers.Spec, j Job, f proc.AttemptFiles, out Out
 	l := proc.Launch{
 		Job: j.ID, Dispatcher: s.Name, Files: f, NotifySocket: f.Notify(), OutputFile: out.Log, Boot: b.BootID,
 		Dir: cmp.Or(s.WorkingDirectory, "/"), Umask: s.Umask, KillMode: s.KillMode, Leftovers: s.Leftovers,
-		MaxOutput: s.MaxOutput, Timeout: s.Timeout, Grace: s.KillGrace,
+		MaxOutput: s.MaxOutput, Timeout: s.Timeout, Grace: s.KillGrace, Terms: proc.Terms{TimeoutMax: s.TimeoutMax},
 	}
 	if s.Cache != nil && out.Data != "" {
 		l.DataFile, l.MaxData = out.Data, s.Cache.MaxSize

@@ -34,6 +34,7 @@ type Child struct {
 
 	phase    phase
 	deadline time.Time // of the timeout; zero = none, or told already
+	limit    time.Time // how far the child may move that; zero = any time
 	graceEnd time.Time // ending, clearing: after this SIGKILL
 	look     time.Time // clearing: when to look again who is left
 	hurried  bool      // by Kill: what is left has no grace
@@ -77,8 +78,12 @@ const sweepPoll = 20 * time.Millisecond
 // for a while; left is what is left of its timeout.
 func newChild(l Launch, pid int, left time.Duration) *Child {
 	c := &Child{launch: l, pid: pid, kernel: kernelSignals{}, progress: -1}
+	now := time.Now()
 	if left > 0 {
-		c.deadline = time.Now().Add(left)
+		c.deadline = now.Add(left)
+	}
+	if l.TimeoutMax > 0 {
+		c.limit = now.Add(l.TimeoutMax)
 	}
 	return c
 }
@@ -134,27 +139,6 @@ func (c *Child) Signal(s syscall.Signal) error {
 	}
 	c.send(s)
 	return nil
-}
-
-// Extend gives the child this much time from now on, where it has a timeout that
-// is not over.
-func (c *Child) Extend(now time.Time, more time.Duration) error {
-	if c.phase >= clearing {
-		return os.ErrProcessDone
-	}
-	if c.phase == running && !c.deadline.IsZero() {
-		c.deadline = now.Add(more)
-	}
-	return nil
-}
-
-// Left is what is left of the timeout, 0 = there is none any more. One that is
-// just over is a nanosecond: 0 would be none.
-func (c *Child) Left(now time.Time) time.Duration {
-	if c.deadline.IsZero() {
-		return 0
-	}
-	return max(1, c.deadline.Sub(now))
 }
 
 // Died tells that the child's process is dead, and not waited for. What it left
@@ -371,7 +355,8 @@ func (c *Child) heard(now time.Time, datagram []byte) {
 		return
 	}
 	if u.ExtendTimeout > 0 {
-		_ = c.Extend(now, u.ExtendTimeout)
+		c.extendItself(now, u.ExtendTimeout)
+		u.Deadline = c.deadline
 	}
 	c.report.merge(u)
 }

@@ -269,3 +269,38 @@ func TestChildHeard(t *testing.T) {
 		t.Errorf("%+v %v", u, ok)
 	}
 }
+
+// A child extends its own timeout up to its limit, however often it asks, and never
+// makes it shorter; its owner is told of the new end, and may extend it further.
+func TestExtendItself(t *testing.T) {
+	c, r := testChild(mode.Group, mode.Leave)
+	c.limit = at(300)
+	extend := func(ms, by int) { c.heard(at(ms), fmt.Appendf(nil, "EXTEND_TIMEOUT_USEC=%d", by*1000)) }
+	extend(20, 150)
+	if u, told := c.Update(at(20)); !told || !u.Deadline.Equal(at(170)) {
+		t.Errorf("told %t, %+v", told, u)
+	}
+	for ms := 30; ms < 290; ms += 10 { // each asks for a day
+		extend(ms, 24*3600*1000-1)
+		if next, done := c.Advance(at(ms)); done || len(r.sent) > 0 || next.After(at(300)) {
+			t.Fatalf("at %d: next %v, sent %v", ms, next, r.sent)
+		}
+	}
+	extend(290, 1)
+	if !c.deadline.Equal(at(300)) || c.MostLeft(at(290)) != 10*time.Millisecond {
+		t.Errorf("deadline %v, most left %s", c.deadline, c.MostLeft(at(290)))
+	}
+	extend(299, 1000)
+	if c.Advance(at(300)); len(r.sent) == 0 || !c.exit.TimedOut {
+		t.Errorf("at its limit: sent %v", r.sent)
+	}
+	c, _ = testChild(mode.Group, mode.Leave) // without a limit
+	extend(50, 10_000)
+	if !c.deadline.Equal(at(10_050)) || c.MostLeft(at(50)) != 0 {
+		t.Errorf("deadline %v", c.deadline)
+	}
+	c.limit = at(60)
+	if err := c.Extend(at(55), time.Second); err != nil || !c.deadline.Equal(at(1055)) {
+		t.Errorf("by its owner: %v, deadline %v", err, c.deadline)
+	}
+}

@@ -93,17 +93,15 @@ func (f AttemptFiles) Prepare() error {
 		_ = unix.Unlink(f.Prepared())
 		return &os.PathError{Op: "write", Path: f.Prepared(), Err: err}
 	}
-	if unix.Unlink(f.Run()) == nil { // of a try that there was no room to take back
-		f.RemoveSupervisor()
-	}
 	return nil
 }
 
 // Unstart has the files say that the attempt has not started, as they did before it was
 // tried. Until its owner has journaled that, a daemon that finds nothing would take it
-// for one that ran. Where there is no room for it, they are left: they say so as well.
+// for one that ran. Where there is no room for a new .prepared, what was made of it
+// becomes it again.
 func (f AttemptFiles) Unstart() {
-	if f.Prepare() == nil {
+	if f.Prepare() == nil || unix.Rename(f.NewStatus(), f.Prepared()) == nil || unix.Rename(f.Status(), f.Prepared()) == nil {
 		f.RemoveSupervisor()
 	}
 	_ = unix.Unlink(f.Args())

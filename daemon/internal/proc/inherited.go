@@ -19,7 +19,8 @@ type Inherited struct {
 	Launch   Launch          `json:"launch"`
 	PID      int             `json:"pid"`
 	Started  time.Time       `json:"started"`
-	Left     time.Duration   `json:"left"` // of its timeout, 0 = none
+	Left     time.Duration   `json:"left"`                // of its timeout, 0 = none
+	MostLeft time.Duration   `json:"most_left,omitempty"` // of what it may extend that to, 0 = any time
 	TimedOut bool            `json:"timed_out,omitempty"`
 	Percent  *float64        `json:"percent,omitempty"`
 	Message  string          `json:"message,omitempty"`
@@ -49,7 +50,7 @@ func (p *Process) Detach() (Inherited, []*os.File, bool) {
 	defer p.mu.Unlock()
 	c := p.child
 	h := Inherited{
-		Launch: c.launch, PID: c.pid, Started: c.exit.Started, Left: c.Left(time.Now()), TimedOut: c.exit.TimedOut,
+		Launch: c.launch, PID: c.pid, Started: c.exit.Started, Left: c.Left(time.Now()), MostLeft: c.MostLeft(time.Now()), TimedOut: c.exit.TimedOut,
 		Percent: c.report.current.Percent, Message: c.report.current.Message, Result: c.report.result, Failure: c.report.failure,
 		Line: c.report.line, Skip: c.report.skip, Progress: int(p.progress.Fd()), Notify: -1,
 	}
@@ -71,6 +72,9 @@ func (p *Process) Detach() (Inherited, []*os.File, bool) {
 // Resume watches a child that the last image of this program started.
 func Resume(h Inherited, onUpdate func(Update)) (*Process, error) {
 	c := newChild(h.Launch, h.PID, h.Left)
+	if h.MostLeft > 0 {
+		c.limit = time.Now().Add(h.MostLeft)
+	}
 	if err := unix.SetNonblock(h.Progress, true); err != nil {
 		return nil, err
 	}

@@ -68,6 +68,9 @@ type Terms struct {
 	// somebody has removed the files, and with them what says that it did not.
 	Marked bool `json:"marked,omitempty"`
 
+	// TimeoutMax is how far the child may extend its timeout, from its start on.
+	TimeoutMax time.Duration `json:"timeout_max,omitempty"` // 0 = any time
+
 	NoCgroup bool `json:"by_descent"` // follow a tree so even where there are cgroups
 }
 
@@ -84,7 +87,8 @@ type Update struct {
 	Result        json.RawMessage
 	Failure       json.RawMessage // why it fails, in the child's own words
 	ExtendTimeout time.Duration
-	Late          bool // its timeout is over, and its kill_mode lets it run on
+	Deadline      time.Time // of its timeout, where that has changed
+	Late          bool      // its timeout is over, and its kill_mode lets it run on
 }
 
 // LookPath finds a command: a path as it is, a bare name in the directories of

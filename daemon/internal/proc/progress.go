@@ -88,7 +88,10 @@ func (r *report) merge(u Update) {
 	if u.Message != "" {
 		r.current.Message = u.Message
 	}
-	r.pending = r.pending || u.Percent != nil || u.Message != ""
+	if !u.Deadline.IsZero() {
+		r.current.Deadline = u.Deadline
+	}
+	r.pending = r.pending || u.Percent != nil || u.Message != "" || !u.Deadline.IsZero()
 }
 
 // due is when something may be told, zero = there is nothing to tell.

@@ -35,6 +35,7 @@ type Attempt struct {
 	canceled bool
 	late     bool
 	progress *ipc.Progress
+	deadline time.Time // of the timeout, zero = there is none, or it is not known yet
 }
 
 // New makes the n-th attempt of a job. locks are those that TryLocks has taken for
@@ -53,6 +54,9 @@ func (a *Attempt) unstart() { a.Files.Unstart() }
 // the child did is carried out now. Owner only.
 func (a *Attempt) Attach(c Child) error {
 	a.child = c
+	if a.Spec.Timeout > 0 {
+		a.deadline = time.Now().Add(a.Spec.Timeout)
+	}
 	if a.canceled {
 		return c.Stop()
 	}
@@ -87,11 +91,17 @@ func (a *Attempt) Late() bool { return a.late }
 // Progress is the newest that the job said of itself, nil = nothing. Owner only.
 func (a *Attempt) Progress() *ipc.Progress { return a.progress }
 
+// Deadline is when the timeout ends, as far as is known; zero = it does not. Owner only.
+func (a *Attempt) Deadline() time.Time { return a.deadline }
+
 // Note takes an update that Events.Progressed told of. It reports whether the
 // timeout is over as of now, which is told once. Owner only.
 func (a *Attempt) Note(u proc.Update) (late bool) {
 	if p := u.Progress(); p != nil {
 		a.progress = p
+	}
+	if !u.Deadline.IsZero() {
+		a.deadline = u.Deadline
 	}
 	late = u.Late && !a.late
 	a.late = a.late || u.Late

@@ -191,7 +191,11 @@ func (r *Runner) Resume(ctx context.Context, a *Attempt, h proc.Inherited, locks
 		return err
 	}
 	a.locks, a.child = locks, direct{p}
-	a.Note(proc.Update{Percent: h.Percent, Message: h.Message, Late: h.TimedOut})
+	u := proc.Update{Percent: h.Percent, Message: h.Message, Late: h.TimedOut}
+	if h.Left > 0 {
+		u.Deadline = time.Now().Add(h.Left)
+	}
+	a.Note(u)
 	go r.follow(ctx, a, a.child, ev)
 	return nil
 }

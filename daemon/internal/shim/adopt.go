@@ -114,12 +114,8 @@ func (s *search) look() (proc.Identity, bool) {
 	if p := s.client.recorded; p != nil {
 		return *p, p.Alive()
 	}
-	if s.client.files.NeverStarted() {
-		return proc.Identity{}, false
-	}
-	if _, ended := readOutcome(s.client.files); ended {
-		return proc.Identity{}, false
-	}
+	// One that has not started may be about to: its supervisor lives, and must not be
+	// followed by another one.
 	p, found := proc.FindSupervisor(Name, Env, s.client.job)
 	if found {
 		s.client.recorded = &p

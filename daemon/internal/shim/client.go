@@ -28,6 +28,7 @@ type Client struct {
 
 	told    ipc.Progress // of the reader: what onUpdate was told
 	late    bool
+	until   time.Time        // of its timeout, as it was told last
 	refused error            // why the supervisor started nothing
 	seen    bool             // it has been started, whatever its files say
 	start   proc.StartRecord // what the supervisor has told of it
@@ -140,6 +141,7 @@ func (c *Client) handle(r Reply) {
 		c.told = *p
 		c.onUpdate(proc.Update{Percent: p.Percent, Message: p.Message})
 	}
+	c.timeoutMoved(s.Left)
 	if s.Late && !c.late {
 		c.late = true
 		c.onUpdate(proc.Update{Late: true})
@@ -164,6 +166,20 @@ func (c *Client) handle(r Reply) {
 		if s.Child != nil {
 			c.start.Child, c.start.Tree, c.start.NeverKill = s.Child, s.Tree, s.NeverKill
 		}
+	}
+}
+
+// timeoutMoved tells of a timeout that ends at another time than was told. That of an
+// attempt that was started just now is known.
+func (c *Client) timeoutMoved(left time.Duration) {
+	const jitter = time.Second // of messages on their way
+	until := time.Now().Add(left)
+	if left == 0 || until.Sub(c.until).Abs() < jitter {
+		return
+	}
+	known := c.until.IsZero() && c.pid != 0
+	if c.until = until; !known {
+		c.onUpdate(proc.Update{Deadline: until})
 	}
 }
 

@@ -86,6 +86,14 @@ func (h *hints) read() {
 	if h.client.isLeft() {
 		return
 	}
+	if h.client.supervisor() == nil { // the pipe may have ended because nobody has opened it yet
+		h.mu.Lock()
+		s := &search{client: h.client, stop: h.stop}
+		h.mu.Unlock()
+		h.client.setWay(s)
+		s.run()
+		return
+	}
 	waitSupervisor(h.client)
 	h.client.gone()
 }

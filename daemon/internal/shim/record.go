@@ -3,6 +3,7 @@ package shim
 import (
 	"encoding/binary"
 	"errors"
+	"strconv"
 	"time"
 
 	"dispatchd/daemon/internal/proc"
@@ -26,7 +27,8 @@ const (
 
 // Names of what came after version 2.
 const (
-	extraMarked = "marked" // Launch.Marked
+	extraMarked     = "marked"      // Launch.Marked
+	extraTimeoutMax = "timeout_max" // Launch.TimeoutMax, in nanoseconds
 )
 
 // maxLaunch bounds the record that a supervisor reads. An environment that is
@@ -81,6 +83,9 @@ func extras(l *proc.Launch) (list []string) {
 	if l.Marked {
 		list = append(list, extraMarked, "1")
 	}
+	if l.TimeoutMax != 0 {
+		list = append(list, extraTimeoutMax, strconv.FormatInt(int64(l.TimeoutMax), 10))
+	}
 	return list
 }
 
@@ -89,6 +94,9 @@ func setExtra(l *proc.Launch, name, value string) {
 	switch name {
 	case extraMarked:
 		l.Marked = value == "1"
+	case extraTimeoutMax:
+		n, _ := strconv.ParseInt(value, 10, 64)
+		l.TimeoutMax = time.Duration(n)
 	}
 }
 
