@@ -60,8 +60,7 @@ func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bo
 			durable <- ipc.Errorf(ipc.KindInternal, "the %s of %s cannot be recorded; see the daemon's log", rec.Op, name)
 			return
 		}
-		// Without a definition it is held all the same, until there is one.
-		performing(s).perform(s.core.Pause(s.now(), name, paused || known == nil || known.Spec == nil))
+		performing(s).perform(s.core.Pause(s.now(), name, paused)) // without a definition it is held all the same
 		d = viewing(s).defined(name)
 	})
 	if err != nil {

@@ -213,9 +213,18 @@ func (s recovery) requeueRestored(job *jobs.Job, started bool) {
 	}
 	s.inTurn(s.core.Restore(s.now(), queue.Restored{
 		Submission: queue.Submission{ID: queue.ID(job.ID()), Dispatcher: job.Dispatcher.Name, Key: joinKey(spec, st.Arguments), Locks: locksOf(spec, job)},
-		Waited:     s.waited(st),
+		Waited:     s.waitedOutsidePause(job),
 		Attempt:    int(st.Attempt), BackoffLeft: left, Started: started,
 	}))
+}
+
+// waitedOutsidePause is how long a job has waited, as its queue_timeout counts it: that
+// of a paused dispatcher begins to wait when the pause ends.
+func (s recovery) waitedOutsidePause(job *jobs.Job) time.Duration {
+	if job.Dispatcher.Paused {
+		return 0
+	}
+	return s.waited(job.State())
 }
 
 // interrupted deals with a job that ran when the machine, or a daemon whose journal was

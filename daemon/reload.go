@@ -187,7 +187,7 @@ func (s definitions) placeholder(job *jobs.Job) *dispatchers.Spec {
 	name := job.Dispatcher.Name
 	if queued, running := s.core.DispatcherCounts(name); queued+running == 0 {
 		s.core.Define(s.now(), queue.Rules{Name: name, Concurrency: 1, QueueTimeout: s.waited(job.State()) + holdFor})
-		s.core.Pause(s.now(), name, true)
+		s.core.Hold(name)
 	}
 	return &dispatchers.Spec{Name: name, Concurrency: 1, OnInterrupt: mode.Fail, SuccessExitCodes: []int{0}}
 }

@@ -49,7 +49,7 @@ func (c *Core) Define(now time.Duration, r Rules) []Effect {
 	r.Concurrency = max(1, r.Concurrency)
 	d := c.dispatchers.ensure(r.Name)
 	moved := d.rules.QueueTimeout != r.QueueTimeout // 0 before the first definition
-	d.rules, d.removed = r, false
+	d.rules, d.removed, d.held = r, false, false
 	if moved {
 		// A new timeout holds for jobs that wait already. This is the one full
 		// walk; a reload that leaves the timeout alone does without.
@@ -76,11 +76,41 @@ func (c *Core) Remove(now time.Duration, name string) {
 // Pause makes a dispatcher start no jobs, or start them again; it accepts them
 // all the time. A name that is not known yet is remembered.
 func (c *Core) Pause(now time.Duration, name string, on bool) []Effect {
+	c.at(now)
 	d := c.dispatchers.ensure(name)
-	d.paused = on
+	if on != d.paused {
+		c.turnPause(d, on)
+	}
 	c.dispatchers.forget(d)
 	c.pending.change()
 	return c.reschedule(now, nil)
+}
+
+// turnPause begins a pause or ends it. The time in it does not count against the
+// queue timeout: who paused has decided to wait.
+func (c *Core) turnPause(d *dispatcher, on bool) {
+	d.paused = on
+	if on {
+		d.pausedAt = c.now
+	}
+	for _, j := range c.jobs {
+		if j.d != d {
+			continue
+		}
+		if !on {
+			j.accepted += c.now - max(d.pausedAt, j.accepted)
+		}
+		if !j.active() {
+			c.pending.arm(j)
+		}
+	}
+}
+
+// Hold makes a dispatcher start nothing until it is defined: there are jobs of it and
+// no definition. Unlike in a pause, its jobs expire.
+func (c *Core) Hold(name string) {
+	c.dispatchers.ensure(name).held = true
+	c.pending.change()
 }
 
 // Drain refuses new jobs, or accepts them again.

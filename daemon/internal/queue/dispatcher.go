@@ -41,16 +41,18 @@ func (r *Rules) pause(attempt int) time.Duration {
 // dispatcher is one dispatcher and its jobs. Each job is in one of three parts:
 // fifo, delayed, active.
 type dispatcher struct {
-	rules   Rules
-	ownLock string          // the lock that each of its runs holds
-	paused  bool            // whether it is defined or not: a pause comes before, and outlasts, the definition
-	removed bool            // it has no definition in force
-	fifo    fifo            // ready jobs
-	delayed int             // in debounce or backoff: pending's timers have them
-	active  []*job          // in order of start
-	keys    map[string]*job // joinable jobs
-	locks   *lockset        // of the last submission: most are alike
-	history durations
+	rules    Rules
+	ownLock  string          // the lock that each of its runs holds
+	paused   bool            // whether it is defined or not: a pause comes before, and outlasts, the definition
+	pausedAt time.Duration   // since when it is paused, if it is
+	held     bool            // it has jobs and waits for its definition
+	removed  bool            // it has no definition in force
+	fifo     fifo            // ready jobs
+	delayed  int             // in debounce or backoff: pending's timers have them
+	active   []*job          // in order of start
+	keys     map[string]*job // joinable jobs
+	locks    *lockset        // of the last submission: most are alike
+	history  durations
 }
 
 // outstanding is what max_queue counts.
@@ -62,7 +64,7 @@ func (d *dispatcher) queued() int { return d.fifo.len() + d.delayed }
 // window is how many more jobs may start now: so many of the first in the fifo
 // are candidates.
 func (d *dispatcher) window() int {
-	if d.paused {
+	if d.paused || d.held {
 		return 0
 	}
 	return max(0, d.rules.Concurrency-len(d.active))
@@ -107,8 +109,9 @@ func (r *registry) forget(d *dispatcher) {
 	switch {
 	case !d.removed || d.outstanding() > 0:
 	case d.paused:
+		at := d.pausedAt
 		*d = *undefined(d.rules.Name)
-		d.paused = true
+		d.paused, d.pausedAt = true, at
 	default:
 		delete(r.byName, d.rules.Name)
 		r.order = slices.DeleteFunc(r.order, func(o *dispatcher) bool { return o == d })

@@ -28,7 +28,7 @@ type job struct {
 	d         *dispatcher
 	locks     *lockset
 	key       string
-	accepted  time.Duration
+	accepted  time.Duration // later by each pause that it has waited through
 	notBefore time.Duration // end of debounce or backoff
 	since     time.Duration // of the Start; of a restored run, of its child
 	attempt   int32         // attempts that have ended
@@ -52,10 +52,10 @@ func (j *job) position() int {
 	return i + 1
 }
 
-// expiry is the instant at which a job has waited too long.
+// expiry is the instant at which a job has waited too long. In a pause there is none.
 func (j *job) expiry() (time.Duration, bool) {
 	limit := j.d.rules.QueueTimeout
-	return j.accepted + limit, limit > 0 && !j.started
+	return j.accepted + limit, limit > 0 && !j.started && !j.d.paused
 }
 
 // quiet is the instant at which a job notified now may start: after the quiet

@@ -270,7 +270,7 @@ func (m *model) tick(now time.Duration) []Effect {
 func (m *model) due(j *mjob) (at, expiry time.Duration) {
 	const never = 1 << 62
 	at, expiry = never, never
-	if limit := m.rules[j.name].QueueTimeout; limit > 0 && !j.started {
+	if limit := m.rules[j.name].QueueTimeout; limit > 0 && !j.started && !m.paused[j.name] {
 		expiry = j.accepted + limit
 	}
 	if j.phase == "debounce" || j.phase == "backoff" {

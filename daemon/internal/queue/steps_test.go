@@ -281,9 +281,26 @@ func (w *world) stepRelock() {
 func (w *world) stepHold() { w.hold(w.name(), w.pick(2) == 0) }
 
 func (w *world) hold(name string, on bool) {
+	since, ending := w.pausedAt[name], w.paused[name] && !on
+	if on && !w.paused[name] {
+		w.pausedAt[name] = w.now
+	}
 	w.paused[name] = on
 	got := w.core.Pause(w.now, name, on)
-	w.both("hold", got, func(m *model) []Effect { m.paused[name] = on; return m.reschedule(w.now) })
+	for _, j := range w.jobs {
+		if ending && j.name == name {
+			j.accepted += w.now - max(since, j.accepted)
+		}
+	}
+	w.both("hold", got, func(m *model) []Effect {
+		m.paused[name] = on
+		for _, j := range m.jobs {
+			if ending && j.name == name {
+				j.accepted += w.now - max(since, j.accepted)
+			}
+		}
+		return m.reschedule(w.now)
+	})
 }
 
 func (w *world) stepFreeze() { w.thaw(w.pick(2) == 0) }

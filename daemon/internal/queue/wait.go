@@ -64,7 +64,7 @@ func (c *Core) Waiting(now time.Duration, id ID) (Wait, bool) {
 func (c *Core) reason(j *job) Wait {
 	var w Wait
 	switch {
-	case j.d.paused:
+	case j.d.paused || j.d.held:
 		w.Reason = waitPaused
 	case j.state == debounce:
 		w.Reason, w.Until, w.Estimate = waitDebounce, j.notBefore, max(0, j.notBefore-c.now)

@@ -15,20 +15,21 @@ import (
 // its own books of every job, and fails the test when the core breaks a
 // promise. Fuzz and rapid drive it; with a model it also compares.
 type world struct {
-	t      testing.TB
-	core   *Core
-	model  *model // nil: invariants only
-	now    time.Duration
-	limits Limits
-	rules  map[string]Rules
-	paused map[string]bool
-	frozen bool
-	loaded bool                     // no Restore since the last Tick
-	busy   map[string]bool          // locks held by processes outside
-	missed map[Reason]time.Duration // when a start missed it last
-	jobs   []*shadow                // in order of acceptance
-	made   uint64
-	pick   func(n int) int
+	t        testing.TB
+	core     *Core
+	model    *model // nil: invariants only
+	now      time.Duration
+	limits   Limits
+	rules    map[string]Rules
+	paused   map[string]bool
+	pausedAt map[string]time.Duration
+	frozen   bool
+	loaded   bool                     // no Restore since the last Tick
+	busy     map[string]bool          // locks held by processes outside
+	missed   map[Reason]time.Duration // when a start missed it last
+	jobs     []*shadow                // in order of acceptance
+	made     uint64
+	pick     func(n int) int
 }
 
 // shadow is what the owner knows of a job.
@@ -48,7 +49,7 @@ type shadow struct {
 func newWorld(t testing.TB, l Limits, pick func(int) int, m *model) *world {
 	return &world{
 		t: t, core: New(l), model: m, limits: l, pick: pick, loaded: true,
-		rules: map[string]Rules{}, paused: map[string]bool{}, busy: map[string]bool{}, missed: map[Reason]time.Duration{},
+		rules: map[string]Rules{}, paused: map[string]bool{}, pausedAt: map[string]time.Duration{}, busy: map[string]bool{}, missed: map[Reason]time.Duration{},
 	}
 }
 
@@ -156,7 +157,7 @@ func (w *world) perform(list []Effect) {
 		case Expire:
 			j := w.job(e.ID)
 			w.want(j, "queued", e)
-			if limit := w.rules[j.name].QueueTimeout; j.started || limit == 0 || w.now < j.accepted+limit {
+			if limit := w.rules[j.name].QueueTimeout; j.started || limit == 0 || w.paused[j.name] || w.now < j.accepted+limit {
 				w.t.Fatalf("%x expired at %s, accepted at %s", j.id, w.now, j.accepted)
 			}
 			j.state = "over"
