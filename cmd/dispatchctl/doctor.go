@@ -22,6 +22,7 @@ const (
 // finding is the result of one check.
 type finding struct {
 	Level string `json:"level"`
+	Code  string `json:"code"` // for programs: it stays, whatever the words become
 	What  string `json:"what"`
 	Next  string `json:"next,omitempty"`
 }
@@ -36,16 +37,16 @@ type doctor struct {
 	online bool // a daemon answers
 }
 
-func (d *doctor) ok(format string, args ...any) {
-	d.found = append(d.found, finding{Level: levelOK, What: fmt.Sprintf(format, args...)})
+func (d *doctor) ok(code, format string, args ...any) {
+	d.found = append(d.found, finding{Level: levelOK, Code: code, What: fmt.Sprintf(format, args...)})
 }
 
-func (d *doctor) note(next, format string, args ...any) {
-	d.found = append(d.found, finding{Level: levelNote, What: fmt.Sprintf(format, args...), Next: next})
+func (d *doctor) note(code, next, format string, args ...any) {
+	d.found = append(d.found, finding{Level: levelNote, Code: code, What: fmt.Sprintf(format, args...), Next: next})
 }
 
-func (d *doctor) bad(next, format string, args ...any) {
-	d.found = append(d.found, finding{Level: levelBad, What: fmt.Sprintf(format, args...), Next: next})
+func (d *doctor) bad(code, next, format string, args ...any) {
+	d.found = append(d.found, finding{Level: levelBad, Code: code, What: fmt.Sprintf(format, args...), Next: next})
 }
 
 // doctorVerb checks the daemon, its files and the machine.
@@ -73,7 +74,7 @@ func (d *doctor) examine() {
 	paths := s.Directories
 	if err != nil {
 		p := console.Problem(err)
-		d.bad(p.Lines()[len(p.Lines())-1], "%s", p.Error())
+		d.bad("no_answer", p.Lines()[len(p.Lines())-1], "%s", p.Error())
 		paths = guessPaths(ipc.FindSocket(d.app.socket))
 		d.binary()
 	} else {
@@ -117,10 +118,10 @@ func (d *doctor) binary() {
 	path, err := findDaemon()
 	if err != nil {
 		p := console.Problem(err)
-		d.bad(p.Suggestion, "%s", p.Error())
+		d.bad("program_missing", p.Suggestion, "%s", p.Error())
 		return
 	}
-	d.ok("the daemon's program is %s", path)
+	d.ok("program", "the daemon's program is %s", path)
 }
 
 // diagnosis prints the findings, and makes them the exit code.
@@ -139,9 +140,10 @@ func (a *app) diagnosis(found []finding) error {
 		if a.quiet && f.Level != levelBad {
 			continue
 		}
-		a.printf("%s%s  %s", a.palette().State(f.Level), "    "[len(f.Level):], f.What)
+		width := console.TerminalWidth(a.out)
+		a.printf("%s%s  %s", a.palette().State(f.Level), "    "[len(f.Level):], console.Wrap(f.What, width, 6))
 		if f.Next != "" {
-			a.printf("      → %s", f.Next)
+			a.printf("      → %s", console.Wrap(f.Next, width, 8))
 		}
 	}
 	if bad == 0 {

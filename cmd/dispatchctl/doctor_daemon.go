@@ -11,35 +11,35 @@ import (
 
 // daemon checks the daemon's status.
 func (d *doctor) daemon(s ipc.Status) {
-	d.ok("dispatchd %s answers: process %d, started %s, %d running, %d queued", s.Version, s.PID, ago(s.StartedAt), s.Running, s.Queued)
+	d.ok("daemon", "dispatchd %s answers: process %d, started %s, %d running, %d queued", s.Version, s.PID, ago(s.StartedAt), s.Running, s.Queued)
 	if mine := console.Version(); mine != s.Version {
-		d.bad("install both from one version, then restart the daemon", "dispatchctl is version %s, the daemon is version %s", mine, s.Version)
+		d.bad("version_mismatch", "install both from one version, then restart the daemon", "dispatchctl is version %s, the daemon is version %s", mine, s.Version)
 	}
 	if s.Journal == "ok" {
-		d.ok("the journal can be written (durability %s)", s.Durability)
+		d.ok("journal", "the journal can be written (durability %s)", s.Durability)
 	} else {
-		d.bad(journalAdvice(s.Journal), "the journal cannot be written, nothing is accepted: %s", s.Journal)
+		d.bad("journal_unavailable", journalAdvice(s.Journal), "the journal cannot be written, nothing is accepted: %s", s.Journal)
 	}
 	if s.Starts != "ok" && s.Starts != "" { // an older daemon does not say
-		d.bad("free some room there: jobs start by themselves then; keep_free_state and keep_free_run in dispatchd.toml say how much is kept free", "no job starts: %s", s.Starts)
+		d.bad("disk_low", "free some room there: jobs start by themselves then; keep_free_state and keep_free_run in dispatchd.toml say how much is kept free", "no job starts: %s", s.Starts)
 	}
 	if s.Volatile {
-		d.bad("put the state directory on a disk if accepted jobs are to outlive a reboot", "the state directory is in memory: accepted jobs do not outlive a reboot")
+		d.bad("state_volatile", "put the state directory on a disk if accepted jobs are to outlive a reboot", "the state directory is in memory: accepted jobs do not outlive a reboot")
 	}
 	for _, w := range s.Warnings {
 		if !s.Volatile || !strings.Contains(w, "in memory") {
-			d.bad("the daemon's log says more", "%s", w)
+			d.bad("warning", "the daemon's log says more", "%s", w)
 		}
 	}
 	if s.Draining {
-		d.bad("dispatchctl undrain", "the daemon is draining: it refuses every notify")
+		d.bad("draining", "dispatchctl undrain", "the daemon is draining: it refuses every notify")
 	}
 	for _, o := range s.OpenOutputs {
-		d.note("redirect the output of what it starts, as in: daemon >/dev/null 2>&1; dispatchctl log "+o.Job+" shows what came",
+		d.note("output_open", "redirect the output of what it starts, as in: daemon >/dev/null 2>&1; dispatchctl log "+o.Job+" shows what came",
 			"job %s of %s has ended, and what it left running can still print to its log (%d bytes until now)", o.Job, o.Dispatcher, o.Output.Bytes)
 	}
 	if s.Counters.Refused > 0 {
-		d.note("dispatchctl show NAME counts them for each dispatcher; the daemon's log says why", "refused since the daemon started: %d", s.Counters.Refused)
+		d.note("refused", "dispatchctl show NAME counts them for each dispatcher; the daemon's log says why", "refused since the daemon started: %d", s.Counters.Refused)
 	}
 }
 
@@ -63,14 +63,14 @@ func journalAdvice(cause string) string {
 func (d *doctor) dispatchers() {
 	all, err := d.app.api().Dispatchers(d.ctx)
 	if err != nil {
-		d.bad("", "dispatchers: %v", err)
+		d.bad("not_asked", "", "dispatchers: %v", err)
 		return
 	}
 	before := len(d.found)
 	for _, short := range all {
 		full, err := d.app.api().Dispatcher(d.ctx, short.Name)
 		if err != nil {
-			d.bad("", "dispatcher %s: %v", short.Name, err)
+			d.bad("not_asked", "", "dispatcher %s: %v", short.Name, err)
 			continue
 		}
 		d.all = append(d.all, full)
@@ -78,31 +78,31 @@ func (d *doctor) dispatchers() {
 	}
 	switch {
 	case len(all) == 0:
-		d.note("put NAME.toml into dispatchers.d, then run: dispatchctl reload", "there are no dispatchers")
+		d.note("no_dispatchers", "put NAME.toml into dispatchers.d, then run: dispatchctl reload", "there are no dispatchers")
 	case len(d.found) == before && len(all) == 1:
-		d.ok("the one dispatcher is ready")
+		d.ok("dispatchers", "the one dispatcher is ready")
 	case len(d.found) == before:
-		d.ok("all %d dispatchers are ready", len(all))
+		d.ok("dispatchers", "all %d dispatchers are ready", len(all))
 	}
 }
 
 // dispatcher checks one.
 func (d *doctor) dispatcher(v ipc.Dispatcher) {
 	if v.Reason != "" {
-		d.bad("mend the file, then run: dispatchctl reload", "dispatcher %s is %s: %s", v.Name, v.State, v.Reason)
+		d.bad("dispatcher_disabled", "mend the file, then run: dispatchctl reload", "dispatcher %s is %s: %s", v.Name, v.State, v.Reason)
 	}
 	for _, p := range v.Problems {
-		d.bad("install what is missing, or change its definition; dispatchctl show "+v.Name, "dispatcher %s: its next run will fail: %s", v.Name, p)
+		d.bad("run_would_fail", "install what is missing, or change its definition; dispatchctl show "+v.Name, "dispatcher %s: its next run will fail: %s", v.Name, p)
 	}
 	if v.State == ipc.DispatcherPaused {
-		d.bad("dispatchctl resume "+v.Name, "dispatcher %s is paused, with %s queued", v.Name, console.Count(v.Queued, "job"))
+		d.bad("paused", "dispatchctl resume "+v.Name, "dispatcher %s is paused, with %s queued", v.Name, console.Count(v.Queued, "job"))
 	}
 	if limit, ok := v.Definition["max_queue"].(float64); ok && limit > 0 && v.Queued+v.Running >= int(limit) {
-		d.bad("dispatchctl why "+v.Name, "dispatcher %s is full: %s outstanding, max_queue is %d; the next notify is refused", v.Name, console.Count(v.Queued+v.Running, "job"), int(limit))
+		d.bad("queue_full", "dispatchctl why "+v.Name, "dispatcher %s is full: %s outstanding, max_queue is %d; the next notify is refused", v.Name, console.Count(v.Queued+v.Running, "job"), int(limit))
 	}
 	switch v.LastState {
 	case ipc.Failed, ipc.TimedOut, ipc.Interrupted, ipc.Expired:
-		d.note("dispatchctl why "+v.LastJob, "the last job of %s: %s", v.Name, v.LastState)
+		d.note("last_run_failed", "dispatchctl why "+v.LastJob, "the last job of %s: %s", v.Name, v.LastState)
 	case ipc.Queued, ipc.Running, ipc.Succeeded, ipc.Canceled: // nothing is wrong
 	}
 }
@@ -111,20 +111,20 @@ func (d *doctor) dispatcher(v ipc.Dispatcher) {
 func (d *doctor) jobs() {
 	running, err := d.app.list(d.ctx, ipc.JobFilter{State: ipc.Running, Limit: pageSize})
 	if err != nil {
-		d.bad("", "jobs: %v", err)
+		d.bad("not_asked", "", "jobs: %v", err)
 		return
 	}
 	for _, j := range running {
 		usual, err := d.usualDuration(j.Dispatcher)
 		if err != nil {
-			d.bad("", "jobs of %s: %v", j.Dispatcher, err)
+			d.bad("not_asked", "", "jobs of %s: %v", j.Dispatcher, err)
 			continue
 		}
 		if j.StartedAt == nil {
 			continue
 		}
 		if lasts := time.Since(*j.StartedAt); tooLong(lasts, usual) {
-			d.bad("dispatchctl log -f "+j.ID+" shows what it does; dispatchctl cancel "+j.ID+" ends it",
+			d.bad("job_too_long", "dispatchctl log -f "+j.ID+" shows what it does; dispatchctl cancel "+j.ID+" ends it",
 				"job %s of %s runs for %s; the last ones took %s", j.ID, j.Dispatcher, round(lasts), round(usual))
 		}
 	}

@@ -13,15 +13,15 @@ import (
 func (d *doctor) schedules() {
 	all, err := d.app.api().Schedule(d.ctx, ipc.ScheduleQuery{Next: 1})
 	if err != nil {
-		d.bad("", "schedules: %v", err)
+		d.bad("not_asked", "", "schedules: %v", err)
 		return
 	}
 	for _, s := range all {
 		if s.Fault != "" {
-			d.bad("mend its file or the machine, then run: dispatchctl reload", "dispatcher %s: its schedule is not in force: %s", s.Dispatcher, s.Fault)
+			d.bad("schedule_not_in_force", "mend its file or the machine, then run: dispatchctl reload", "dispatcher %s: its schedule is not in force: %s", s.Dispatcher, s.Fault)
 		}
 		if due := cmp.Or(s.WhyDue, s.Last); s.Why != "" && due != nil {
-			d.bad("dispatchctl schedule "+s.Dispatcher+" shows what is due next; dispatchctl notify "+s.Dispatcher+" runs it now",
+			d.bad("due_not_run", "dispatchctl schedule "+s.Dispatcher+" shows what is due next; dispatchctl notify "+s.Dispatcher+" runs it now",
 				"dispatcher %s was due at %s, and was not run: %s", s.Dispatcher, clock(*due), s.Why)
 		}
 	}
@@ -31,7 +31,7 @@ func (d *doctor) schedules() {
 func (d *doctor) caches() {
 	all, err := d.app.api().Caches(d.ctx)
 	if err != nil {
-		d.bad("", "caches: %v", err)
+		d.bad("not_asked", "", "caches: %v", err)
 		return
 	}
 	for _, c := range all {
@@ -42,7 +42,7 @@ func (d *doctor) caches() {
 		if c.RefreshedAt != nil {
 			has = "readers get the data of " + ago(*c.RefreshedAt)
 		}
-		d.bad("dispatchctl log "+c.Error.Job+" shows what it said", "cache %s: the last refresh failed: %s; %s", c.Name, c.Error.Message, has)
+		d.bad("refresh_failed", "dispatchctl log "+c.Error.Job+" shows what it said", "cache %s: the last refresh failed: %s; %s", c.Name, c.Error.Message, has)
 	}
 }
 
@@ -50,7 +50,7 @@ func (d *doctor) caches() {
 func (d *doctor) pending() {
 	r, err := d.app.api().Reload(d.ctx, true)
 	if err != nil {
-		d.bad("", "definitions: %v", err)
+		d.bad("not_asked", "", "definitions: %v", err)
 		return
 	}
 	for _, list := range []struct {
@@ -58,18 +58,18 @@ func (d *doctor) pending() {
 		names []string
 	}{{"new", r.Added}, {"changed", r.Changed}, {"gone", r.Removed}} {
 		if len(list.names) > 0 {
-			d.note("dispatchctl reload -n shows it, dispatchctl reload puts it in force", "files of dispatchers are %s since the last reload: %s", list.word, strings.Join(list.names, ", "))
+			d.note("reload_pending", "dispatchctl reload -n shows it, dispatchctl reload puts it in force", "files of dispatchers are %s since the last reload: %s", list.word, strings.Join(list.names, ", "))
 		}
 	}
 	for _, u := range r.Unread {
-		d.note("rename or remove it, then run: dispatchctl reload", "%s", u)
+		d.note("file_unread", "rename or remove it, then run: dispatchctl reload", "%s", u)
 	}
 	if len(r.Restart) > 0 {
-		d.note("dispatchctl upgrade puts it in force, with all jobs kept", "dispatchd.toml has other values since the daemon started: %s", strings.Join(r.Restart, ", "))
+		d.note("restart_pending", "dispatchctl upgrade puts it in force, with all jobs kept", "dispatchd.toml has other values since the daemon started: %s", strings.Join(r.Restart, ", "))
 	}
 	for _, f := range r.Faults {
 		if strings.Contains(f, "dispatchd.toml:") {
-			d.bad("mend it: the daemon cannot start again with it; dispatchctl check shows the line", "%s", f)
+			d.bad("settings_bad", "mend it: the daemon cannot start again with it; dispatchctl check shows the line", "%s", f)
 		}
 	}
 }
@@ -81,6 +81,6 @@ func (d *doctor) program(pid int) {
 		return // another user's process, or a system without /proc
 	}
 	if path, gone := strings.CutSuffix(target, " (deleted)"); gone {
-		d.note("dispatchctl upgrade has the daemon become it, with all jobs kept", "%s is another program than the one that runs", path)
+		d.note("upgrade_pending", "dispatchctl upgrade has the daemon become it, with all jobs kept", "%s is another program than the one that runs", path)
 	}
 }

@@ -28,17 +28,17 @@ func (d *doctor) socket(path string) {
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
 	if !ok || fi.Mode().Type() != os.ModeSocket {
-		d.bad("remove it, then start dispatchd", "%s is in the way, and no socket", path)
+		d.bad("socket_in_the_way", "remove it, then start dispatchd", "%s is in the way, and no socket", path)
 		return
 	}
 	if fi.Mode().Perm()&0o002 != 0 {
-		d.bad("set socket_group in dispatchd.toml instead of the mode, then restart the daemon", "every user can use the socket %s (mode %04o)", path, fi.Mode().Perm())
+		d.bad("socket_open_to_all", "set socket_group in dispatchd.toml instead of the mode, then restart the daemon", "every user can use the socket %s (mode %04o)", path, fi.Mode().Perm())
 		return
 	}
 	if st.Uid == 0 && st.Gid == 0 && fi.Mode().Perm()&0o060 != 0 {
-		d.note("to let others use it, make a group, set socket_group in dispatchd.toml, then restart the daemon", "only root can use the socket")
+		d.note("socket_root_only", "to let others use it, make a group, set socket_group in dispatchd.toml, then restart the daemon", "only root can use the socket")
 	}
-	d.ok("socket %s is for user %s and group %s (mode %04o)", path, userName(st.Uid), groupName(st.Gid), fi.Mode().Perm())
+	d.ok("socket", "socket %s is for user %s and group %s (mode %04o)", path, userName(st.Uid), groupName(st.Gid), fi.Mode().Perm())
 }
 
 // userName is a user's name, or the number where it has none.
@@ -75,19 +75,19 @@ func (d *doctor) directories(p ipc.Paths) {
 		switch err := safeDir(dir, owner); {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, fs.ErrPermission):
-			d.note("ask as root to see it", "%v", err)
+			d.note("directory_unseen", "ask as root to see it", "%v", err)
 		case err != nil:
-			d.bad("mend it: chown root "+dir+"; chmod go-w "+dir, "%v", err)
+			d.bad("directory_unsafe", "mend it: chown root "+dir+"; chmod go-w "+dir, "%v", err)
 		default:
 			seen++
 		}
 	}
 	if len(d.found) == before && seen > 0 {
-		d.ok("the directories belong to whom they must, and nobody else can write to them")
+		d.ok("directories", "the directories belong to whom they must, and nobody else can write to them")
 	}
 	if p.Dispatchers != "" {
 		if _, err := os.Stat(p.Dispatchers); errors.Is(err, fs.ErrNotExist) {
-			d.note("create it, and put NAME.toml files into it", "there is no directory %s", p.Dispatchers)
+			d.note("directory_missing", "create it, and put NAME.toml files into it", "there is no directory %s", p.Dispatchers)
 		}
 	}
 }
@@ -134,11 +134,11 @@ func (d *doctor) space(p ipc.Paths) {
 		free, inodes := uint64(st.Bavail)*uint64(st.Bsize), uint64(st.Ffree)
 		switch {
 		case free < at.least:
-			d.bad("free some; without room for the journal nothing is accepted", "%s of room left for %s", humanize.IBytes(free), at.dir)
+			d.bad("space_low", "free some; without room for the journal nothing is accepted", "%s of room left for %s", humanize.IBytes(free), at.dir)
 		case st.Files > 0 && inodes < leastInodes:
-			d.bad("remove files; without inodes no job's output can be kept", "%d inodes left for %s", inodes, at.dir)
+			d.bad("inodes_low", "remove files; without inodes no job's output can be kept", "%d inodes left for %s", inodes, at.dir)
 		default:
-			d.ok("%s of room for %s", humanize.IBytes(free), at.dir)
+			d.ok("space", "%s of room for %s", humanize.IBytes(free), at.dir)
 		}
 	}
 }
@@ -174,10 +174,10 @@ func (d *doctor) locks(p ipc.Paths) {
 func (d *doctor) heldOutside(name string, h lockfile.Holder, waiters int) {
 	who := holder{PID: h.PID, Command: lockfile.Command(h.PID)}
 	if waiters == 0 {
-		d.note("", "%s is held from outside by %s", lockName(name), who.words())
+		d.note("lock_outside", "", "%s is held from outside by %s", lockName(name), who.words())
 		return
 	}
-	d.bad(fmt.Sprintf("look what process %d does; the lock is free as soon as it ends", h.PID),
+	d.bad("lock_outside_blocks", fmt.Sprintf("look what process %d does; the lock is free as soon as it ends", h.PID),
 		"%s is held from outside by %s; waiting for it: %s", lockName(name), who.words(), console.Count(waiters, "job"))
 }
 
@@ -186,10 +186,10 @@ func (d *doctor) clock(started time.Time) {
 	now := time.Now()
 	switch {
 	case now.Year() < 2026:
-		d.bad("set the clock; schedules and times in the history go by it", "the clock says %s", now.Format(time.DateTime))
+		d.bad("clock_wrong", "set the clock; schedules and times in the history go by it", "the clock says %s", now.Format(time.DateTime))
 	case started.After(now.Add(time.Second)):
-		d.bad("dispatchctl status", "the clock was set back: the daemon started at %s, and it is %s", clock(started), clock(now))
+		d.bad("clock_set_back", "dispatchctl status", "the clock was set back: the daemon started at %s, and it is %s", clock(started), clock(now))
 	default:
-		d.ok("the clock says %s", now.Format("2006-01-02 15:04:05 MST"))
+		d.ok("clock", "the clock says %s", now.Format("2006-01-02 15:04:05 MST"))
 	}
 }

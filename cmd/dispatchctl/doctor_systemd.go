@@ -27,11 +27,11 @@ func (d *doctor) unit(pid int) {
 	set := unitSettings(name, unitDirs())
 	for _, rule := range unitRules() {
 		if value := set.value(rule.key, rule.standard); value != rule.want && (rule.with == "" || set[rule.with] != "") {
-			d.bad(fmt.Sprintf("systemctl edit %s, and set %s=%s in [Service]", name, rule.key, rule.want), "%s (%s has %s=%s)", rule.without, name, rule.key, value)
+			d.bad("unit_kills_jobs", fmt.Sprintf("systemctl edit %s, and set %s=%s in [Service]", name, rule.key, rule.want), "%s (%s has %s=%s)", rule.without, name, rule.key, value)
 		}
 	}
 	if len(d.found) == found {
-		d.ok("systemd leaves jobs alone when the daemon ends (%s has KillMode=process)", name)
+		d.ok("unit", "systemd leaves jobs alone when the daemon ends (%s has KillMode=process)", name)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestDoctorSchedules(t *testing.T) {
 	d := &doctor{app: &app{client: &client.Client{Socket: socket}}, ctx: t.Context()}
 	d.schedules()
 	want := []finding{{
-		Level: levelBad, What: "dispatcher renew was due at " + clock(time.Date(2026, 3, 2, 4, 5, 0, 0, time.UTC)) + ", and was not run: queue_full: 10 jobs are outstanding",
+		Level: levelBad, Code: "due_not_run", What: "dispatcher renew was due at " + clock(time.Date(2026, 3, 2, 4, 5, 0, 0, time.UTC)) + ", and was not run: queue_full: 10 jobs are outstanding",
 		Next: "dispatchctl schedule renew shows what is due next; dispatchctl notify renew runs it now",
 	}}
 	if diff := cmp.Diff(want, d.found); diff != "" {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,9 +23,10 @@ func (a *app) listVerb() *cobra.Command {
 			if a.json {
 				return printLines(&a.screen, all)
 			}
-			t := a.table("NAME", "STATE", "RUNNING", "QUEUED", "LAST", "DESCRIPTION")
+			next := a.nextRuns(cmd.Context(), "")
+			t := a.table("NAME", "STATE", "RUNNING", "QUEUED", "LAST", "NEXT", "DESCRIPTION")
 			for _, d := range all {
-				t.Row(d.Name, console.State(d.State), d.Running, d.Queued, console.State(d.LastState), about(d))
+				t.Row(d.Name, console.State(d.State), d.Running, d.Queued, console.State(d.LastState), untilNext(next[d.Name]), about(d))
 			}
 			if len(all) == 0 {
 				a.talk("there are no dispatchers; put NAME.toml into dispatchers.d, then: dispatchctl reload")
@@ -32,6 +35,27 @@ func (a *app) listVerb() *cobra.Command {
 			return a.show(t)
 		},
 	}
+}
+
+// nextRuns are the next due times of one dispatcher, or of all; those without a
+// schedule have none. It is an addition: without an answer there are none.
+func (a *app) nextRuns(ctx context.Context, name string) map[string]time.Time {
+	list, err := a.api().Schedule(ctx, ipc.ScheduleQuery{Dispatcher: name, Next: 1})
+	next := map[string]time.Time{}
+	for _, s := range list {
+		if err == nil && len(s.Next) > 0 {
+			next[s.Dispatcher] = s.Next[0]
+		}
+	}
+	return next
+}
+
+// untilNext is a due time in a table.
+func untilNext(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return clock(at)
 }
 
 // about is what is wrong with a dispatcher, else its description.

@@ -76,18 +76,18 @@ func (d *doctor) restapi(r *restapi) {
 	const on = "dispatchd-restapi on"
 	switch {
 	case r.mode == "" && r.chosen == "off":
-		d.note(on, "the REST API package is not on the daemon, as was chosen by hand")
+		d.note("restapi_off_by_hand", on, "the REST API package is not on the daemon, as was chosen by hand")
 		return
 	case r.mode == "":
-		d.bad(on, "the REST API package is not on the daemon: its own schedules and locks are in force, as after an update of it")
+		d.bad("restapi_off", on, "the REST API package is not on the daemon: its own schedules and locks are in force, as after an update of it")
 		return
 	case r.cron:
-		d.bad(on, "cron runs classes of the REST API package beside the daemon's schedules")
+		d.bad("restapi_cron", on, "cron runs classes of the REST API package beside the daemon's schedules")
 	default:
-		d.ok("the REST API package is on the daemon (%s), and so are its schedules", r.mode)
+		d.ok("restapi", "the REST API package is on the daemon (%s), and so are its schedules", r.mode)
 	}
 	if !r.guarded {
-		d.note("use dispatchctl run NAME instead", "the command pfsense-restapi notifydispatcher of this version of the REST API package takes no lock of the daemon's")
+		d.note("restapi_command", "use dispatchctl run NAME instead", "the command pfsense-restapi notifydispatcher of this version of the REST API package takes no lock of the daemon's")
 	}
 	for _, class := range r.classes {
 		known := func(v ipc.Dispatcher) bool {
@@ -95,7 +95,7 @@ func (d *doctor) restapi(r *restapi) {
 			return v.Name == class || named[strings.LastIndexByte(named, '\\')+1:] == class
 		}
 		if len(d.all) > 0 && !slices.ContainsFunc(d.all, known) {
-			d.note("dispatchctl import pfsense; dispatchctl reload", "class %s of the REST API package has no dispatcher: it runs in the package's own way", class)
+			d.note("restapi_class_unimported", "dispatchctl import pfsense; dispatchctl reload", "class %s of the REST API package has no dispatcher: it runs in the package's own way", class)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,14 +38,14 @@ func (a *app) showVerb() *cobra.Command {
 			if a.json {
 				return a.print(d)
 			}
-			a.definition(d)
+			a.definition(d, a.nextRuns(cmd.Context(), d.Name)[d.Name])
 			return nil
 		},
 	}
 }
 
 // definition shows a dispatcher: how it is, then every key that is in force.
-func (a *app) definition(d ipc.Dispatcher) {
+func (a *app) definition(d ipc.Dispatcher, next time.Time) {
 	a.printf("%s is %s: %d running, %d queued", d.Name, a.palette().State(string(d.State)), d.Running, d.Queued)
 	a.printf("defined in %s", d.Origin)
 	if d.LastJob != "" {
@@ -55,6 +56,9 @@ func (a *app) definition(d ipc.Dispatcher) {
 	}
 	if d.LastSuccess != "" && d.LastSuccess != d.LastJob && d.LastSuccessAt != nil {
 		a.printf("last success %s, %s", d.LastSuccess, when(*d.LastSuccessAt))
+	}
+	if !next.IsZero() {
+		a.printf("next due %s (%s)", clock(next), ago(next))
 	}
 	if c := d.Counters; c.Accepted+c.Coalesced+c.Refused > 0 {
 		a.printf("since the daemon's start: %d accepted, %d joined, %d refused; %d succeeded, %d failed, %d canceled or expired",

@@ -140,6 +140,24 @@ func TestOneOf(t *testing.T) {
 	}
 }
 
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		text          string
+		width, indent int
+		want          string
+	}{
+		{"one two three four", 0, 6, "one two three four"},
+		{"one two three four", 13, 4, "one two\n    three\n    four"},
+		{"averylongwordindeed x", 10, 2, "averylongwordindeed\n  x"},
+		{"ä\x1b[2J ö", 80, 2, "ä�[2J ö"},
+		{"exactly ten", 13, 2, "exactly ten"},
+	} {
+		if got := Wrap(c.text, c.width, c.indent); string(got) != c.want {
+			t.Errorf("%q in %d: %q, want %q", c.text, c.width, got, c.want)
+		}
+	}
+}
+
 func TestCount(t *testing.T) {
 	for n, want := range map[int]string{0: "no jobs", 1: "1 job", 2: "2 jobs"} {
 		if got := Count(n, "job"); got != want {

@@ -48,6 +48,31 @@ func TerminalWidth(w io.Writer) int {
 	return width
 }
 
+// Wrap breaks a text of one line so that each line fits into width behind an indent,
+// which all but the first get. 0 = as long as it is. A word stays whole.
+func Wrap(text string, width, indent int) terminal.Styled {
+	text = terminal.Line(text)
+	if width <= indent {
+		return terminal.Styled(text)
+	}
+	var b strings.Builder
+	used := indent
+	for i, word := range strings.Split(text, " ") {
+		size := utf8.RuneCountInString(word)
+		switch {
+		case i > 0 && used+1+size > width:
+			b.WriteString("\n" + strings.Repeat(" ", indent))
+			used = indent
+		case i > 0:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += size
+	}
+	return terminal.Styled(b.String())
+}
+
 // gap is the room between two columns.
 const gap = 2
 
