@@ -73,6 +73,7 @@ func meaning(k ipc.Kind) string {
 		ipc.KindJournalUnavailable:  "The journal cannot be written. Nothing is accepted that could be lost; acceptance resumes by itself.",
 		ipc.KindBadRequest:          "The request is wrong: its parameters, its body, or its form.",
 		ipc.KindNotFound:            "Nothing is at this path.",
+		ipc.KindNotSupported:        "The contract has this, and this version of the daemon does not yet.",
 		ipc.KindMethodNotAllowed:    "The path is right, the method is not.",
 		ipc.KindTooManyConnections:  "Too many connections are open or wait, or the memory for requests is taken.",
 		ipc.KindUnavailable:         "No daemon is there. A client says so, no daemon.",

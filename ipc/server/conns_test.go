@@ -104,7 +104,7 @@ func TestPlacesAreKept(t *testing.T) {
 	own <- false
 	mine := func(ipc.Peer) bool { v := <-own; own <- v; return v }
 	become := func(v bool) { <-own; own <- v }
-	h := start(t, Options{MaxConns: 16, privileged: mine})
+	h := start(t, Options{MaxConns: 16, privileged: mine, crowd: 1000})
 	h.back.add(ipc.Running)
 	for range 14 {
 		h.waitsFor()
@@ -131,6 +131,36 @@ func TestPlacesAreKept(t *testing.T) {
 		h.keepAs(true)
 	}
 	decode[ipc.Status](t, parse(t, h.say(request("GET", "/v1/status", ""), false)), 200)
+}
+
+// A process with a crowd of connections, root's too, leaves places for others: who
+// asks for the status in the middle of its flood is answered.
+func TestFloodLeavesPlaces(t *testing.T) {
+	s := New(newMemory(), Options{MaxConns: 64, crowd: 4})
+	come := func(pid int, state int32) *conn {
+		c := s.newConn(nil)
+		c.err, c.peer = nil, ipc.Peer{UID: os.Geteuid(), PID: pid}
+		c.state.Store(state)
+		if !s.admit(c) {
+			s.conns.closed(c)
+			return nil
+		}
+		return c
+	}
+	n := 0
+	for range 600 {
+		if c := come(7, stateRequest); c != nil && !s.crowdedOut(c) {
+			n++
+		}
+	}
+	if n != 64-8 {
+		t.Errorf("the flood has %d places of 64, 8 of which are kept", n)
+	}
+	for pid := range 8 {
+		if c := come(100+pid, stateRequest); c == nil || s.crowdedOut(c) {
+			t.Errorf("process %d is refused, with %d taken", pid, s.conns.taken())
+		}
+	}
 }
 
 // keepAs is keep for a test that looks at nothing of it.

@@ -36,13 +36,37 @@ func (c *conn) untilHangup() error {
 }
 
 // hungUp reports whether the peer has closed both directions.
-func hungUp(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd)}}
-	n, err := unix.Poll(fds, 0)
-	if errors.Is(err, unix.EINTR) {
-		return hungUp(fd)
+func hungUp(fd int) bool { return ready(fd, 0) != 0 }
+
+// hasInput reports whether there is something to be read.
+func (c *conn) hasInput() bool {
+	raw, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return false
 	}
-	return err != nil || n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0
+	rc, err := raw.SyscallConn()
+	if err != nil {
+		return false
+	}
+	has := false
+	err = rc.Control(func(fd uintptr) { has = ready(int(fd), unix.POLLIN) == unix.POLLIN })
+	return err == nil && has
+}
+
+// ready gives which of the events a descriptor has, errors and hang-ups included. It
+// does not wait.
+func ready(fd int, events int16) int16 {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
+	n, err := unix.Poll(fds, 0)
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return ready(fd, events)
+	case err != nil:
+		return unix.POLLERR
+	case n == 0:
+		return 0
+	}
+	return fds[0].Revents
 }
 
 // untilInputEnds is a context that ends with the client's sending side, too.

@@ -125,7 +125,9 @@ func inUse(path string) bool {
 	for {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		if err != nil {
-			return ctx.Err() != nil
+			// A dialer's own deadline may pass before the context's timer has run, and a
+			// full backlog is somebody's.
+			return ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.EAGAIN)
 		}
 		_ = c.Close()
 		select {

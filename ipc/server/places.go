@@ -24,31 +24,42 @@ func (s *Server) reserved() int { return min(maxReserved, s.opts.MaxConns/8) }
 // privileged reports whether a peer is root or the daemon's own user.
 func privileged(p ipc.Peer) bool { return p.UID == 0 || p.UID == os.Geteuid() }
 
-// placesFor is how many places a peer finds taken at most before it is refused.
-func (s *Server) placesFor(c *conn) int {
-	if c.err == nil && s.opts.privileged(c.peer) {
-		return s.opts.MaxConns
+// favoured reports whether a connection may take a place that is kept: it is
+// root's, or the daemon's own user's, and its process has no crowd of them. One
+// program of root's with hundreds of connections keeps the next one out no more than
+// a stranger's does.
+func (s *Server) favoured(c *conn) bool {
+	if c.err != nil || !s.opts.privileged(c.peer) {
+		return false
 	}
-	return s.opts.MaxConns - s.reserved()
+	crowd := s.opts.crowd
+	if crowd == 0 {
+		crowd = max(4, s.reserved()/2)
+	}
+	return c.peer.PID == 0 || s.conns.ofProcess(c.peer) <= crowd
 }
 
 // admit gives a new connection its place, and reports false where there is none
 // even for a refusal in words. Where all are taken, a connection that serves no
 // request makes room.
 func (s *Server) admit(c *conn) bool {
-	limit := s.placesFor(c)
+	free := s.opts.MaxConns - s.reserved() // for everybody
 	taken := s.conns.opened(c)
-	if taken <= limit {
+	if taken <= free {
 		return true
 	}
-	if s.conns.evict(c, s.opts.privileged) {
+	favoured := s.favoured(c)
+	if favoured && taken <= s.opts.MaxConns || s.conns.evict(c, s.opts.privileged, evictAfter) {
 		return true
 	}
 	c.overLimit = true
-	if limit < s.opts.MaxConns {
-		return taken <= limit+max(4, s.reserved()/2) // not so many that they take what is kept
+	if !favoured {
+		// So many wait to be told, and not so many that they take what is kept.
+		return taken <= free+max(4, s.reserved()/2)
 	}
-	return taken <= s.hardLimit()
+	// Root is answered even in the middle of a flood: it takes the place of one that
+	// has come just now and has sent nothing yet.
+	return taken <= s.hardLimit() || s.conns.evict(c, s.opts.privileged, 0)
 }
 
 // hardLimit is the number of descriptors above which the listener answers without
@@ -62,10 +73,7 @@ func (s *Server) hardLimit() int {
 // crowdedOut refuses a request of a connection that had no place when it came, and
 // still has none. What root asks is answered; what waits is refused later.
 func (s *Server) crowdedOut(c *conn) bool {
-	if !c.overLimit || s.conns.taken() <= s.placesFor(c) {
-		return false
-	}
-	return c.err != nil || !s.opts.privileged(c.peer)
+	return c.overLimit && s.conns.taken() > s.opts.MaxConns-s.reserved() && !s.favoured(c)
 }
 
 // beginWait counts a request that waits for what may take for ever. Waits cannot
@@ -76,7 +84,7 @@ func (s *Server) beginWait(ctx context.Context) (end func(), err error) {
 		return func() {}, nil
 	}
 	limit := max(1, s.opts.MaxConns-s.reserved())
-	if c.overLimit && s.conns.taken() > s.placesFor(c) || !s.conns.beginWait(c, limit) {
+	if c.overLimit && s.conns.taken() > s.opts.MaxConns || !s.conns.beginWait(c, limit) {
 		p := s.tooManyConns()
 		p.Detail += ", and this request waits"
 		s.countRefusal(p.Kind)
@@ -92,8 +100,8 @@ func (s *Server) openFile(ctx context.Context) (done func(), err error) {
 	if !ok {
 		return func() {}, nil
 	}
-	limit := s.placesFor(c)
-	if s.opts.privileged(c.peer) {
+	limit := s.opts.MaxConns - s.reserved()
+	if s.favoured(c) {
 		limit = s.hardLimit()
 	}
 	if !s.conns.openFile(c, limit) {
@@ -111,6 +119,19 @@ func (t *connTracker) opened(c *conn) int {
 	defer t.mu.Unlock()
 	t.open[c] = struct{}{}
 	return len(t.open) + t.files
+}
+
+// ofProcess counts the connections of one process.
+func (t *connTracker) ofProcess(p ipc.Peer) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for c := range t.open {
+		if c.peer.PID == p.PID {
+			n++
+		}
+	}
+	return n
 }
 
 // taken is the number of descriptors in use.
@@ -162,9 +183,9 @@ func (t *connTracker) endWait(c *conn) {
 
 // evict closes a connection that serves no request, to make room for a new one. It
 // takes the one that has been so for longest, of the user who has most; nobody
-// makes room for a stranger but strangers.
-func (t *connTracker) evict(comer *conn, privileged func(ipc.Peer) bool) bool {
-	victim := t.victim(comer, privileged)
+// makes room for a stranger but strangers. age is how long it must have been so.
+func (t *connTracker) evict(comer *conn, privileged func(ipc.Peer) bool, age time.Duration) bool {
+	victim := t.victim(comer, privileged, age)
 	if victim == nil {
 		return false
 	}
@@ -177,10 +198,10 @@ func (t *connTracker) evict(comer *conn, privileged func(ipc.Peer) bool) bool {
 }
 
 // victim picks the connection for evict, and marks it.
-func (t *connTracker) victim(comer *conn, privileged func(ipc.Peer) bool) *conn {
+func (t *connTracker) victim(comer *conn, privileged func(ipc.Peer) bool, age time.Duration) *conn {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := time.Now().Add(-evictAfter).UnixNano()
+	before := time.Now().Add(-age).UnixNano()
 	strangersOnly := comer.err != nil || !privileged(comer.peer)
 	count := map[int]int{}
 	var idle []*conn
@@ -199,6 +220,9 @@ func (t *connTracker) victim(comer *conn, privileged func(ipc.Peer) bool) *conn 
 		return cmp.Or(cmp.Compare(count[b.peer.UID], count[a.peer.UID]), cmp.Compare(a.since.Load(), b.since.Load()))
 	})
 	for _, c := range idle {
+		if c.hasInput() {
+			continue // a request is there, and is about to be read
+		}
 		if c.state.CompareAndSwap(stateIdle, stateEvicted) || c.state.CompareAndSwap(stateHeader, stateEvicted) {
 			return c
 		}

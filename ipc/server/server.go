@@ -18,6 +18,7 @@ type Options struct {
 	Times    Times
 
 	privileged func(ipc.Peer) bool // whose places are kept; nil = root's and the daemon's own user's
+	crowd      int                 // with more connections a process has none of these; 0 = by MaxConns
 }
 
 // Server answers the API for a Backend.
