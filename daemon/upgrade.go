@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"dispatchd/daemon/internal/proc"
@@ -49,6 +50,11 @@ func (b *backend) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 	if broken != nil {
 		return u, b.unavailable(broken)
 	}
+	if err := ownProgram(b.cfg.Upgrade[0]); err != nil {
+		p := ipc.Errorf(ipc.KindUpgradeFailed, "%v", err)
+		p.Suggestion = "the old daemon goes on; mend that and ask again"
+		return u, p
+	}
 	version, err := command.TryProgram(ctx, append(slices.Clone(b.cfg.Upgrade), CheckFlag)...)
 	if err != nil {
 		p := ipc.Errorf(ipc.KindUpgradeFailed, "%s cannot start: %v", b.cfg.Upgrade[0], err)
@@ -62,6 +68,27 @@ func (b *backend) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 	default: // one is under way
 	}
 	return u, nil
+}
+
+// ownProgram refuses a program that somebody else owns or, where root runs it, that
+// others can write to: it would be run with all that the daemon may do.
+func ownProgram(path string) error {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	others := os.FileMode(0o002)
+	if os.Geteuid() == 0 {
+		others = 0o022
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	switch {
+	case ok && st.Uid != 0 && int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s: belongs to user %d, not to root or the daemon's user", path, st.Uid)
+	case fi.Mode().Perm()&others != 0:
+		return fmt.Errorf("%s: others can write to it (mode %04o)", path, fi.Mode().Perm())
+	}
+	return nil
 }
 
 // upgrade makes way for the next image. It returns nil where the old one is to
@@ -198,6 +225,24 @@ func (d *daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*
 	return runs, keep, err
 }
 
+// handover writes what the next image gets into a file without a name, in the first of
+// these directories that is there and has room: there is no way back by now.
+func handover(h *inherited, dirs ...string) (*os.File, error) {
+	var all error
+	for _, dir := range dirs {
+		f, err := os.CreateTemp(dir, "handover-")
+		if err == nil {
+			_ = os.Remove(f.Name())
+			if err = json.NewEncoder(f).Encode(h); err == nil {
+				return f, nil
+			}
+			_ = f.Close()
+		}
+		all = errors.Join(all, err)
+	}
+	return nil, all
+}
+
 // execNext executes the next image, and the present one again if that fails.
 func (d *daemon) execNext(h *inherited, keep []*os.File) error {
 	lock, err := d.dir.LockFile()
@@ -205,12 +250,8 @@ func (d *daemon) execNext(h *inherited, keep []*os.File) error {
 		return fmt.Errorf("upgrade: %w", err)
 	}
 	h.Bridge = int(lock.Fd())
-	f, err := os.CreateTemp(d.cfg.Paths.Run, "handover-")
+	f, err := handover(h, d.cfg.Paths.Run, os.TempDir())
 	if err != nil {
-		return fmt.Errorf("upgrade: %w", err)
-	}
-	_ = os.Remove(f.Name())
-	if err := json.NewEncoder(f).Encode(h); err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
 	keep = append(keep, lock, f)

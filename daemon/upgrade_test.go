@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -35,4 +38,34 @@ func TestDueWhileHandingOver(t *testing.T) {
 			t.Errorf("ran: %v", s.jobs)
 		}
 	})
+}
+
+// What the next image gets finds a place where the run directory is gone, and a program
+// of somebody else's is not executed.
+func TestHandoverAndProgram(t *testing.T) {
+	f, err := handover(&inherited{Listener: 7}, "/nonexistent", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	if _, err := handover(&inherited{}, "/nonexistent"); err == nil {
+		t.Error("no directory is no error")
+	}
+	path := filepath.Join(t.TempDir(), "program")
+	for mode, good := range map[os.FileMode]bool{0o755: true, 0o757: false} {
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if err := ownProgram(path); (err == nil) != good {
+			t.Errorf("mode %o: %v", mode, err)
+		}
+	}
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chmod(path, 0o755), os.Chown(path, 65534, 65534)); err != nil {
+			t.Fatal(err)
+		}
+		if ownProgram(path) == nil {
+			t.Error("a stranger's program is executed")
+		}
+	}
 }

@@ -87,11 +87,11 @@ func (a *app) externalHolder(ctx context.Context, lock string, pid int) (*holder
 
 // lockPlace is the directory and the name of a lock's file.
 func (a *app) lockPlace(lock string) (dir, name string) {
-	run := filepath.Dir(ipc.FindSocket(a.socket))
+	p := ipc.Paths{Run: filepath.Dir(ipc.FindSocket(a.socket))}
 	if own, ok := strings.CutPrefix(lock, "dispatcher:"); ok {
-		return filepath.Join(run, "dispatchers"), own
+		return p.DispatcherLocks(), own
 	}
-	return filepath.Join(run, "locks"), lock
+	return p.Locks(), lock
 }
 
 // words names the holder.

@@ -163,8 +163,13 @@ func writePID(path string) error {
 	return p
 }
 
-// removePID removes the pid file if it is still this process's.
+// removePID removes the pid file if it is still this process's. What is no file any
+// more, in a directory where others can write, is left alone: to read a pipe would wait
+// for its writer.
 func removePID(path string) {
+	if fi, err := os.Lstat(path); err != nil || !fi.Mode().IsRegular() {
+		return
+	}
 	if text, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(text)) == fmt.Sprint(os.Getpid()) {
 		_ = os.Remove(path)
 	}
