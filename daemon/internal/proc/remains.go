@@ -198,20 +198,32 @@ func (system) signal(i Identity, s syscall.Signal) {
 const (
 	unrecordedWait = 10 * time.Second
 	startSlack     = 20 * time.Millisecond // the kernel notes a start by a clock that moves with its ticks
+
+	unrecordedSlack = 2 * time.Second
 )
 
 // FindUnrecorded finds the child of an attempt whose daemon was killed after it had
-// forked the child, and before it had recorded it. It leads a session, runs for that job
-// and attempt, and started right after its daemon said that it would: all of that, for a
-// variable in an environment alone says nothing. False: there is none.
-func (f AttemptFiles) FindUnrecorded(start StartRecord) (Identity, bool) {
-	if start.At == 0 || start.Supervisor != nil || start.Child != nil {
+// forked the child, and before it had recorded it, or whose record is gone; since is
+// when the start was journaled. It leads a session, runs for that job and attempt, and
+// started right after its daemon said that it would: all of that, for a variable in an
+// environment alone says nothing. False: there is none.
+func (f AttemptFiles) FindUnrecorded(start StartRecord, since time.Time) (Identity, bool) {
+	if start.Supervisor != nil || start.Child != nil {
+		return Identity{}, false
+	}
+	first, slack := start.At, startSlack
+	if first == 0 && !since.IsZero() {
+		// By the clock that can be set, whose small corrections are allowed for.
+		slack = unrecordedSlack
+		first = host{}.startNow() - uint64(max(0, time.Since(since))/host{}.startUnit())
+	}
+	if first == 0 {
 		return Identity{}, false
 	}
 	job, attempt, _ := strings.Cut(filepath.Base(string(f)), "-")
-	slack, last := uint64(startSlack/host{}.startUnit()), start.At+uint64(unrecordedWait/host{}.startUnit())
+	early, last := uint64(slack/host{}.startUnit()), first+uint64(unrecordedWait/host{}.startUnit())
 	for _, p := range (host{}).processes() {
-		if p.Session != p.PID || p.Start+slack < start.At || p.Start > last {
+		if p.Session != p.PID || p.Start+early < first || p.Start > last {
 			continue
 		}
 		_, env, _, ok := host{}.commandLine(p.PID)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // machine is a system of processes for tests.
@@ -196,5 +197,47 @@ func TestFindSupervisor(t *testing.T) {
 	want := begin(true, "MARK=1", "supervisor", job)
 	if p, found := FindSupervisor("supervisor", "MARK", job); !found || p.PID != want || !p.Alive() {
 		t.Errorf("%+v, %t, want process %d", p, found, want)
+	}
+}
+
+// A child that nobody has recorded is found by what its daemon said before it forked it,
+// or where that is gone too, by when its start was journaled; one that was started at
+// another time, leads no session or is another attempt's, is not.
+func TestFindUnrecorded(t *testing.T) {
+	job := fmt.Sprintf("01JOB%d", os.Getpid())
+	f := AttemptFiles("/run/" + job + "-2")
+	begin := func(setsid bool, attempt string) int {
+		cmd := exec.Command("/bin/sleep", "1000")
+		cmd.Env = []string{"DISPATCHD_JOB_ID=" + job, "DISPATCHD_ATTEMPT=" + attempt}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: setsid}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd.Process.Pid
+	}
+	before, since := host{}.startNow(), time.Now()
+	begin(false, "2")
+	begin(true, "1")
+	if p, found := f.FindUnrecorded(StartRecord{At: before}, since); found {
+		t.Errorf("process %d is taken for it", p.PID)
+	}
+	want := begin(true, "2")
+	for name, c := range map[string]struct {
+		start StartRecord
+		since time.Time
+		found bool
+	}{
+		"said":             {StartRecord{At: before}, time.Time{}, true},
+		"journaled":        {StartRecord{}, since, true},
+		"an hour earlier":  {StartRecord{}, since.Add(-time.Hour), false},
+		"said later":       {StartRecord{At: before + uint64(time.Minute/host{}.startUnit())}, since, false},
+		"not known when":   {StartRecord{}, time.Time{}, false},
+		"recorded already": {StartRecord{At: before, Child: &Identity{PID: 1}}, since, false},
+		"supervised":       {StartRecord{At: before, Supervisor: &Identity{PID: 1}}, since, false},
+	} {
+		if p, found := f.FindUnrecorded(c.start, c.since); found != c.found || found && p.PID != want {
+			t.Errorf("%s: %+v, %t", name, p, found)
+		}
 	}
 }

@@ -173,7 +173,11 @@ func (r *Runner) undo(a *Attempt, l proc.Launch) {
 // never began (Result.NeverBegan). The child, or who stands for it, is attached when
 // Adopt returns. Owner only.
 func (r *Runner) Adopt(ctx context.Context, a *Attempt, ev Events) {
-	c := supervised{shim.Adopt(a.Files, a.Job.ID, func(u proc.Update) { ev.Progressed(a, u) })}
+	since := a.Since
+	if a.Spec.KillMode.Never() { // what is not recorded is not looked for: it would be killed
+		since = time.Time{}
+	}
+	c := supervised{shim.Adopt(a.Files, a.Job.ID, since, func(u proc.Update) { ev.Progressed(a, u) })}
 	a.child = c
 	if !a.Spec.SurviveRestart { // it was to die with its daemon
 		if err := c.Stop(); err != nil {

@@ -16,10 +16,10 @@ import (
 // case, and where that is not known it is over only when nothing of it is left.
 //
 // The files of an attempt may have been removed while it ran. Its supervisor is then
-// found among the processes, and makes them anew.
-func Adopt(f proc.AttemptFiles, job string, onUpdate func(proc.Update)) *Client {
+// found among the processes, and makes them anew. since is when the start was journaled.
+func Adopt(f proc.AttemptFiles, job string, since time.Time, onUpdate func(proc.Update)) *Client {
 	c := newClient(f, job, onUpdate)
-	c.channel = silence{}
+	c.channel, c.since = silence{}, since
 	if start, ok := f.ReadStart(); ok {
 		c.recorded, c.start = start.Supervisor, start
 	}

@@ -33,6 +33,7 @@ type Client struct {
 	seen    bool             // it has been started, whatever its files say
 	start   proc.StartRecord // what the supervisor has told of it
 
+	since    time.Time      // when the start was journaled, of an attempt that was adopted
 	recorded *proc.Identity // the supervisor, as it was recorded when the attempt was adopted
 
 	mu      sync.Mutex
@@ -247,10 +248,11 @@ func (c *Client) gone() {
 	}
 	if !e.NotStarted {
 		// What was told is what the file said, should that be gone or cut.
-		if child, found := c.files.FindUnrecorded(start); found {
-			start.Child = &child
-		} else if start.Child == nil {
+		if start.Child == nil && c.start.Child != nil {
 			start = c.start
+		}
+		if child, found := c.files.FindUnrecorded(start, c.since); found {
+			start.Child = &child
 		}
 		proc.RemainsOf(start).End(func(left string) {
 			c.onUpdate(proc.Update{Message: "its supervisor was killed, and its end waits for processes that cannot be ended: " + left})

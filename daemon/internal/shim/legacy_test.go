@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -69,7 +70,7 @@ func TestStartedByOldDaemon(t *testing.T) {
 	}
 	// A daemon of today adopts it, by the FIFO.
 	said := newUpdates()
-	c := Adopt(l.Files, "job", said.hear)
+	c := Adopt(l.Files, "job", time.Time{}, said.hear)
 	said.until(t, message("waiting"))
 	if err := c.Signal(unix.SIGHUP); err == nil {
 		t.Error("version 1 has no signals")
@@ -89,7 +90,7 @@ func TestStopOfOldSupervisor(t *testing.T) {
 	l := newLaunch(t, "deaf")
 	supervisor, _ := startLegacy(t, l)
 	said := newUpdates()
-	c := Adopt(l.Files, "job", said.hear)
+	c := Adopt(l.Files, "job", time.Time{}, said.hear)
 	said.until(t, message("deaf"))
 	if err := c.Stop(); err != nil {
 		t.Error(err)

@@ -83,7 +83,7 @@ func TestFilesRemovedBetweenDaemons(t *testing.T) {
 			c.Leave()
 			remove(l.Files)
 			again := newUpdates()
-			heir := Adopt(l.Files, l.Job, again.hear)
+			heir := Adopt(l.Files, l.Job, time.Time{}, again.hear)
 			again.until(t, message("waiting"))
 			_, _ = gate.WriteString("5\n")
 			if x := heir.Exit(); x.Code != 5 || !x.Exited() {
@@ -102,7 +102,7 @@ func TestStopWithoutFiles(t *testing.T) {
 	said.until(t, message("deaf"))
 	c.Leave()
 	removals()["directory"](l.Files)
-	heir := Adopt(l.Files, l.Job, ignore)
+	heir := Adopt(l.Files, l.Job, time.Time{}, ignore)
 	if err := heir.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -138,7 +138,7 @@ func TestFilesRemovedAndKilled(t *testing.T) {
 				t.Errorf("left: %v", found)
 			}
 			// A later daemon, which knows nothing else of it, says the same.
-			if x := Adopt(l.Files, l.Job, ignore).Exit(); !x.SupervisorLost || x.NotStarted {
+			if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); !x.SupervisorLost || x.NotStarted {
 				t.Errorf("by the next daemon: %+v", x)
 			}
 		})
@@ -154,13 +154,13 @@ func belongings(start proc.StartRecord) string {
 // What was prepared and has not started is started; what lost its mark before is not.
 func TestPreparedOnly(t *testing.T) {
 	l := inDirectory(t, newLaunch(t, "exit"), t.Name())
-	if x := Adopt(l.Files, l.Job, ignore).Exit(); !x.NotStarted || x.Err != nil {
+	if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); !x.NotStarted || x.Err != nil {
 		t.Errorf("prepared: %+v", x)
 	}
 	if err := os.Remove(l.Files.Prepared()); err != nil {
 		t.Fatal(err)
 	}
-	if x := Adopt(l.Files, l.Job, ignore).Exit(); x.NotStarted || !x.SupervisorLost {
+	if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); x.NotStarted || !x.SupervisorLost {
 		t.Errorf("without its mark: %+v", x)
 	}
 	c, _ := supervise(t, l, ignore)
@@ -214,7 +214,7 @@ func TestEndCannotBeWritten(t *testing.T) {
 			<-ticker.C
 		}
 		waitFree(t, lock, "written")
-		if x := Adopt(l.Files, l.Job, ignore).Exit(); x.Code != 5 || !x.Exited() {
+		if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); x.Code != 5 || !x.Exited() {
 			t.Errorf("by the next daemon: %+v", x)
 		}
 	}

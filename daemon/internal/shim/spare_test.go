@@ -261,7 +261,7 @@ func TestSpareIsNotKept(t *testing.T) {
 
 	l, c, end := waiting(t)
 	c.Leave()
-	again := Adopt(l.Files, "job", ignore)
+	again := Adopt(l.Files, "job", time.Time{}, ignore)
 	end(0)
 	again.Exit()
 	if again.Spare() != nil {
@@ -304,7 +304,7 @@ func TestDaemonDiesOverNext(t *testing.T) {
 		}
 		_ = lock.Close()
 		s.link.close()
-		switch x := Adopt(second.Files, second.Job, ignore).Exit(); {
+		switch x := Adopt(second.Files, second.Job, time.Time{}, ignore).Exit(); {
 		case i%2 == 0 && x.Code == 6 && x.Exited():
 		case i%2 == 1 && x.NotStarted && x.Err == nil:
 		default:

@@ -105,7 +105,7 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("signal by who has left: %v", err)
 	}
 	second := newUpdates()
-	again := Adopt(l.Files, "job", second.hear)
+	again := Adopt(l.Files, "job", time.Time{}, second.hear)
 	second.until(t, message("waiting")) // said before we came
 	if _, err := gate.WriteString("5\n"); err != nil {
 		t.Fatal(err)
@@ -116,11 +116,11 @@ func TestAdopt(t *testing.T) {
 	if !isFree(t, lock) {
 		t.Error("the lock outlived its job")
 	}
-	if late := Adopt(l.Files, "job", ignore); late.Exit().Code != 5 {
+	if late := Adopt(l.Files, "job", time.Time{}, ignore); late.Exit().Code != 5 {
 		t.Error("an end that was written down before is not found")
 	}
 	l.Files.Remove()
-	if x := Adopt(l.Files, "nobody's job", ignore).Exit(); !x.SupervisorLost || x.NotStarted || !strings.Contains(x.Lost, "files") {
+	if x := Adopt(l.Files, "nobody's job", time.Time{}, ignore).Exit(); !x.SupervisorLost || x.NotStarted || !strings.Contains(x.Lost, "files") {
 		t.Errorf("after its files are gone: %+v", x)
 	}
 }
@@ -190,7 +190,7 @@ func TestStop(t *testing.T) {
 	c, _ := supervise(t, l, said.hear)
 	said.until(t, message("deaf"))
 	c.Leave()
-	again := Adopt(l.Files, "job", ignore)
+	again := Adopt(l.Files, "job", time.Time{}, ignore)
 	if err := again.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -248,7 +248,7 @@ func TestKillModeNone(t *testing.T) {
 		t.Error(err)
 	}
 	c.Leave()
-	again := Adopt(l.Files, "job", said.hear)
+	again := Adopt(l.Files, "job", time.Time{}, said.hear)
 	said.until(t, func(u proc.Update) bool { return u.Late })
 	if _, err := gate.WriteString("0\n"); err != nil {
 		t.Fatal(err)
@@ -308,7 +308,7 @@ func TestLongPath(t *testing.T) {
 	if x := c.Exit(); x.Code != 3 {
 		t.Errorf("%+v", x)
 	}
-	if again := Adopt(l.Files, "job", ignore); again.Exit().Code != 3 {
+	if again := Adopt(l.Files, "job", time.Time{}, ignore); again.Exit().Code != 3 {
 		t.Error("not adopted")
 	}
 }
@@ -335,7 +335,7 @@ func TestWithoutLaunch(t *testing.T) {
 	if _, err := unix.Wait4(pid, nil, 0, nil); err != nil {
 		t.Fatal(err)
 	}
-	if x := Adopt(l.Files, "job", ignore).Exit(); !x.NotStarted || x.Err != nil {
+	if x := Adopt(l.Files, "job", time.Time{}, ignore).Exit(); !x.NotStarted || x.Err != nil {
 		t.Errorf("%+v", x)
 	}
 }
