@@ -1,8 +1,11 @@
 package box
 
 import (
+	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -91,5 +94,33 @@ func TestNoProgram(t *testing.T) {
 	}
 	if _, _, _, err := Output(exec.Command("/nowhere/at/all")); err == nil {
 		t.Error("a program that is not there ran")
+	}
+}
+
+// What a test starts dies with it, also where it is killed.
+func TestDiesWithTest(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("looks into /proc")
+	}
+	if os.Getenv("BOX_ORPHAN") != "" {
+		p, err := Begin(exec.Command("sleep", "1000"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Printf("child %d\n", p.Cmd.Process.Pid)
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=TestDiesWithTest")
+	cmd.Env = append(os.Environ(), "BOX_ORPHAN=1")
+	out, _ := cmd.Output()
+	var pid int
+	if _, err := fmt.Sscanf(string(out), "child %d", &pid); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	for { // it ends, or go test's time limit shows this line
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
 	}
 }
