@@ -16,9 +16,10 @@ import (
 )
 
 func main() {
-	// Caught, a broken pipe is an error of writing; else it would kill the process
-	// between the job and the words about it.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	// Ignored, a broken pipe is an error of writing; else it would kill the process
+	// between the job and the words about it. To catch it would start a goroutine and
+	// a thread at every start.
+	signal.Ignore(syscall.SIGPIPE)
 	c := &command{in: os.Stdin, out: terminal.NewOutput(os.Stdout), err: terminal.NewOutput(os.Stderr)}
 	os.Exit(c.finish(c.run(os.Args[1:])))
 }
