@@ -20,8 +20,11 @@ import (
 // for what may be told.
 type backend struct {
 	*host
-	upgrades chan struct{} // has one begun; a second request finds the first under way
+	upgrades chan successor // has one begun; a second request finds the first under way
 }
+
+// successor is what is known of the next image.
+type successor struct{ takesOutput bool }
 
 // permitted does fn on the loop for a peer who may, in one step with the question.
 func (b *backend) permitted(ctx context.Context, q query, fn func(*state)) error {

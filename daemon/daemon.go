@@ -92,7 +92,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	if h.cfg.room == nil {
 		h.cfg.room = store.RoomAt
 	}
-	d := &daemon{backend: &backend{host: h, upgrades: make(chan struct{}, 1)}}
+	d := &daemon{backend: &backend{host: h, upgrades: make(chan successor, 1)}}
 	h.manager = newServiceManager(h.log, h.statusText)
 	if err := h.openEpoch(); err != nil {
 		return nil, nil, err
@@ -115,7 +115,7 @@ func newDaemon(cfg Config, settings dispatchers.Settings, dir *store.Dir, handed
 	h.caches = caches.New(files, refresher{d.backend}, h.cacheAccess)
 	h.runner = &run.Runner{
 		Build: h.build, Locks: run.LocksIn(cfg.Paths), Logs: dir, Data: h.caches, Start: run.Supervised(cfg.Shim), Log: cfg.Log,
-		Keeper: cfg.Shim,
+		Keepers: keepers(cfg.Shim),
 	}
 	return d, func(s *state) { recovering(s).recover(report.Suspects) }, nil
 }
@@ -241,8 +241,8 @@ func (d *daemon) serve(ctx context.Context, socket *net.UnixListener, first func
 			}
 		case <-d.watch.rebind:
 			l = d.reopen(l, in)
-		case <-d.upgrades:
-			if err := d.upgrade(ctx, srv, l); err != nil {
+		case next := <-d.upgrades:
+			if err := d.upgrade(ctx, next, srv, l); err != nil {
 				return err
 			}
 			// It could not be done, and the old one goes on.

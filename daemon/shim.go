@@ -49,3 +49,12 @@ func forgetJob() {
 		}
 	}
 }
+
+// keepers are the programs that keep the output of what jobs left running: the
+// supervisor's, and ourselves, where that one is of another release by now.
+func keepers(program []string) [][]string {
+	if program == nil {
+		return nil
+	}
+	return [][]string{program, {shim.OwnProgram(), "shim"}}
+}

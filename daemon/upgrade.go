@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,6 +22,22 @@ import (
 // its version and exits with 0, or says why not. The last image runs the next
 // one so before it makes way for it.
 const CheckFlag = "--check-start"
+
+// checkEnv has the program that is tried say, on a second line, what it takes over
+// that releases before it do not know of. They print their version alone.
+const checkEnv = "DISPATCHD_CHECK"
+
+// takesOutput is the word of a program that takes over the output of running jobs.
+const takesOutput = "takes output"
+
+// CheckText is what a program prints where it is asked by CheckFlag: its version, and,
+// if the last image asks for it, what it takes over.
+func CheckText(version string) string {
+	if os.Getenv(checkEnv) == "" {
+		return version
+	}
+	return version + "\n" + takesOutput
+}
 
 // launchWait bounds how long an upgrade waits for starts that are under way.
 const launchWait = 15 * time.Second
@@ -55,16 +72,17 @@ func (b *backend) Upgrade(ctx context.Context, by ipc.Peer) (ipc.Upgrade, error)
 		p.Suggestion = "the old daemon goes on; mend that and ask again"
 		return u, p
 	}
-	version, err := command.TryProgram(ctx, append(slices.Clone(b.cfg.Upgrade), CheckFlag)...)
+	text, err := command.TryProgram(ctx, []string{checkEnv + "=1"}, append(slices.Clone(b.cfg.Upgrade), CheckFlag)...)
 	if err != nil {
 		p := ipc.Errorf(ipc.KindUpgradeFailed, "%s cannot start: %v", b.cfg.Upgrade[0], err)
 		p.Suggestion = "the old daemon goes on; mend the new one and ask again"
 		return u, p
 	}
-	u.To = version
+	var more string
+	u.To, more, _ = strings.Cut(text, "\n")
 	b.log.Info("upgrade", "from", u.From, "to", u.To, "uid", by.UID, "pid", by.PID)
 	select {
-	case b.upgrades <- struct{}{}:
+	case b.upgrades <- successor{takesOutput: strings.Contains(more, takesOutput)}:
 	default: // one is under way
 	}
 	return u, nil
@@ -93,7 +111,7 @@ func ownProgram(path string) error {
 
 // upgrade makes way for the next image. It returns nil where the old one is to
 // go on, and an error only where it cannot.
-func (d *daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixListener) error {
+func (d *daemon) upgrade(ctx context.Context, next successor, srv *server.Server, l *net.UnixListener) error {
 	if err := d.quiesce(ctx); err != nil {
 		d.log.Error("upgrade: postponed", "error", err)
 		return d.resumeServing(srv)
@@ -108,7 +126,7 @@ func (d *daemon) upgrade(ctx context.Context, srv *server.Server, l *net.UnixLis
 	d.shutdown(ctx, srv)
 	h := inherited{Listener: int(socket.Fd()), Activated: d.socketActivated}
 	keep := []*os.File{socket}
-	runs, files, err := d.detachChildren(ctx)
+	runs, files, err := d.detachChildren(ctx, next)
 	if err == nil {
 		h.Runs, keep = runs, append(keep, files...)
 		err = d.do(ctx, func(s *state) { h.Draining, h.Counters = s.core.Draining(), s.jobs.Total })
@@ -197,11 +215,11 @@ func (d *daemon) saveAll(ctx context.Context) {
 
 // detachChildren ends our watch over the children without a shim, and gives what
 // the next image needs of them. Those that have ended meanwhile are waited for.
-func (d *daemon) detachChildren(ctx context.Context) (runs []handedRun, keep []*os.File, err error) {
+func (d *daemon) detachChildren(ctx context.Context, next successor) (runs []handedRun, keep []*os.File, err error) {
 	var ended []*attempt
 	if err := d.do(ctx, func(s *state) {
 		for r := range s.attempts() {
-			child, files, locks, ok := r.Detach()
+			child, files, locks, ok := s.runner.Detach(r.Attempt, next.takesOutput)
 			if !ok {
 				if r.Child() != nil && !r.Child().Supervised() {
 					ended = append(ended, r)

@@ -109,7 +109,7 @@ It stays in the foreground; a service manager starts it.`,
 func run(cmd *cobra.Command, f *flags) error {
 	cfg := daemon.Config{Paths: paths(f.root), Version: version()}
 	if f.check {
-		_, _ = fmt.Fprintln(cmd.OutOrStdout(), cfg.Version)
+		_, _ = fmt.Fprintln(cmd.OutOrStdout(), daemon.CheckText(cfg.Version))
 		return daemon.Check(cfg)
 	}
 	settings, faults := dispatchers.LoadSettings(cfg.Paths.Config)

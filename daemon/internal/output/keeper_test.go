@@ -377,6 +377,10 @@ func TestFollow(t *testing.T) {
 	}
 	done = make(chan struct{})
 	go func() { j.Out.Follow(); close(done) }()
+	<-done // what was interrupted before it began ends at once: else a short job would never end
+	done = make(chan struct{})
+	j.Out.Resume()
+	go func() { j.Out.Follow(); close(done) }()
 	if _, err := j.stderr.Write(line); err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,6 @@ func (s *Stream) Watch() {
 
 // Follow copies what comes, until the last writer is gone or Interrupt was called.
 func (s *Stream) Follow() {
-	_ = s.file.SetReadDeadline(time.Time{})
 	conn, err := s.file.SyscallConn()
 	for err == nil && s.fd >= 0 {
 		err = conn.Read(func(uintptr) bool { return s.Copy() > 0 || s.fd < 0 })
@@ -167,12 +166,16 @@ func (s *Stream) Follow() {
 	}
 }
 
-// Interrupt ends a Follow in another goroutine, which the caller waits for.
+// Interrupt ends a Follow in another goroutine, which the caller waits for, also one
+// that has not begun yet: only Resume lets one go on.
 func (s *Stream) Interrupt() {
 	if s != nil && s.file != nil {
 		_ = s.file.SetReadDeadline(time.Now())
 	}
 }
+
+// Resume lets Follow go on after an Interrupt.
+func (s *Stream) Resume() { _ = s.file.SetReadDeadline(time.Time{}) }
 
 // Close gives our end of the pipe back. Whoever still writes to it is ended by
 // SIGPIPE.

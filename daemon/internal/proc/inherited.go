@@ -35,8 +35,9 @@ type Inherited struct {
 
 // Detach ends our watch over a child and gives what the next image needs; the
 // files are to be kept open over the exec. False: it has ended, or is being
-// ended, and its Exit is what counts.
-func (p *Process) Detach() (Inherited, []*os.File, bool) {
+// ended, and its Exit is what counts. keep, where it is not nil, gives its output to
+// another process, for a next image that does not know of it.
+func (p *Process) Detach(keep func(*output.Keeper) error) (Inherited, []*os.File, bool) {
 	close(p.detach)
 	select {
 	case <-p.detached:
@@ -59,7 +60,11 @@ func (p *Process) Detach() (Inherited, []*os.File, bool) {
 		files = append(files, p.notify)
 		h.Notify = int(p.notify.Fd())
 	}
-	if c.output != nil {
+	switch {
+	case c.output == nil:
+	case keep != nil && keep(c.output) == nil:
+		c.output.Close()
+	default:
 		out, fds := c.output.Hand(func(_, fd int) int { return fd })
 		h.Output = &out
 		for _, fd := range fds {

@@ -99,6 +99,9 @@ func (p *Process) KeepLeft(hand func(*output.Keeper) error) {
 	case !k.IsOpen(), hand != nil && hand(k) == nil:
 		k.Close()
 	default:
+		for _, s := range p.streams() {
+			s.Resume()
+		}
 		p.copyOutput()
 		go func() {
 			p.copying.Wait()

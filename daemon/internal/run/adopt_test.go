@@ -6,8 +6,10 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"dispatchd/dispatchers/mode"
+	"dispatchd/ipc"
 )
 
 // A supervisor holds its job's locks, also when nobody follows it any more, and the
@@ -109,12 +111,12 @@ func TestDetachAndResume(t *testing.T) {
 	a := s.attempt(spec("echo '7 seven' >&3; read -r _ < "+gate), 1, "")
 	ctx, stop := context.WithCancel(t.Context())
 	over := s.begin(ctx, a)
-	if _, _, _, ok := a.Detach(); ok {
+	if _, _, _, ok := s.Detach(a, true); ok {
 		t.Fatal("detached before there is a child")
 	}
 	s.running(a)
 	s.says("seven")
-	h, files, locks, ok := a.Detach()
+	h, files, locks, ok := s.Detach(a, true)
 	if !ok || len(files) == 0 || len(locks.files()) != 2 {
 		t.Fatalf("%t, %d files, %d locks", ok, len(files), len(locks.files()))
 	}
@@ -142,10 +144,77 @@ func TestDetachAndResume(t *testing.T) {
 		t.Errorf("its lock: %s", got)
 	}
 	s.heard(t, "started", "ended")
-	if _, _, _, ok := b.Detach(); ok {
+	if _, _, _, ok := s.Detach(b, true); ok {
 		t.Error("what has ended is detached")
 	}
 	runtime.KeepAlive(files)
+}
+
+// Where the next image does not take output over, a process of its own keeps it, and
+// the job prints on; so does one that an image of the release before has started.
+func TestDetachForOlderImage(t *testing.T) {
+	s := newSite(t, Supervised(nil))
+	s.Keepers = [][]string{{"/nonexistent/shim"}, supervisor()}
+	gate, open := s.gate()
+	a := s.attempt(spec("echo one; echo '7 seven' >&3; read -r _ < "+gate+"; echo two"), 1, "")
+	ctx, stop := context.WithCancel(t.Context())
+	over := s.begin(ctx, a)
+	s.running(a)
+	s.says("seven")
+	h, files, locks, ok := s.Detach(a, false)
+	if !ok || h.Output != nil {
+		t.Fatalf("%t, %+v", ok, h.Output)
+	}
+	stop()
+	<-over
+	b := New(job(a), 1, a.Spec, a.Files, nil)
+	if err := s.Resume(t.Context(), b, h, locks, s); err != nil {
+		t.Fatal(err)
+	}
+	open()
+	if got := s.verdict(b); got != "succeeded" {
+		t.Error(got)
+	}
+	for ticker := time.NewTicker(time.Millisecond); s.Logs.LogHeld(b.ID); {
+		<-ticker.C
+	}
+	if got := s.log(b); got != "one\ntwo\n" {
+		t.Errorf("%q", got)
+	}
+	runtime.KeepAlive(files)
+}
+
+// What a direct child left running prints on, read by a process of its own, or by
+// this one.
+func TestLeftByDirectChild(t *testing.T) {
+	for name, keepers := range map[string][][]string{"by a keeper": {supervisor()}, "by none": nil, "by one that fails": {{"/nonexistent/shim"}}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, Supervised(nil))
+			s.Keepers = keepers
+			gate, open := s.gate()
+			a := s.attempt(spec("echo one; (read -r _ < "+gate+"; echo two) &"), 1, "")
+			over := s.begin(t.Context(), a)
+			s.running(a)
+			res := <-s.results
+			if out := res.Outcome.Output; out != (ipc.Output{Bytes: 4, Open: true}) || res.Outcome.MaxOutput != a.Spec.MaxOutput {
+				t.Errorf("%+v", res.Outcome)
+			}
+			if got := s.holder(); got != "free" {
+				t.Errorf("its lock: %s", got)
+			}
+			<-over
+			if !s.Logs.LogHeld(a.ID) {
+				t.Error("nobody reads what is left")
+			}
+			open()
+			for ticker := time.NewTicker(time.Millisecond); s.Logs.LogHeld(a.ID); {
+				<-ticker.C
+			}
+			if got := s.log(a); got != "one\ntwo\n" {
+				t.Errorf("%q", got)
+			}
+		})
+	}
 }
 
 // A row of jobs of one dispatcher has one supervisor, with the locks of each; one

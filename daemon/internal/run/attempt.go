@@ -7,6 +7,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"dispatchd/daemon/internal/launch"
+	"dispatchd/daemon/internal/output"
 	"dispatchd/daemon/internal/proc"
 	"dispatchd/daemon/internal/store"
 	"dispatchd/dispatchers"
@@ -117,18 +118,18 @@ func (a *Attempt) SurvivesDaemon() bool {
 	return a.child != nil && a.child.Supervised() && (a.Spec.SurviveRestart || a.Spec.KillMode.Never())
 }
 
-// Detach takes a direct child and its locks out of the hands of the attempt's
+// detach takes a direct child and its locks out of the hands of the attempt's
 // goroutine, for the next image of this program. False: the child is supervised,
 // or has ended, and then its end is told as always. Owner only.
-func (a *Attempt) Detach() (h proc.Inherited, files []*os.File, locks *Locks, ok bool) {
+func (a *Attempt) detach(keep func(*output.Keeper) error) (h proc.Inherited, files []*os.File, locks *Locks, ok bool) {
 	d, is := a.child.(interface {
-		Detach() (proc.Inherited, []*os.File, bool)
+		Detach(func(*output.Keeper) error) (proc.Inherited, []*os.File, bool)
 	})
 	if !is {
 		return h, nil, nil, false
 	}
 	// A detached child's Done is never closed, so the goroutine does not come to
 	// free the locks any more.
-	h, files, ok = d.Detach()
+	h, files, ok = d.Detach(keep)
 	return h, files, a.locks, ok
 }

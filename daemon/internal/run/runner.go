@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -31,9 +32,10 @@ type Runner struct {
 	Start Starter
 	Log   *slog.Logger
 
-	// Keeper is the argv of the program that keeps the output of what a direct child
-	// left running, nil = this process does, and ends it when it ends itself.
-	Keeper []string
+	// Keepers are the argv of programs that can keep the output of what a direct child
+	// left running, in the order in which they are tried. Without one this process does,
+	// and ends it when it ends itself.
+	Keepers [][]string
 }
 
 // Keeper keeps the data of caches.
@@ -262,17 +264,39 @@ func (r *Runner) keepLeft(a *Attempt, c Child) {
 	if !ok {
 		return // its supervisor does
 	}
-	var hand func(*output.Keeper) error
-	if r.Keeper != nil {
-		hand = func(k *output.Keeper) error {
-			err := shim.Keep(r.Keeper, a.Job.Dispatcher, a.Job.ID, k)
-			if err != nil {
-				r.Log.Warn("the output of what a job left running is kept by the daemon itself, and ends with it", "job", a.Job.ID, "error", err)
-			}
-			return err
-		}
+	p.KeepLeft(r.keeperFor(a))
+}
+
+// keeperFor gives what hands an attempt's output to a process of its own, nil = this
+// program has none.
+func (r *Runner) keeperFor(a *Attempt) func(*output.Keeper) error {
+	if len(r.Keepers) == 0 {
+		return nil
 	}
-	p.KeepLeft(hand)
+	return func(k *output.Keeper) error {
+		var err error
+		for _, program := range r.Keepers {
+			if err = shim.Keep(program, a.Job.Dispatcher, a.Job.ID, k); err == nil {
+				return nil
+			}
+		}
+		r.Log.Warn("the output of a job is kept by the daemon itself, and ends with it", "job", a.Job.ID, "error", err)
+		return errNoKeeper
+	}
+}
+
+// errNoKeeper says that no process took an output over. The cause is logged.
+var errNoKeeper = errors.New("no process takes the output over")
+
+// Detach takes a direct child and its locks out of the hands of the attempt's
+// goroutine, for the next image of this program. Where that one does not take output,
+// a process of its own keeps it. False: the child is supervised, or has ended, and then
+// its end is told as always. Owner only.
+func (r *Runner) Detach(a *Attempt, takesOutput bool) (proc.Inherited, []*os.File, *Locks, bool) {
+	if takesOutput {
+		return a.detach(nil)
+	}
+	return a.detach(r.keeperFor(a))
 }
 
 // keepData puts what a successful attempt printed in its cache's place. One whose

@@ -41,15 +41,16 @@ func (r *Runner) result(a *Attempt, x proc.Exit) Result {
 	case r.Logs == nil:
 	case t != nil:
 		res.Outcome.Output = ipc.Output{Bytes: t.Bytes, Dropped: t.Dropped, Lost: t.Lost, Warning: t.Warning, Open: t.Open}
-		if t.Open { // what comes later needs it
-			res.Outcome.MaxOutput = a.Spec.MaxOutput
-		}
 	default: // nobody counted: its supervisor was killed, or it is of the release before
+		open := r.Logs.LogHeld(a.ID) // over two upgrades in place: a process of its own reads on
 		size := r.Logs.LogSize(a.ID)
-		res.Outcome.Output = ipc.Output{Bytes: size, Dropped: max(0, size-a.Spec.MaxOutput)}
+		res.Outcome.Output = ipc.Output{Bytes: size, Dropped: max(0, size-a.Spec.MaxOutput), Open: open}
 		if res.Outcome.Output.Dropped > 0 {
 			_ = r.Logs.TrimLog(a.ID, size, a.Spec.MaxOutput)
 		}
+	}
+	if res.Outcome.Output.Open { // what comes later needs it
+		res.Outcome.MaxOutput = a.Spec.MaxOutput
 	}
 	return res
 }

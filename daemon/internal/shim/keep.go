@@ -137,7 +137,7 @@ func keep(text []byte) int {
 	}
 	k := output.Take(h)
 	starts := string(head)+"\n" == keepHead
-	if starts && keepBy(ownProgram(), os.Args, keepTail, k) != nil {
+	if starts && keepBy(OwnProgram(), os.Args, keepTail, k) != nil {
 		starts = false // it has to be one itself
 	}
 	_, _ = unix.Write(readyFD, []byte{'+'})
@@ -165,5 +165,5 @@ func (s *supervisor) passOutput() {
 
 // handOver starts a keeper of our own program, which may have been replaced on disk.
 func handOver(k *output.Keeper) error {
-	return keepBy(ownProgram(), append(append([]string(nil), os.Args...), keeperTitle), keepHead, k)
+	return keepBy(OwnProgram(), append(append([]string(nil), os.Args...), keeperTitle), keepHead, k)
 }

@@ -24,9 +24,9 @@ func dup2(from, to int) error { return unix.Dup2(from, to) }
 // retitle does nothing: the kernel keeps a copy of the command line.
 func retitle(string, string) {}
 
-// ownProgram is the file that this process executes, or the one that has taken its
+// OwnProgram is the file that this process executes, or the one that has taken its
 // place.
-func ownProgram() string {
+func OwnProgram() string {
 	path, err := os.Executable()
 	if err != nil {
 		return os.Args[0]

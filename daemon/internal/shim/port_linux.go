@@ -36,6 +36,6 @@ func retitle(word, text string) {
 	}
 }
 
-// ownProgram is the file that this process executes, also where its path leads to
+// OwnProgram is the file that this process executes, also where its path leads to
 // another one by now.
-func ownProgram() string { return "/proc/self/exe" }
+func OwnProgram() string { return "/proc/self/exe" }

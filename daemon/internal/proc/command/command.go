@@ -36,12 +36,13 @@ func Output(ctx context.Context, argv ...string) ([]byte, error) {
 	return output(cmd)
 }
 
-// TryProgram runs a program with our own environment, and gives what it printed
+// TryProgram runs a program with our own environment and env, and gives what it printed
 // on standard output. The error has what it said on standard error.
-func TryProgram(ctx context.Context, argv ...string) (string, error) {
+func TryProgram(ctx context.Context, env []string, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.WaitDelay = pipeDelay
 	out, err := output(cmd)
 	if failed, ok := errors.AsType[*exec.ExitError](err); ok && len(failed.Stderr) > 0 {

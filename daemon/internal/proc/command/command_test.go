@@ -32,14 +32,14 @@ func TestOutputIsKilled(t *testing.T) {
 // The next image is tried with our environment, and what it says is told.
 func TestTryProgram(t *testing.T) {
 	t.Setenv("WORD", "v1.2")
-	if out, err := TryProgram(t.Context(), "/bin/sh", "-c", "echo $WORD; echo >&2 noise"); out != "v1.2" || err != nil {
+	if out, err := TryProgram(t.Context(), []string{"MORE=and more"}, "/bin/sh", "-c", "echo $WORD $MORE; echo >&2 noise"); out != "v1.2 and more" || err != nil {
 		t.Errorf("%q, %v", out, err)
 	}
-	_, err := TryProgram(t.Context(), "/bin/sh", "-c", "echo >&2 'config: bad'; exit 78")
+	_, err := TryProgram(t.Context(), nil, "/bin/sh", "-c", "echo >&2 'config: bad'; exit 78")
 	if err == nil || err.Error() != "exit status 78: config: bad" {
 		t.Errorf("%v", err)
 	}
-	if _, err := TryProgram(t.Context(), "/nonexistent/dispatchd"); err == nil {
+	if _, err := TryProgram(t.Context(), nil, "/nonexistent/dispatchd"); err == nil {
 		t.Error("a missing program can start")
 	}
 }
