@@ -85,4 +85,7 @@ func (host) groups(c *Credential) []uint32 { return mainFirst(c) }
 
 func (host) mayChangeUser() bool { return os.Geteuid() == 0 }
 
+// defaultOOM does nothing: protect(1) is not inherited unless that is asked for.
+func (host) defaultOOM() {}
+
 func (host) setName(string) {}

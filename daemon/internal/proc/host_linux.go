@@ -24,6 +24,15 @@ func (host) mayChangeUser() bool {
 	return caps[0].Effective&both == both
 }
 
+// defaultOOM raises a negative oom_score_adj to 0 (proc_pid_oom_score_adj(5)), which
+// needs no right; one that makes this process the first to go is somebody's wish.
+func (host) defaultOOM() {
+	const path = "/proc/self/oom_score_adj"
+	if text := readProcFile(path); len(text) > 0 && text[0] == '-' {
+		_ = os.WriteFile(path, []byte("0"), 0)
+	}
+}
+
 // setName sets the name of the first thread, which killall and pgrep -x look at.
 // PR_SET_NAME of prctl(2) sets that of the calling one.
 func (host) setName(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }

@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -151,18 +149,4 @@ func (l *Launch) attributes(files []int, env []string) *syscall.ProcAttr {
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	return attr
-}
-
-// startError says which file of a launch is at fault.
-func startError(l *Launch, err error) error {
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		err = path.Err
-	}
-	if errors.Is(err, syscall.EPERM) && l.Credential != nil {
-		return fmt.Errorf("start %s as user %d: %w: the daemon may not change user", l.Argv[0], l.Credential.UID, err)
-	}
-	if _, statErr := os.Stat(l.Dir); statErr != nil {
-		return fmt.Errorf("working directory %s: %w", l.Dir, errors.Unwrap(statErr))
-	}
-	return fmt.Errorf("start %s: %w", strconv.Quote(l.Argv[0]), err)
 }

@@ -61,6 +61,9 @@ type platform interface {
 	groups(c *Credential) []uint32
 	// mayChangeUser reports whether children can run as other users.
 	mayChangeUser() bool
+	// defaultOOM has the system choose among this process and others, short of memory,
+	// as it does by default, where it was told to spare this one.
+	defaultOOM()
 	// setName gives this process the name that ps and killall show, where it can be
 	// changed while it runs.
 	setName(name string)
@@ -90,6 +93,10 @@ func CloseInherited() { host{}.closeInherited() }
 
 // MayChangeUser reports whether children can run as other users.
 func MayChangeUser() bool { return host{}.mayChangeUser() }
+
+// DefaultOOM takes a supervisor, and with it its job, out of the protection from an end
+// for want of memory that its daemon may have: that is for the daemon alone.
+func DefaultOOM() { host{}.defaultOOM() }
 
 // SetName gives this process another name, where that can be.
 func SetName(name string) { host{}.setName(name) }

@@ -32,6 +32,10 @@ type cgroupTree struct {
 	fd  *os.File
 }
 
+// maxProcesses bounds the processes and threads of a job that has a cgroup: about what
+// systemd gives a service by default (TasksMax=15% of 32,768).
+const maxProcesses = "4915"
+
 // newCgroup makes the job's cgroup below the one that this process is in. Without
 // a writable hierarchy (no cgroup v2, not delegated, read-only) it fails.
 func newCgroup(name string) (*cgroupTree, error) {
@@ -46,6 +50,10 @@ func newCgroup(name string) (*cgroupTree, error) {
 	if _, err := os.Stat(filepath.Join(dir, "cgroup.kill")); err != nil { // before Linux 5.14
 		_ = os.Remove(dir)
 		return nil, err
+	}
+	// Where the controller is on, a fork bomb is the job's alone.
+	if _, err := os.Stat(filepath.Join(dir, "pids.max")); err == nil {
+		_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte(maxProcesses), 0)
 	}
 	fd, err := os.Open(dir)
 	if err != nil {

@@ -34,6 +34,7 @@ func Main() int {
 	}
 	proc.CloseInherited()
 	proc.DefaultSignals()
+	proc.DefaultOOM()
 	signals, err := catchSignals()
 	// Pdeathsig means the thread that forks. Whichever it is now, it lives as long as
 	// this function.
