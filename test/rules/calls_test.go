@@ -40,7 +40,7 @@ func permits() []permit {
 		{"daemon/internal/output", kernel, "Fallocate Syscall Syscall6 Seek Ftruncate", "holes in long output"},
 		{"daemon/internal/output", kernel, "Open Close Fstat Lstat Flock Read Write Poll PollFd Pipe2 SetNonblock Fchown Fchmod FcntlInt IoctlGetInt", "the pipes that a job prints to, and its log; the lock tells that somebody writes"},
 		{"daemon/internal/output", "os", "OpenFile Truncate", "the output of a running job"},
-		{"daemon/internal/store", kernel, "Fallocate Fdatasync Statfs ByteSliceToString Flock", "durability, and a lock between two images"},
+		{"daemon/internal/store", kernel, "Fallocate Syscall Fdatasync Statfs ByteSliceToString Flock", "durability, and a lock between two images; posix_fallocate(2), which x/sys has not for FreeBSD"},
 		{"daemon/internal/caches", "os", "Remove", "what a refresh that failed has written"},
 		{"daemon/internal/launch", "os", "OpenFile Remove", "the arguments of a job that starts, in the run directory"},
 		{"daemon/internal/store", "os", "*", "the state directory is its own"},

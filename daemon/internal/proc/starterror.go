@@ -122,6 +122,6 @@ func firstBytes(path string) []byte {
 	}
 	defer func() { _ = unix.Close(fd) }()
 	head := make([]byte, 256)
-	n, err := unix.Read(fd, head)
+	n, _ := unix.Read(fd, head)
 	return head[:max(0, n)]
 }

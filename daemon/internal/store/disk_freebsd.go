@@ -2,6 +2,7 @@ package store
 
 import (
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -9,8 +10,20 @@ import (
 // sync makes the data durable.
 func (f diskFile) sync() error { return f.Sync() }
 
-// allocate gives the file its size only: ZFS writes anew whatever was allocated.
-func (f diskFile) allocate(size int64) error { return f.Truncate(size) }
+// allocate sets the room aside where the file system can (posix_fallocate(2): UFS).
+// ZFS refuses, for it writes anew whatever was allocated: there the file gets its size
+// only, and a full disk is noticed when the journal is written.
+func (f diskFile) allocate(size int64) error {
+	// The system call gives its error as its result.
+	failed, _, errno := unix.Syscall(unix.SYS_POSIX_FALLOCATE, f.Fd(), 0, uintptr(size))
+	switch result := syscall.Errno(failed); {
+	case errno != 0 || result == unix.EINVAL || result == unix.EOPNOTSUPP || result == unix.ENODEV:
+		return f.Truncate(size)
+	case result != 0:
+		return result
+	}
+	return nil
+}
 
 // Volatile reports whether the state directory is in memory.
 func (d *Dir) Volatile() bool {
