@@ -271,6 +271,11 @@ func (c *Child) Finish() Exit {
 		c.exit.Ended = time.Now()
 	}
 	c.exit.judge(status, err)
+	if c.exit.Signal == "SIGKILL" && !c.exit.Canceled && !c.exit.TimedOut {
+		if killed, limit := (host{}).outOfMemory(c.identity, c.TreePath()); killed {
+			c.exit.Lost = outOfMemoryText(limit)
+		}
+	}
 	if c.output != nil {
 		c.exit.Output = new(c.output.Drain())
 	}

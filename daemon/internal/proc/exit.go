@@ -24,7 +24,7 @@ type Exit struct {
 	Terminated     bool   // Canceled by a SIGTERM to its supervisor, of which dispatchd knows nothing
 	Err            error  // it could not be started
 	SupervisorLost bool   // its end is not known: its supervisor, or its daemon, died before it
-	Lost           string // why so, in words
+	Lost           string // why so, or why it was killed, in words
 	NotStarted     bool   // it never started, and may be started again
 	Result         json.RawMessage
 	Failure        json.RawMessage // the child's own words of why it fails
@@ -38,6 +38,14 @@ type Exit struct {
 // to or not.
 func (e Exit) Exited() bool {
 	return e.Err == nil && e.Signal == "" && !e.SupervisorLost && !e.NotStarted
+}
+
+// outOfMemoryText words the end of a child that the system killed for want of memory.
+func outOfMemoryText(limit string) string {
+	if limit == "" || limit == "max" {
+		return "the system killed it for want of memory"
+	}
+	return "the system killed it for want of memory, of which it may have " + limit + " bytes"
 }
 
 // reap takes the status of a dead child.

@@ -88,4 +88,7 @@ func (host) mayChangeUser() bool { return os.Geteuid() == 0 }
 // defaultOOM does nothing: protect(1) is not inherited unless that is asked for.
 func (host) defaultOOM() {}
 
+// outOfMemory is not known: the kernel tells the console alone.
+func (host) outOfMemory(Identity, string) (bool, string) { return false, "" }
+
 func (host) setName(string) {}

@@ -64,6 +64,9 @@ type platform interface {
 	// defaultOOM has the system choose among this process and others, short of memory,
 	// as it does by default, where it was told to spare this one.
 	defaultOOM()
+	// outOfMemory reports whether the system killed a child for want of memory, and the
+	// limit that it had, "" = none of its own.
+	outOfMemory(child Identity, tree string) (killed bool, limit string)
 	// setName gives this process the name that ps and killall show, where it can be
 	// changed while it runs.
 	setName(name string)

@@ -18,11 +18,12 @@ import (
 // cannot, such as for the first real-time signals, the signal gets its default here
 // as well.
 func DefaultSignals() {
-	var none chan os.Signal
-	for _, s := range (host{}).ignoredSignals() {
-		if none == nil {
-			none = make(chan os.Signal, 1) // nobody reads it
-		}
+	ignored := host{}.ignoredSignals()
+	if len(ignored) == 0 {
+		return
+	}
+	none := make(chan os.Signal, 1) // nobody reads it
+	for _, s := range ignored {
 		signal.Notify(none, s)
 	}
 	for _, s := range (host{}).ignoredSignals() {

@@ -127,6 +127,11 @@ func Verdict(s *dispatchers.Spec, x proc.Exit, c Cause) (ipc.State, *ipc.JobErro
 	case x.TimedOut:
 		return ipc.TimedOut, why(ipc.KindTimeout, "ran longer than its timeout of %s", s.Timeout)
 	case x.Signal != "":
+		if x.Lost != "" {
+			killed := why(ipc.KindSignaled, "ended by signal %s: %s", x.Signal, x.Lost)
+			killed.Detail, _ = json.Marshal(x.Lost) // a string always can be
+			return ipc.Failed, killed
+		}
 		return ipc.Failed, why(ipc.KindSignaled, "ended by signal %s", x.Signal)
 	case !slices.Contains(s.SuccessExitCodes, x.Code):
 		failed := why(ipc.KindExitStatus, "exit status %d%s", x.Code, ownReason(x.Failure))

@@ -32,6 +32,7 @@ func TestVerdict(t *testing.T) {
 		{"another success", s, proc.Exit{Code: 3}, Cause{}, ipc.Succeeded, "", ""},
 		{"failure", s, proc.Exit{Code: 4}, Cause{}, ipc.Failed, ipc.KindExitStatus, "exit status 4"},
 		{"signal", s, proc.Exit{Code: 137, Signal: "SIGKILL"}, Cause{}, ipc.Failed, ipc.KindSignaled, "ended by signal SIGKILL"},
+		{"killed for want of memory", s, proc.Exit{Code: 137, Signal: "SIGKILL", Lost: "the system killed it"}, Cause{}, ipc.Failed, ipc.KindSignaled, "ended by signal SIGKILL: the system killed it"},
 		{"timeout", s, proc.Exit{Code: 143, Signal: "SIGTERM", TimedOut: true}, Cause{}, ipc.TimedOut, ipc.KindTimeout, "ran longer than its timeout of 1m30s"},
 		{"timeout, and then a code", s, proc.Exit{TimedOut: true}, Cause{}, ipc.TimedOut, ipc.KindTimeout, "ran longer than its timeout of 1m30s"},
 		{"no start", s, proc.Exit{Err: errors.New("start: no")}, Cause{}, ipc.Failed, ipc.KindStartFailed, "start: no"},

@@ -22,6 +22,7 @@ type outcome struct {
 	Signal   string          `json:"signal,omitempty"`
 	TimedOut bool            `json:"timed_out,omitempty"`
 	Canceled bool            `json:"canceled,omitempty"`
+	Why      string          `json:"why,omitempty"`        // proc.Exit.Lost
 	Term     bool            `json:"terminated,omitempty"` // canceled, by a SIGTERM to the supervisor
 	Err      string          `json:"error,omitempty"`
 	PutOff   bool            `json:"put_off,omitempty"` // nothing was started, for want of what Err says, and the job is not at fault
@@ -110,6 +111,10 @@ func appendOutcome(b []byte, e proc.Exit) []byte {
 	if e.Canceled {
 		b = append(b, `,"canceled":true`...)
 	}
+	if e.Lost != "" {
+		b = append(b, `,"why":`...)
+		b = proc.AppendQuoted(b, e.Lost)
+	}
 	if e.Terminated {
 		b = append(b, `,"terminated":true`...)
 	}
@@ -182,7 +187,7 @@ func parseOutcome(text []byte) (proc.Exit, bool) {
 		return proc.Exit{}, false
 	}
 	e := proc.Exit{
-		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled, Terminated: o.Term, NotStarted: o.PutOff,
+		Code: o.Code, Signal: o.Signal, TimedOut: o.TimedOut, Canceled: o.Canceled, Terminated: o.Term, Lost: o.Why, NotStarted: o.PutOff,
 		Result: o.Result, Failure: o.Failure, Started: o.Started, Ended: o.Ended, Progress: o.Progress, Output: o.Output,
 	}
 	if o.Err != "" {

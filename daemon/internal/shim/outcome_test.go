@@ -22,6 +22,7 @@ func TestOutcome(t *testing.T) {
 	at := time.Date(2026, 11, 30, 20, 31, 0, 123456789, time.FixedZone("here", 3600))
 	for _, e := range []proc.Exit{
 		{Started: at, Ended: at.Add(time.Second)},
+		{Code: 137, Signal: "SIGKILL", Lost: "the system killed it", Started: at, Ended: at},
 		{Code: 137, Signal: "SIGKILL", TimedOut: true, Canceled: true, Err: errors.New("a \"b\" <c>"), Started: at, Ended: at},
 		{NotStarted: true, Err: errors.New("output file: open: no space left on device")},
 		{Result: json.RawMessage(`{"n":1}`), Failure: json.RawMessage(`"why"`), Progress: &ipc.Progress{Percent: new(50.0), Message: "half"}},
@@ -44,7 +45,7 @@ func TestOutcome(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := outcome{
-			Code: e.Code, Signal: e.Signal, TimedOut: e.TimedOut, Canceled: e.Canceled, Term: e.Terminated, PutOff: e.NotStarted,
+			Code: e.Code, Signal: e.Signal, TimedOut: e.TimedOut, Canceled: e.Canceled, Term: e.Terminated, Why: e.Lost, PutOff: e.NotStarted,
 			Result: e.Result, Failure: e.Failure, Started: e.Started.UTC(), Ended: e.Ended.UTC(), Progress: e.Progress, Output: e.Output,
 		}
 		if e.Err != nil {
