@@ -14,7 +14,7 @@ type spent struct{ cpu, wall float64 }
 // spend runs a program to its end.
 func spend(ctx context.Context, program string, args ...string) (spent, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "DISPATCHD_SERVER_USER=65534"}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "DISPATCHD_SERVER_USER=" + nobody}
 	start := time.Now()
 	err := cmd.Run()
 	wall := time.Since(start)

@@ -76,7 +76,7 @@ func (s stamps) await(ctx context.Context) (stamp, error) {
 // spawn runs a program n times by testdata/spawn.c and gives when each began.
 func (l *lab) spawn(ctx context.Context, n int, program ...string) ([]int64, error) {
 	cmd := exec.CommandContext(ctx, l.program("spawn"), append([]string{strconv.Itoa(n)}, program...)...)
-	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "DISPATCHD_SERVER_USER=" + nobody}
 	var wrong bytes.Buffer
 	cmd.Stderr = &wrong
 	out, err := cmd.Output()

@@ -21,15 +21,15 @@ func kinfos(which string, id ...int) ([]kinfo, bool) {
 
 // kinfosAt is kinfos with the time of the boot that the start times are by: a step of
 // the clock between the two questions would move one without the other.
-func kinfosAt(which string, id ...int) (list []kinfo, boot time.Duration, ok bool) {
+func kinfosAt(which string, id ...int) (list []kinfo, boot time.Duration) {
 	for range 10 {
 		before := bootTime()
-		list, ok = kinfos(which, id...)
+		list, _ = kinfos(which, id...)
 		if boot = bootTime(); boot == before {
 			break
 		}
 	}
-	return list, boot, ok
+	return list, boot
 }
 
 // bootTime is when the machine was booted, by the clock that can be set: it jumps
@@ -44,7 +44,7 @@ func bootTime() time.Duration {
 
 // one finds a living process, and its start.
 func one(pid int) (p ProcessInfo, wall uint64, ok bool) {
-	list, boot, _ := kinfosAt("pid", pid)
+	list, boot := kinfosAt("pid", pid)
 	if len(list) != 1 || list[0].number(kinfoPid) != pid || list[0].isZombie() {
 		return p, 0, false
 	}
@@ -82,7 +82,7 @@ func (host) groupAlive(pgid int) bool {
 }
 
 func (host) processes() (all []ProcessInfo) {
-	list, boot, _ := kinfosAt("proc")
+	list, boot := kinfosAt("proc")
 	for _, k := range list {
 		if p := k.info(boot); !k.isZombie() && p.PID != os.Getpid() {
 			all = append(all, p)
