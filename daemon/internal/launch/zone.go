@@ -23,18 +23,24 @@ func SystemZone() string {
 }
 
 // zoneOf names the zone of a file: by where it is linked to below a directory
-// zoneinfo, else as the file itself. A machine without one has UTC.
+// zoneinfo, else as the file itself. A machine without one has UTC. It is asked at each
+// start of a job, so the usual link takes two calls.
 func zoneOf(path string) string {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
+	if _, err := os.Stat(path); err != nil {
 		return "UTC"
 	}
 	// The nearest link that names a zone counts, not where its zone's file is linked
 	// to in turn: Debian's Europe/Kiev is Europe/Kyiv's.
-	if target, err := os.Readlink(path); err == nil {
-		if _, name, ok := strings.Cut(target, "/zoneinfo/"); ok {
-			return name
-		}
+	target, err := os.Readlink(path)
+	if err != nil {
+		return ":" + path
+	}
+	if _, name, ok := strings.Cut(target, "/zoneinfo/"); ok {
+		return name
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "UTC"
 	}
 	if _, name, ok := strings.Cut(real, "/zoneinfo/"); ok {
 		return name
