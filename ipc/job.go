@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -165,10 +166,8 @@ func FailedStates() []State { return []State{Failed, TimedOut, Expired, Interrup
 
 // Fits reports whether a job in this state passes the filter's State and States.
 func (f JobFilter) Fits(s State) bool {
-	for _, one := range f.States { // the supervisor links this package, and slices by nothing else
-		if one == s {
-			return true
-		}
+	if slices.Contains(f.States, s) {
+		return true
 	}
 	return f.State == s || f.State == "" && len(f.States) == 0
 }
@@ -186,10 +185,5 @@ type JobFilter struct {
 
 // Wants reports whether a field that lists leave out is asked for.
 func (f JobFilter) Wants(field string) bool {
-	for _, asked := range f.Fields {
-		if asked == field {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.Fields, field)
 }

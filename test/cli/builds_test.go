@@ -96,7 +96,7 @@ func TestUpgradeBetweenBuilds(t *testing.T) {
 		}
 	}
 	counts := map[string]int{}
-	for _, line := range strings.Fields(b.Read("ran")) {
+	for line := range strings.FieldsSeq(b.Read("ran")) {
 		counts[line]++
 	}
 	if counts["shim"] != 2 || counts["direct"] != 2 || counts["tree"] != 2 || counts["after"] != 4 {

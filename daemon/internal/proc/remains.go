@@ -2,6 +2,7 @@ package proc
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,9 +149,7 @@ func (r *Remains) gather() []ProcessInfo {
 // no member is left. A member that is older than the child is none of it either.
 func belonging(child Identity, all []ProcessInfo, known map[int]Identity) map[int]Identity {
 	found := map[int]Identity{}
-	for pid, p := range known {
-		found[pid] = p
-	}
+	maps.Copy(found, known)
 	taken := slices.ContainsFunc(all, func(p ProcessInfo) bool { return p.PID == child.PID && p.Start != child.Start })
 	add := func(p ProcessInfo) {
 		found[p.PID] = Identity{PID: p.PID, Start: p.Start, Boot: child.Boot}
