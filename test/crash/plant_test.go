@@ -45,8 +45,8 @@ func plants() []plant {
 	return []plant{
 		{"answer before the record is written", []string{"lost", "key"}, false, []patch{
 			slowJournal(),
-			{"daemon/notify.go", "\t\tif err == nil {\n\t\t\treply(a)\n\t\t\treturn\n\t\t}\n\t\treply(answer{err: s.unavailable(err)})\n", "\t\tif err == nil {\n\t\t\treturn\n\t\t}\n"},
-			{"daemon/notify.go", "\ta.notified.Job = s.view(job)\n", "\ta.notified.Job = s.view(job)\n\treply(a)\n"},
+			{"daemon/notify.go", "\t\t\ta.notified.Started = !v.Joined && accepted.Told().State != ipc.Queued\n\t\t\treply(a)\n\t\t\treturn\n\t\t}\n\t\treply(answer{err: s.unavailable(err)})\n", "\t\t\treturn\n\t\t}\n"},
+			{"daemon/notify.go", "\taccepted, a.notified.Job = job, s.view(job)\n", "\taccepted, a.notified.Job = job, s.view(job)\n\t_ = accepted\n\treply(a)\n"},
 		}},
 		{"a lock is released as soon as the job has started", []string{"lock"}, true, []patch{noLocks()}},
 		{"a start forgets every fifth queued job", []string{"open"}, false, []patch{
