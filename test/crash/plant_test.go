@@ -84,7 +84,6 @@ func plants() []plant {
 			{"daemon/internal/jobs/apply.go", "\t\tj.told = before\n", "\t\t_ = before\n"},
 		}},
 		{"a start restores the queue backwards", []string{"order"}, false, []patch{
-			{"daemon/recover.go", "\t\"context\"\n", "\t\"context\"\n\t\"slices\"\n"},
 			{"daemon/recover.go", "for job := range s.jobs.Open() {", "for _, job := range slices.Backward(slices.Collect(s.jobs.Open())) {"},
 		}},
 	}
