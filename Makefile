@@ -31,7 +31,8 @@ test-race: # what lies below test/ runs programs, which are built without it
 	CGO_ENABLED=1 go test -race -timeout 0 ./cmd/... ./daemon/... ./dispatchers/... ./ipc/... ./scheduler
 fuzz: # by count: where a time is over, go1.26 may call it a failure (golang/go#75804)
 	git grep -oE '^func Fuzz[A-Za-z0-9_]+' -- '*_test.go' | while IFS=: read -r path target; do \
-	  go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime 10000x -fuzzminimizetime 100x "./$$(dirname "$$path")" || exit 1; \
+	  case $$path in cmd/*) n=50x m=5x ;; *) n=10000x m=100x ;; esac; \
+	  go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $$n -fuzzminimizetime $$m "./$$(dirname "$$path")" || exit 1; \
 	done
 test-all: test test-soak test-crash test-power test-packages test-service test-pfsense test-emulated test-race fuzz
 
