@@ -142,29 +142,39 @@ func follow(link string, rest []string) (string, []string, error) {
 	return from, append(parts, rest...), nil
 }
 
-// read opens a definition once and judges the open descriptor, so that nobody can
-// exchange the file between the two. Its directory was judged before.
+// read reads a definition. Its directory was judged before.
 func (t trust) read(path string) ([]byte, error) {
-	f, err := openRegular(path)
+	f, err := t.open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	if err := t.judge(path, fi, false); err != nil {
-		return nil, err
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		err = fmt.Errorf("%s is larger than %d KiB", path, maxFile>>10)
 	}
 	return data, err
+}
+
+// open opens a regular file once and judges the open descriptor, so that nobody can
+// exchange the file between the two.
+func (t trust) open(path string) (*os.File, error) {
+	f, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err == nil {
+		err = t.judge(path, fi, false)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // openRegular opens a file that is no symbolic link. With O_NONBLOCK it does not
