@@ -92,13 +92,10 @@ func (t trust) program(path, search string, scripts int) error {
 	if filepath.Base(interpreter) != "env" || argument == "" {
 		return nil
 	}
-	full := argument
-	if !strings.Contains(argument, "/") {
-		if full = lookPath(argument, search); full == "" {
-			return nil
-		}
+	if full, err := LookPath(argument, search); err == nil {
+		return t.program(full, search, scripts-1)
 	}
-	return t.program(full, search, scripts-1)
+	return nil // env says it
 }
 
 // interpreterOf reads the first line of a script: its interpreter, and the program
@@ -147,15 +144,19 @@ func (t trust) searchPath(path string) error {
 	return nil
 }
 
-// lookPath finds a program in a PATH, "" = there is none.
-func lookPath(name, path string) string {
+// LookPath finds a command: a path as it is, a bare name in the directories of
+// path. The current directory is never searched.
+func LookPath(name, path string) (string, error) {
+	if strings.Contains(name, "/") {
+		return name, nil
+	}
 	for _, dir := range filepath.SplitList(path) {
 		full := filepath.Join(dir, name)
 		if fi, err := os.Stat(full); err == nil && filepath.IsAbs(dir) && fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 {
-			return full
+			return full, nil
 		}
 	}
-	return ""
+	return "", fmt.Errorf("command %q: not found in %s", name, path)
 }
 
 // checkPrograms judges what the dispatcher's jobs execute, and warns of what is not
@@ -175,12 +176,10 @@ func (b *builder) checkPrograms() {
 		return
 	}
 	name := b.spec.Command[0]
-	full := name
-	if !strings.Contains(name, "/") {
-		if full = lookPath(name, path); full == "" {
-			b.warn(v.items[0], "", "%q: not found in %s", clip(name), path)
-			return
-		}
+	full, err := LookPath(name, path)
+	if err != nil {
+		b.warn(v.items[0], "", "%q: not found in %s", clip(name), path)
+		return
 	}
 	fi, err := os.Stat(full)
 	switch {

@@ -37,6 +37,21 @@ func loaded(t *testing.T, text string, o Options) (spec *Spec, faults, warnings 
 	return c.Specs["op"], faults, warnings
 }
 
+// A bare name is found in the absolute directories of a PATH alone.
+func TestLookPath(t *testing.T) {
+	dir := t.TempDir()
+	writeProgram(t, filepath.Join(dir, "here"), "", 0o755)
+	writeProgram(t, filepath.Join(dir, "bin/tool"), "", 0o755)
+	writeProgram(t, filepath.Join(dir, "bin/text"), "", 0o644)
+	t.Chdir(dir)
+	path := "/nonexistent:.::" + filepath.Join(dir, "bin")
+	for name, want := range map[string]string{"/nonexistent/program": "/nonexistent/program", "tool": filepath.Join(dir, "bin/tool"), "text": "", "here": "", "bin": ""} {
+		if full, err := LookPath(name, path); full != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q %v, want %q", name, full, err, want)
+		}
+	}
+}
+
 // What a job executes is judged as an include is: whoever could have written it is
 // who the job runs as.
 func TestProgramsAreJudged(t *testing.T) {
@@ -99,13 +114,11 @@ func TestProgramsAreJudged(t *testing.T) {
 		if spec == nil { // as if it had been good when it was loaded
 			spec, _, _ = loaded(t, text, Options{SkipOwnership: true})
 		}
-		full := c.program
-		if !strings.Contains(full, "/") {
-			if full = lookPath(full, c.path); full == "" {
-				continue
-			}
+		full, err := LookPath(c.program, c.path)
+		if err != nil {
+			continue
 		}
-		err := spec.CheckProgram(full, c.path, os.Geteuid())
+		err = spec.CheckProgram(full, c.path, os.Geteuid())
 		p, typed := errors.AsType[*ipc.Error](err)
 		if (c.want == "") != (err == nil) || err != nil && (!typed || p.Kind != ipc.KindDispatcherDisabled || p.Suggestion == "" || !strings.Contains(p.Detail, c.want)) {
 			t.Errorf("%s: at the start: %v", name, err)

@@ -97,7 +97,7 @@ func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
 		words = []string{set.PHP, "-f", set.PHPBridge, "--", "run", "--loader=" + set.PHPLoader, s.PHPClass}
 		words = append(words, s.PackageIncludes...)
 	}
-	full, err := proc.LookPath(words[0], path)
+	full, err := dispatchers.LookPath(words[0], path)
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +106,9 @@ func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
 
 // Check refuses a job whose packages are missing, or whose program, PHP bridge or
 // includes could have been written by others than root, this user, and for the
-// program the job's user; bridge and includes must be there, too. The error is an *ipc.Error. A job is checked when it is accepted and
-// again when it starts: packages come and go while it waits.
+// program the job's user; bridge and includes must be there, too. The error is an
+// *ipc.Error. A job is checked when it is accepted and again when it starts: packages
+// come and go while it waits.
 func (b *Builder) Check(ctx context.Context, s *dispatchers.Spec) error {
 	uid := os.Geteuid()
 	path := b.path(s)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -87,22 +85,6 @@ type Update struct {
 	ExtendTimeout time.Duration
 	Deadline      time.Time // of its timeout, where that has changed
 	Late          bool      // its timeout is over, and its kill_mode lets it run on
-}
-
-// LookPath finds a command: a path as it is, a bare name in the directories of
-// path. The current directory is never searched.
-func LookPath(name, path string) (string, error) {
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	for _, dir := range filepath.SplitList(path) {
-		full := filepath.Join(dir, name)
-		fi, err := os.Stat(full)
-		if err == nil && fi.Mode().IsRegular() && fi.Mode().Perm()&0o111 != 0 && filepath.IsAbs(dir) {
-			return full, nil
-		}
-	}
-	return "", fmt.Errorf("command %q: not found in %s", name, path)
 }
 
 // daemonUmask is what the daemon sets for itself, and children inherit.
