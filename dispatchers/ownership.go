@@ -19,8 +19,8 @@ const maxLinks = 40
 // way of a parent directory, is root (Nimbuspwn: CVE-2022-29799, CVE-2022-29800).
 type trust struct {
 	uid  int
-	also int  // of the job, for what it executes; 0 = nobody else
-	off  bool // for an offline check of files that are not installed yet
+	also func() int // the user of the job, for what it executes; nil = nobody else
+	off  bool       // for an offline check of files that are not installed yet
 }
 
 // untrusted is the error of a file that another user could have written.
@@ -37,9 +37,9 @@ func (t trust) judge(path string, fi fs.FileInfo, onTheWay bool) error {
 	if t.off || !ok {
 		return nil
 	}
-	if st.Uid != 0 && int(st.Uid) != t.uid && int(st.Uid) != t.also {
+	if st.Uid != 0 && int(st.Uid) != t.uid && int(st.Uid) != t.jobUser() {
 		want := "root"
-		for _, uid := range []int{t.uid, t.also} {
+		for _, uid := range []int{t.uid, t.jobUser()} {
 			if uid != 0 {
 				want = fmt.Sprintf("root or user %d", uid)
 			}

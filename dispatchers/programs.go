@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"dispatchd/ipc"
@@ -50,14 +51,27 @@ func (s *Spec) CheckProgram(argv0, path string, trustUID int) error {
 }
 
 // with is the trust in what a user's jobs execute: that user may change it, who can
-// do nothing by it but what the user could do anyway.
+// do nothing by it but what the user could do anyway. Most programs are root's, and
+// nobody looks the user up then.
 func (t trust) with(name string) trust {
 	if name != "" {
-		if uid, ok := userID(name); ok {
-			t.also = uid
-		}
+		t.also = sync.OnceValue(func() int {
+			uid, ok := userID(name)
+			if !ok {
+				return 0
+			}
+			return uid
+		})
 	}
 	return t
+}
+
+// jobUser is the user that with has named; 0 where there is none, or no such user.
+func (t trust) jobUser() int {
+	if t.also == nil {
+		return 0
+	}
+	return t.also()
 }
 
 // userID finds the id of a user by name, else by number.
