@@ -40,7 +40,6 @@ type Planner struct {
 	planned  []zone        // in which the schedules in force are meant
 	faults   []fault       // schedules that are not in force
 	lookedAt time.Duration // when the zones were looked at last
-	local    error         // what is wrong with the machine's zone, nil = nothing
 }
 
 // zone is one that schedules in force are meant in; "" = the machine's.
@@ -66,7 +65,7 @@ func New(host string, zones *scheduler.Zones) *Planner { return &Planner{host: h
 // file has gone: its last good one stays in force.
 func (p *Planner) Plan(now scheduler.Now, entries iter.Seq[Entry]) []error {
 	var list []scheduler.Entry
-	p.planned, p.faults, p.lookedAt, p.local = nil, nil, now.Mono, nil
+	p.planned, p.faults, p.lookedAt = nil, nil, now.Mono
 	for e := range entries {
 		if e.Spec == nil || len(e.Spec.Schedule) == 0 {
 			continue
@@ -104,12 +103,13 @@ func (p *Planner) problems() []error {
 		list = append(list, fmt.Errorf("schedule of %s is not in force: %s", f.dispatcher, f.why))
 	}
 	for _, z := range p.planned {
-		if z.err != nil && z.name != "" {
+		switch {
+		case z.err == nil || z.loc == nil: // the latter is a fault of each schedule
+		case z.name == "":
+			list = append(list, z.err)
+		default:
 			list = append(list, fmt.Errorf("timezone: %w; schedules keep the rules that it had", z.err))
 		}
-	}
-	if p.local != nil {
-		list = append(list, p.local)
 	}
 	return list
 }
@@ -119,14 +119,19 @@ func (p *Planner) zone(name string) zone {
 	if i := slices.IndexFunc(p.planned, func(z zone) bool { return z.name == name }); i >= 0 {
 		return p.planned[i]
 	}
+	z := p.read(name)
+	p.planned = append(p.planned, z)
+	return z
+}
+
+// read is a zone as its files say it now.
+func (p *Planner) read(name string) zone {
 	z := zone{name: name}
 	if name == "" {
 		z.loc, z.err = p.zones.Local()
-		p.local = z.err
 	} else {
 		z.loc, z.err = p.zones.Of(name)
 	}
-	p.planned = append(p.planned, z)
 	return z
 }
 
@@ -139,20 +144,13 @@ func (p *Planner) Look(now scheduler.Now) (changed bool, gone []error) {
 		return false, nil
 	}
 	p.lookedAt = now.Mono
-	for i := range p.planned {
-		z := &p.planned[i]
-		var loc *time.Location
-		had := z.err
-		if z.name == "" {
-			loc, z.err = p.zones.Local()
-			p.local = z.err
-		} else {
-			loc, z.err = p.zones.Of(z.name)
+	for i, was := range p.planned {
+		is := p.read(was.name)
+		changed = changed || is.loc != was.loc
+		if was.err == nil && is.err != nil {
+			gone = append(gone, fmt.Errorf("time zone: %w", is.err))
 		}
-		changed = changed || loc != z.loc
-		if had == nil && z.err != nil {
-			gone = append(gone, fmt.Errorf("time zone: %w", z.err))
-		}
+		p.planned[i].err = is.err
 	}
 	return changed, gone
 }

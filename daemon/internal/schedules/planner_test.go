@@ -261,7 +261,7 @@ func TestReload(t *testing.T) {
 	faults := o.planner.Plan(o.now, func(yield func(Entry) bool) {
 		_ = yield(*bad) && yield(*o.entry("op")) && yield(Entry{Name: "unknown"})
 	})
-	if len(faults) == 0 || !strings.HasPrefix(faults[0].Error(), "schedule of bad is not in force: timezone: ") {
+	if len(faults) != 1 || !strings.HasPrefix(faults[0].Error(), "schedule of bad is not in force: timezone: ") {
 		t.Errorf("faults: %v", faults)
 	}
 	if v := o.planner.View(*bad, 1); v.Fault == "" || v.Fault != o.planner.Fault("bad") || len(v.Next) > 0 || o.planner.Fault("op") != "" {
