@@ -5,7 +5,6 @@ package pfsense
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -26,10 +25,8 @@ func TestDoorsAtBoot(t *testing.T) {
 	if err := syscall.Mkfifo(d.Path("go"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	manage := d.Path("doors/RESTAPI/.resources/scripts/manage.php")
 	d.Write("doors/RESTAPI/Dispatchers/MeetDispatcher.inc", fmt.Sprintf("<?php\nnamespace RESTAPI\\Dispatchers;\nclass MeetDispatcher extends \\RESTAPI\\Core\\Dispatcher {\n    protected function _process(mixed ...$a): void { if (getenv('DISPATCHD_JOB_ID') === false) { exec('sleep 600 >/dev/null 2>&1 & echo $! >%s'); file_get_contents('%s'); } }\n}\n", d.Path("left"), d.Path("go")))
-	cmd := exec.Command(d.Path("bin/php"), "-f", manage, "notifydispatcher", "MeetDispatcher")
-	cmd.Env, cmd.Dir = d.env, d.Dir
+	cmd := d.command()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -96,8 +93,7 @@ func TestDoorsForeignDirectory(t *testing.T) {
 		if err := put(d.Path("run")); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command(d.Path("bin/php"), "-f", d.Path("doors/RESTAPI/.resources/scripts/manage.php"), "notifydispatcher", "MeetDispatcher")
-		cmd.Env, cmd.Dir = d.env, d.Dir
+		cmd := d.command()
 		out, err := cmd.CombinedOutput()
 		if err == nil || cmd.ProcessState.ExitCode() != 75 || !strings.Contains(string(out), "Nothing was run") {
 			t.Errorf("%s: %v %s", what, err, out)

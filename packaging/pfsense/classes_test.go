@@ -45,7 +45,7 @@ func TestNarrowClasses(t *testing.T) {
 				}
 				b.Write("standin/RESTAPI/Dispatchers/"+broken+".inc", string(text))
 			}
-			b.Write("dispatchd.toml", fmt.Sprintf("php = %q\nphp_bridge = %q\nphp_loader = %q\n", b.Path("phpwrap"), b.Path("php/bridge.php"), loader))
+			b.settings("phpwrap", loader)
 			b.Stop()
 			b.Start()
 			for _, c := range []struct{ name, args, log, result string }{

@@ -57,11 +57,8 @@ func newDoors(t *testing.T) *doors {
 	d.copyTree("testdata/doors", "doors")
 	d.Write("locks/README", "")
 	wrap := "#!/bin/sh\nexport DISPATCHD_RESTAPI_LOCKS=%s/locks\nexec %s -d include_path=%s/doors \"$@\"\n"
-	d.Write("bin/php", fmt.Sprintf(wrap, d.Dir, d.php, d.Dir))
-	if err := os.Chmod(d.Path("bin/php"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	d.Write("dispatchd.toml", fmt.Sprintf("php = %q\nphp_bridge = %q\nphp_loader = \"lazy\"\n", d.Path("bin/php"), d.Path("php/bridge.php")))
+	d.program("bin/php", fmt.Sprintf(wrap, d.Dir, d.php, d.Dir))
+	d.settings("bin/php", "lazy")
 	d.Start()
 	t.Cleanup(d.End)
 	d.env = append(os.Environ(), "PATH="+d.Path("bin")+":"+os.Getenv("PATH"), "MEET="+d.Dir, "DISPATCHD_RESTAPI_LOCKS="+d.Path("locks"),
@@ -85,6 +82,13 @@ func (d *doors) hook(verb string) {
 	if out, code := script(env, "sbin/dispatchd-restapi", verb); code != 0 || strings.Contains(out, "not guarded") {
 		d.T.Fatalf("%s: exit %d, %s", verb, code, out)
 	}
+}
+
+// command is the package's own command for the class.
+func (d *doors) command() *exec.Cmd {
+	cmd := exec.Command(d.Path("bin/php"), "-f", d.Path("doors/RESTAPI/.resources/scripts/manage.php"), "notifydispatcher", "MeetDispatcher")
+	cmd.Env, cmd.Dir = d.env, d.Dir
+	return cmd
 }
 
 // start has one door run the class, and waits for its process.

@@ -16,11 +16,18 @@ import (
 	"dispatchd/test/box"
 )
 
+// dropIn is dispatch.sh as the package calls it, with the box's daemon.
+func (b *phpBox) dropIn(env []string, args ...string) *exec.Cmd {
+	b.T.Helper()
+	cmd := exec.CommandContext(b.T.Context(), "sh", append([]string{filepath.Join(source, "dispatch.sh")}, args...)...)
+	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+box.Program(b.T, "dispatchctl")), env...)
+	return cmd
+}
+
 // dispatch starts dispatch.sh as the package does. Both paths are of the box.
 func (b *phpBox) dispatch(env []string, class, pidFile, timeout, args string) *exec.Cmd {
 	b.T.Helper()
-	cmd := exec.CommandContext(b.T.Context(), "sh", filepath.Join(source, "dispatch.sh"), class, pidFile, timeout, args)
-	cmd.Env = append(append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+box.Program(b.T, "dispatchctl")), env...)
+	cmd := b.dropIn(env, class, pidFile, timeout, args)
 	if err := cmd.Start(); err != nil {
 		b.T.Fatal(err)
 	}
@@ -131,9 +138,7 @@ func TestDropInLost(t *testing.T) {
 	if _, err := os.Stat(b.Path("x.pid")); err == nil || len(b.jobs("gated")) > 0 {
 		t.Errorf("a pid file is left, or a job was asked for: %v", b.jobs("gated"))
 	}
-	cmd := exec.Command("sh", filepath.Join(source, "dispatch.sh"), "gated", b.Path("x.pid"), "300")
-	cmd.Env = append(os.Environ(), ipc.SocketEnv+"="+b.Client.Socket, "DISPATCHCTL="+box.Program(t, "dispatchctl"))
-	if out, err := cmd.CombinedOutput(); err != nil || len(b.jobs("gated")) != 1 {
+	if out, err := b.dropIn(nil, "gated", b.Path("x.pid"), "300").CombinedOutput(); err != nil || len(b.jobs("gated")) != 1 {
 		t.Errorf("without arguments: %v %s", err, out)
 	}
 }
@@ -142,10 +147,7 @@ func TestDropInLost(t *testing.T) {
 // of ours.
 func TestDropInCommandLine(t *testing.T) {
 	b := at(t, t.TempDir())
-	b.Write("ctl", "#!/bin/sh\nprintf '<%s>' \"$@\" >"+b.Path("argv")+"\ncat >"+b.Path("stdin")+"\n")
-	if err := os.Chmod(b.Path("ctl"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	b.program("ctl", "#!/bin/sh\nprintf '<%s>' \"$@\" >"+b.Path("argv")+"\ncat >"+b.Path("stdin")+"\n")
 	long := `["` + strings.Repeat("secret ", 15<<10) + `"]`
 	for _, c := range []struct{ class, args string }{{"--socket=/tmp/x", `{"p":"secret"}`}, {"X", "--pidfile=/etc/x"}, {"X", long}, {"X", "[]"}} {
 		cmd := exec.Command("sh", filepath.Join(source, "dispatch.sh"), c.class, b.Path("p.pid"), "--signal=9", c.args)
@@ -169,10 +171,7 @@ func TestDropInCommandLine(t *testing.T) {
 // runner is started, with its arguments in one piece.
 func TestDropInOldWay(t *testing.T) {
 	b := newBox(t, map[string]string{"gated": gatedFile})
-	b.Write("bin/php", "#!/bin/sh\nprintf '<%s>' \"$@\" >>$OUT\n[ -z \"${DISPATCHD_OLD_WAY:-}\" ] || echo leaked >>$OUT\n")
-	if err := os.Chmod(b.Path("bin/php"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	b.program("bin/php", "#!/bin/sh\nprintf '<%s>' \"$@\" >>$OUT\n[ -z \"${DISPATCHD_OLD_WAY:-}\" ] || echo leaked >>$OUT\n")
 	const manage = "</usr/local/pkg/RESTAPI/.resources/scripts/manage.php>"
 	for _, c := range []struct{ class, socket, args string }{
 		{"Unknown", b.Client.Socket, `{"a":"b  c's"}`},

@@ -71,9 +71,9 @@ func newFirewall(t *testing.T, loader, env string) *firewall {
 	b.Write("lacking.php", lacking)
 	b.Write("env", env)
 	// A job's environment is small: where PHP finds its settings is told here.
-	b.Write("phpwrap", "#!/bin/sh\nexport PHP_INI_SCAN_DIR=/usr/local/etc/php.d PFSTUB_LOG=/var/log/pfstub.jsonl\n. /tmp/dd/env\nexec /usr/bin/php -d auto_prepend_file=/tmp/dd/lacking.php \"$@\"\n")
+	b.program("phpwrap", "#!/bin/sh\nexport PHP_INI_SCAN_DIR=/usr/local/etc/php.d PFSTUB_LOG=/var/log/pfstub.jsonl\n. /tmp/dd/env\nexec /usr/bin/php -d auto_prepend_file=/tmp/dd/lacking.php \"$@\"\n")
 	b.Write("dispatchd.toml", fmt.Sprintf("php = \"/tmp/dd/phpwrap\"\nphp_bridge = \"/tmp/dd/php/bridge.php\"\nphp_loader = %q\n", loader))
-	if err := errors.Join(os.Chmod(b.Path("phpwrap"), 0o755), os.Chmod(p.path("tmp"), 0o777|os.ModeSticky)); err != nil {
+	if err := os.Chmod(p.path("tmp"), 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}
 	return p

@@ -125,11 +125,7 @@ func TestPHPClientTrust(t *testing.T) {
 // job when it comes again; another one is another.
 func TestNativeHung(t *testing.T) {
 	b := newBox(t, map[string]string{"gated": "script = 'exit 0'\n"})
-	dir, sum := nativeStandIn(t)
-	b.phpClient()
-	if out, code := hook(t, "install", dir, "--accept="+sum, "--native="+b.Path("php/Native.php")); code != 0 {
-		t.Fatal(out)
-	}
+	dir := b.installed(t)
 	const spawn = `$d->timeout = 2; $d->async = false; print is_int($d->spawn_process(id: 3)) ? "done" : "?";`
 	b.stopped(func() {
 		for range 2 {
@@ -153,11 +149,7 @@ func TestNativeHung(t *testing.T) {
 func TestNativeBound(t *testing.T) {
 	b := newBox(t, map[string]string{"gated": gatedFile})
 	b.gates()
-	dir, sum := nativeStandIn(t)
-	b.phpClient()
-	if out, code := hook(t, "install", dir, "--accept="+sum, "--native="+b.Path("php/Native.php")); code != 0 {
-		t.Fatal(out)
-	}
+	dir := b.installed(t)
 	if _, err := b.Client.Pause(t.Context(), "gated", true); err != nil {
 		t.Fatal(err)
 	}

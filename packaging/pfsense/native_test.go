@@ -91,6 +91,17 @@ func nativeStandIn(t *testing.T) (dir, sum string) {
 	return b.Path("RESTAPI"), fmt.Sprintf("%x", sha256.Sum256([]byte(b.Read("RESTAPI/Core/Dispatcher.inc"))))
 }
 
+// installed puts lines of native mode that ask the box's daemon into a stand-in.
+func (b *phpBox) installed(t *testing.T) (dir string) {
+	t.Helper()
+	dir, sum := nativeStandIn(t)
+	b.phpClient()
+	if out, code := hook(t, "install", dir, "--accept="+sum, "--native="+b.Path("php/Native.php")); code != 0 {
+		t.Fatal(out)
+	}
+	return dir
+}
+
 // A version that nobody looked at is refused, and one that was is taken.
 func TestHook(t *testing.T) {
 	dir, sum := nativeStandIn(t)
@@ -147,12 +158,7 @@ func TestNative(t *testing.T) {
 		"bad":   "script = 'x'\n[locks]\nexclusive = [\"l:{name}\"]\n",
 	})
 	b.gates()
-	dir, sum := nativeStandIn(t)
-	native := b.Path("php/Native.php")
-	b.phpClient()
-	if out, code := hook(t, "install", dir, "--accept="+sum, "--native="+native); code != 0 {
-		t.Fatal(out)
-	}
+	dir := b.installed(t)
 	first := b.hooked(dir, `print json_encode([$d->spawn_process(), $d->get_running_processes()]);`)
 	b.Read("up")
 	var n, m int

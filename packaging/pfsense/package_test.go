@@ -136,10 +136,7 @@ func TestRestapi(t *testing.T) {
 // What is not known is not touched, and syslog says so.
 func TestRestapiUnknown(t *testing.T) {
 	r, _ := newRestapi(t)
-	r.Write("bin/logger", "#!/bin/sh\necho \"$@\" >>"+r.Path("syslog")+"\n")
-	if err := os.Chmod(r.Path("bin/logger"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	r.program("bin/logger", "#!/bin/sh\necho \"$@\" >>"+r.Path("syslog")+"\n")
 	env := append(r.env, "PATH="+r.Path("bin")+":"+os.Getenv("PATH"))
 	for _, verb := range []string{"on", "drop-in", "native"} {
 		if out, code := script(env, "sbin/dispatchd-restapi", verb); code != 78 {

@@ -60,14 +60,26 @@ func newBox(t *testing.T, files map[string]string) *phpBox {
 	// What root runs is root's alone: a checkout may not be.
 	b.copyTree(source, "php")
 	b.copyTree("testdata/standin", "standin")
-	b.Write("phpwrap", fmt.Sprintf("#!/bin/sh\nexec %s -d include_path=%s/standin \"$@\"\n", php, b.Dir))
-	if err := os.Chmod(b.Path("phpwrap"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	b.Write("dispatchd.toml", fmt.Sprintf("php = %q\nphp_bridge = %q\nphp_loader = \"lazy\"\n", b.Path("phpwrap"), b.Path("php/bridge.php")))
+	b.program("phpwrap", fmt.Sprintf("#!/bin/sh\nexec %s -d include_path=%s/standin \"$@\"\n", php, b.Dir))
+	b.settings("phpwrap", "lazy")
 	b.Start()
 	t.Cleanup(b.End)
 	return b
+}
+
+// program writes a program of the box.
+func (b *phpBox) program(name, text string) {
+	b.T.Helper()
+	b.Write(name, text)
+	if err := os.Chmod(b.Path(name), 0o755); err != nil {
+		b.T.Fatal(err)
+	}
+}
+
+// settings has the daemon run classes by a PHP and the bridge of the box.
+func (b *phpBox) settings(php, loader string) {
+	b.T.Helper()
+	b.Write("dispatchd.toml", fmt.Sprintf("php = %q\nphp_bridge = %q\nphp_loader = %q\n", b.Path(php), b.Path("php/bridge.php"), loader))
 }
 
 // copyTree copies a directory of the sources into the box.

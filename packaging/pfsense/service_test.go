@@ -48,11 +48,8 @@ func newService(t *testing.T) *service {
 	s := &service{phpBox: at(t, dir)}
 	s.Client = &client.Client{Socket: ipc.RootPaths(dir).Socket()}
 	s.Write("dispatchers.d/gated.toml", strings.ReplaceAll(gatedFile, "$BOX", dir))
-	s.Write("daemon", fakeDaemon)
-	s.Write("restapi", "#!/bin/sh\necho \"$@\" >>"+s.Path("restapi.log")+"\n")
-	if err := errors.Join(os.Chmod(s.Path("daemon"), 0o755), os.Chmod(s.Path("restapi"), 0o755)); err != nil {
-		t.Fatal(err)
-	}
+	s.program("daemon", fakeDaemon)
+	s.program("restapi", "#!/bin/sh\necho \"$@\" >>"+s.Path("restapi.log")+"\n")
 	s.env = []string{
 		"DISPATCHD_RUN=" + s.Path("service"), "DAEMON=" + s.Path("daemon"), "DISPATCHD_BIN=" + box.Programs(t), "DISPATCHD_ROOT=" + dir,
 		"DISPATCHCTL=" + box.Program(t, "dispatchctl"), "DISPATCHD_RESTAPI=" + s.Path("restapi"), ipc.SocketEnv + "=" + s.Client.Socket,
@@ -257,10 +254,7 @@ func TestServiceForeignDirectory(t *testing.T) {
 func TestPackageScripts(t *testing.T) {
 	b := at(t, t.TempDir())
 	for _, name := range []string{"php", "restapi", "rc"} {
-		b.Write(name, "#!/bin/sh\necho "+name+" \"$@\" >>"+b.Path("log")+"\n")
-		if err := os.Chmod(b.Path(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		b.program(name, "#!/bin/sh\necho "+name+" \"$@\" >>"+b.Path("log")+"\n")
 	}
 	paths := strings.NewReplacer("/usr/local/bin/php", b.Path("php"), "/usr/local/sbin/dispatchd-restapi", b.Path("restapi"), "/usr/local/etc/rc.d/dispatchd.sh", b.Path("rc"), "%%PORTNAME%%", "PORT")
 	for _, c := range []struct{ file, phase, env, want string }{
