@@ -40,6 +40,10 @@ type Status struct {
 	Last   time.Time   // the last due time dealt with, or where counting began
 	Next   []time.Time // the next times at which it fires, its Offset included
 	Missed int         // due times left out since it was first Set
+
+	// Suspended: the wall clock cannot be right, and nothing of it is due until it is
+	// set. @every goes on.
+	Suspended bool
 }
 
 // Agenda knows what is due when. The zero value is empty. It is driven from
@@ -89,10 +93,6 @@ func (a *Agenda) Set(now Now, entries []Entry) {
 	}
 	a.heapify()
 }
-
-// ClockDoubtful reports that the wall clock cannot be right, so that nothing but
-// @every is due.
-func (a *Agenda) ClockDoubtful() bool { return a.clockDoubtful }
 
 // add starts a new entry, as far as the clock lets it.
 func (a *Agenda) add(e *entry) []Occurrence {
@@ -146,7 +146,7 @@ func (a *Agenda) Of(name string, n int) (Status, bool) {
 	if e == nil {
 		return Status{}, false
 	}
-	s := Status{Last: e.Last, Missed: e.missed}
+	s := Status{Last: e.Last, Missed: e.missed, Suspended: a.clockDoubtful && e.at.IsZero()}
 	slots := slices.Clone(e.slots)
 	for len(s.Next) < n {
 		due := earliest(slots)

@@ -232,12 +232,15 @@ func (p *Planner) View(e Entry, n int) ipc.Schedule {
 		CatchUp: string(e.Spec.CatchUp), Overlap: string(e.Spec.Overlap),
 		Paused: e.Paused, Next: []time.Time{},
 	}
+	v.Fault = p.Fault(e.Name)
 	if s, ok := p.agenda.Of(e.Name, n); ok {
+		if s.Suspended {
+			v.Fault = "the machine's clock cannot be right; nothing but @every is due until it is set"
+		}
 		for _, at := range s.Next {
 			v.Next = append(v.Next, at.UTC()) // as all times of the API are
 		}
 	}
-	v.Fault = p.fault(e)
 	c := e.current()
 	if c == nil {
 		return v
@@ -257,18 +260,6 @@ func (p *Planner) Fault(name string) string {
 		if f.dispatcher == name {
 			return f.why
 		}
-	}
-	return ""
-}
-
-// fault is Fault, and also that the clock keeps a schedule from being due.
-func (p *Planner) fault(e Entry) string {
-	if why := p.Fault(e.Name); why != "" {
-		return why
-	}
-	every := func(text string) bool { return strings.HasPrefix(text, "@every ") }
-	if p.agenda.ClockDoubtful() && !slices.ContainsFunc(e.Spec.Schedule, every) {
-		return "the machine's clock cannot be right; nothing but @every is due until it is set"
 	}
 	return ""
 }

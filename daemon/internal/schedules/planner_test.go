@@ -308,6 +308,38 @@ func TestView(t *testing.T) {
 	}
 }
 
+// Where the clock cannot be right, the view of what waits for it says so. @every does
+// not wait, as a Go program may write it too.
+func TestClockDoubtful(t *testing.T) {
+	o := newOwner(t, spec("day", "0 6 * * *", "UTC"), spec("both", "daily", "UTC"), spec("every", " @every  15m", "UTC"))
+	o.entry("both").Spec.Schedule = append(o.entry("both").Spec.Schedule, "@every 1h")
+	faulty := func(want ...string) {
+		t.Helper()
+		var got []string
+		for e := range o.all() {
+			if v := o.planner.View(e, 1); strings.HasPrefix(v.Fault, "the machine's clock cannot be right") {
+				got = append(got, e.Name)
+			} else if v.Fault != "" || len(v.Next) == 0 {
+				t.Errorf("view: %+v", v)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("wait for the clock: %s, want %s", got, want)
+		}
+	}
+	o.plan()
+	faulty()
+	right := o.now.Wall
+	o.now.Wall = time.Date(1970, 1, 1, 0, 0, 1, 0, time.UTC)
+	o.pass(time.Hour)
+	faulty("day")
+	o.plan()
+	faulty("day")
+	o.now.Wall = right.Add(time.Hour)
+	o.pass(time.Minute)
+	faulty()
+}
+
 // A clock that is set back by hours moves the cursor back; the schedule goes on
 // from there.
 func TestClockSetBack(t *testing.T) {
