@@ -12,10 +12,11 @@ import (
 	"dispatchd/ipc"
 )
 
-// programs makes files below a directory of the test's: text, then mode.
+// writeProgram writes a file with a mode, whatever the umask is.
 func writeProgram(t *testing.T, path, text string, mode os.FileMode) string {
 	t.Helper()
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
+	write(t, path, text)
+	if err := os.Chmod(path, mode); err != nil {
 		t.Fatal(err)
 	}
 	return path
