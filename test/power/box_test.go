@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"dispatchd/ipc"
 	"dispatchd/test/box"
@@ -71,7 +72,9 @@ func (b *stateBox) await(ctx context.Context, id string) (ipc.Job, error) {
 	return b.Client.Await(ctx, id)
 }
 
-// jobs lists all jobs by their ids.
+// jobs lists all jobs by their ids. A daemon that has just started looks for what may
+// be left of a job before it decides on it, and says running until then: jobs waits
+// for that.
 func (b *stateBox) jobs() map[string]ipc.Job {
 	b.T.Helper()
 	all := map[string]ipc.Job{}
@@ -81,6 +84,9 @@ func (b *stateBox) jobs() map[string]ipc.Job {
 			b.T.Fatal(err)
 		}
 		for _, j := range page {
+			if j.State == ipc.Running {
+				j = b.settled(j)
+			}
 			all[j.ID] = j
 		}
 		if len(page) < 1000 {
@@ -88,6 +94,17 @@ func (b *stateBox) jobs() map[string]ipc.Job {
 		}
 		before = page[len(page)-1].ID
 	}
+}
+
+// settled waits until the daemon has decided on a job that may still run: what never
+// comes is a finding.
+func (b *stateBox) settled(job ipc.Job) ipc.Job {
+	ctx, cancel := context.WithTimeout(b.T.Context(), time.Minute)
+	defer cancel()
+	if end, err := b.await(ctx, job.ID); err == nil {
+		return end
+	}
+	return job
 }
 
 // is reports whether an error is of one of these kinds.

@@ -3,18 +3,14 @@
 package power
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"dispatchd/ipc"
 )
 
 // figures are what a run of cuts showed.
@@ -87,17 +83,6 @@ func (r *recording) try(t *testing.T, image, program string, c cut, lane uint64,
 	return append(found, r.judge(b, c, sum)...)
 }
 
-// settled waits until the daemon has decided on a job that may still run: what never
-// comes is a finding.
-func (b *stateBox) settled(job ipc.Job) ipc.Job {
-	ctx, cancel := context.WithTimeout(b.T.Context(), time.Minute)
-	defer cancel()
-	if end, err := b.await(ctx, job.ID); err == nil {
-		return end
-	}
-	return job
-}
-
 // judge holds what the daemon knows against what the world was told by then.
 func (r *recording) judge(b *stateBox, c cut, sum *figures) (found []string) {
 	var last []*fact // of those that were asked for
@@ -110,9 +95,6 @@ func (r *recording) judge(b *stateBox, c cut, sum *figures) (found []string) {
 		job, known := jobs[a.id]
 		ended := a.ended > 0 && a.ended <= c.at
 		begun := r.facts.seen[a.id] > 0 && r.facts.seen[a.id] <= c.at
-		if known && begun && job.State == ipc.Running {
-			job = b.settled(job) // what may be left of it is looked for first
-		}
 		switch {
 		case !known:
 			lost++
