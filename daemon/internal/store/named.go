@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,30 +47,15 @@ func (w *writer) keepNamed() error {
 
 // reinstate copies the file, which has no name any more, to a new one.
 func (w *writer) reinstate() error {
-	f, err := w.disk.create("journal.new")
+	f, size, err := w.newFile(w.opened, func(f file) (int64, error) {
+		_, err := io.Copy(f, io.NewSectionReader(w.file, 0, w.size))
+		return w.size, err
+	})
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, io.NewSectionReader(w.file, 0, w.size))
-	size := space{ahead: w.space.ahead}
-	if err == nil {
-		err = size.allocate(f, w.size, w.opened)
-	}
-	if err == nil {
-		err = f.sync()
-	}
-	if err == nil {
-		err = w.disk.rename("journal.new", "journal")
-	}
-	if err != nil { // give its space back: the disk may be full
-		return errors.Join(err, f.Close(), w.disk.remove("journal.new"))
-	}
-	_ = w.file.Close()
-	size.synced = size.allocated
-	w.file, w.space = f, size
-	w.syncer.synced()
-	if err := w.disk.sync(); err != nil {
-		return fmt.Errorf("%w: directory: %w", ErrInDoubt, err)
+	if err := w.adopt(f, size); err != nil {
+		return err
 	}
 	if w.readID() != w.id {
 		_ = w.writeID() // the next start asks for it; the journal says it too

@@ -32,31 +32,18 @@ func (w *writer) replace(s Snapshot) error {
 	if _, err := w.keepDamaged(); err != nil {
 		return err
 	}
-	f, err := w.disk.create("journal.new")
+	sw := &snapshotWriter{number: w.number, texts: make([][]byte, runtime.GOMAXPROCS(0))}
+	f, size, err := w.newFile(len(s.Open), func(f file) (int64, error) {
+		sw.f = f
+		err := sw.write(head{Format: format, Store: w.id, Moment: w.timeline.mark()}, s)
+		return sw.size, err
+	})
 	if err != nil {
 		return err
 	}
-	sw := &snapshotWriter{f: f, number: w.number, texts: make([][]byte, runtime.GOMAXPROCS(0))}
-	size := space{ahead: w.space.ahead}
-	err = sw.write(head{Format: format, Store: w.id, Moment: w.timeline.mark()}, s)
-	if err == nil {
-		err = size.allocate(f, sw.size, len(s.Open))
-	}
-	if err == nil {
-		err = f.sync()
-	}
-	if err == nil {
-		err = w.disk.rename("journal.new", "journal")
-	}
-	if err != nil { // give its space back: the disk may be full
-		return errors.Join(err, f.Close(), w.disk.remove("journal.new"))
-	}
-	size.synced = size.allocated
-	w.adopt(sw, size, len(s.Open))
-	if err := w.disk.sync(); err != nil {
-		// The old file has lost its name and the new one's is not durable:
-		// neither may take another record.
-		err = fmt.Errorf("%w: directory: %w", ErrInDoubt, err)
+	w.number, w.size, w.opened = sw.number, sw.size, len(s.Open)
+	w.health.rewritten(sw.size)
+	if err := w.adopt(f, size); err != nil {
 		if w.health.broken() == nil {
 			w.fail(err, nil)
 		}
@@ -66,17 +53,48 @@ func (w *writer) replace(s Snapshot) error {
 	return nil
 }
 
-// adopt goes on with the new file.
-func (w *writer) adopt(sw *snapshotWriter, size space, opened int) {
+// newFile makes a new file with this content, and with space behind it for what the
+// open jobs may need, syncs it, and puts it in the journal's place. On an error the
+// old one has its place still.
+func (w *writer) newFile(opened int, write func(file) (int64, error)) (file, space, error) {
+	size := space{ahead: w.space.ahead}
+	f, err := w.disk.create("journal.new")
+	if err != nil {
+		return nil, size, err
+	}
+	end, err := write(f)
+	if err == nil {
+		err = size.allocate(f, end, opened)
+	}
+	if err == nil {
+		err = f.sync()
+	}
+	if err == nil {
+		err = w.disk.rename("journal.new", "journal")
+	}
+	if err != nil { // give its space back: the disk may be full
+		return nil, size, errors.Join(err, f.Close(), w.disk.remove("journal.new"))
+	}
+	size.synced = size.allocated
+	return f, size, nil
+}
+
+// adopt goes on with a new file. There was space for all of it.
+func (w *writer) adopt(f file, size space) error {
 	if w.file != nil {
 		_ = w.file.Close()
 	}
-	w.file, w.number, w.size, w.space, w.opened = sw.f, sw.number, sw.size, size, opened
+	w.file, w.space = f, size
 	w.syncer.synced()
-	w.health.rewritten(sw.size)
 	if w.health.isFull() != nil {
 		w.health.setFull(nil)
 	}
+	if err := w.disk.sync(); err != nil {
+		// The old file has lost its name and the new one's is not durable:
+		// neither may take another record.
+		return fmt.Errorf("%w: directory: %w", ErrInDoubt, err)
+	}
+	return nil
 }
 
 // snapshotWriter writes the beginning of a new file.

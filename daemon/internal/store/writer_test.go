@@ -94,6 +94,34 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// Who makes space by removing the journal gets one that has space: what is put in its
+// place again is no more full than one that was asked for space.
+func TestFullDiskJournalRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, b := store.NewMemDisk(), jobs.New(store.Retention{})
+		j, _ := opened(t, d, b)
+		var full []error
+		j.SetOnFull(func(err error) { full = append(full, err) })
+		j.SetOnFail(func(err error) { t.Errorf("broken: %v", err) })
+		must(t, j, b, accept(ulid.Make()))
+		d.Full = true
+		for append1(t, j, accept(ulid.Make())) == nil { // what is left of what was allocated ahead
+		}
+		d.Full = false
+		delete(d.Names, "journal")
+		j.Look()
+		synctest.Wait()
+		if len(full) != 2 || full[0] == nil || full[1] != nil {
+			t.Errorf("said of the space: %v", full)
+		}
+		time.Sleep(2 * time.Second)
+		must(t, j, b, accept(ulid.Make()))
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // calls notes the calls of a disk, and fails some.
 type calls struct {
 	mu   sync.Mutex
