@@ -89,16 +89,6 @@ func takeLock(path string) (*flock.Flock, error) {
 	}
 }
 
-// means reports whether a name means the file that is locked.
-func means(name string, lock *flock.Flock) bool {
-	named, err := os.Lstat(name)
-	if err != nil {
-		return false
-	}
-	held, err := lock.Stat()
-	return err == nil && os.SameFile(named, held)
-}
-
 // KeepLock has the directory's lock be found by others: where its file is gone, or is
 // another one, it is made and locked again. It reports whether that was so. The error
 // says that another daemon was faster, or what keeps the file from being made.

@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 )
 
@@ -12,18 +13,20 @@ import (
 // the name still means its file (two calls of stat(2), 2 µs), and if not puts its
 // content there again before anything else is written.
 
-// means reports whether a name of the directory means an open file.
-func (d osDisk) means(name string, f file) bool {
-	named, err := os.Lstat(d.at(name))
+// means reports whether a path leads to an open file.
+func means(path string, f interface{ Stat() (fs.FileInfo, error) }) bool {
+	named, err := os.Lstat(path)
 	if err != nil {
 		return false
 	}
+	ours, err := f.Stat()
+	return err == nil && os.SameFile(named, ours)
+}
+
+// means reports whether a name of the directory leads to an open file.
+func (d osDisk) means(name string, f file) bool {
 	ours, ok := f.(diskFile)
-	if !ok {
-		return false
-	}
-	is, err := ours.Stat()
-	return err == nil && os.SameFile(named, is)
+	return ok && means(d.at(name), ours)
 }
 
 // keepNamed has the journal's name mean its file. The error says that this cannot be
