@@ -3,7 +3,6 @@ package daemon
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -48,11 +47,12 @@ func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bo
 	}
 	durable := make(chan error, 1)
 	var d ipc.Dispatcher
+	var refuse error
 	err := b.permitted(ctx, query{Verb: server.VerbPause, Peer: by, Dispatcher: spec}, func(s *state) {
 		// One whose file was removed is resumed as long as it is paused or has jobs.
 		known := s.jobs.Dispatcher(name)
 		if unknown != nil && (known == nil || !known.Paused && known.Idle()) {
-			durable <- unknown
+			refuse = unknown
 			return
 		}
 		s.log.Info(string(rec.Op), "dispatcher", name, "uid", by.UID, "pid", by.PID)
@@ -63,18 +63,19 @@ func (b *backend) Pause(ctx context.Context, by ipc.Peer, name string, paused bo
 		performing(s).perform(s.core.Pause(s.now(), name, paused)) // without a definition it is held all the same
 		d = viewing(s).defined(name)
 	})
-	if err != nil {
+	if err = cmp.Or(err, refuse); err != nil {
 		return d, err
 	}
+	return d, b.recorded(durable)
+}
+
+// recorded waits until what a request had written down is durable.
+func (b *backend) recorded(durable <-chan error) error {
 	failed, err := await(b.host, durable)
-	switch {
-	case err != nil || failed == nil:
-	case errors.Is(failed, unknown):
-		err = unknown
-	default:
-		err = b.unavailable(failed)
+	if err == nil && failed != nil {
+		return b.unavailable(failed)
 	}
-	return d, err
+	return err
 }
 
 // Locks lists every lock that is held or waited for.
@@ -167,10 +168,7 @@ func (b *backend) Drain(ctx context.Context, by ipc.Peer, on bool) (ipc.Status, 
 	if err != nil {
 		return ipc.Status{}, err
 	}
-	if failed, err := await(b.host, durable); err != nil || failed != nil {
-		if err == nil {
-			err = b.unavailable(failed)
-		}
+	if err := b.recorded(durable); err != nil {
 		return ipc.Status{}, err
 	}
 	return b.Status(ctx, by)
