@@ -141,7 +141,7 @@ func (s admission) submit(sub submission, reply func(answer)) {
 		reply(answer{err: s.refusal(sub.spec, verdict)})
 		return
 	}
-	s.accept(sub, s.recordOf(sub, id, verdict), joined, verdict, reply)
+	s.accept(sub, s.recordOf(sub, id, joined, verdict), joined, verdict, reply)
 	s.perform(effects)
 }
 
@@ -182,12 +182,12 @@ func orNull(args json.RawMessage) json.RawMessage {
 }
 
 // recordOf is the journal's record of an accepted or joined notify.
-func (s admission) recordOf(sub submission, id ulid.ULID, v queue.Verdict) store.Record {
+func (s admission) recordOf(sub submission, id ulid.ULID, joined *jobs.Job, v queue.Verdict) store.Record {
 	at := sub.by.At.UnixNano()
 	rec := store.Record{At: at, Key: sub.key, KeyUID: sub.by.UID, ArgHash: sub.hash, Cursor: sub.cursor}
 	if v.Joined {
 		rec.Op, rec.ID, rec.By = store.OpJoin, ulid.ULID(v.ID), &sub.by
-		if job, ok := s.job(v.ID); ok && replaces(sub, job) {
+		if joined != nil && replaces(sub, joined) {
 			rec.Arguments = orNull(sub.args)
 		}
 		return rec

@@ -113,11 +113,8 @@ func (s performer) start(id queue.ID, number int) (missing queue.Reason, ok bool
 // one would show its job as running for a moment.
 func (s performer) keepDirs(spec *dispatchers.Spec) {
 	s.keepRunDir()
-	if spec.Cache == nil {
-		return
-	}
-	if again, err := s.caches.KeepDir(); again || err != nil {
-		s.found(err, "the directory %s was removed; it is made again", s.cfg.Paths.Cache)
+	if spec.Cache != nil {
+		s.keepCacheDir()
 	}
 }
 

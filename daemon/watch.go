@@ -135,9 +135,7 @@ func (h *host) look() {
 	if again, err := h.dir.KeepLogs(); again || err != nil {
 		h.found(err, "the directory %s/logs was removed; it is made again", p.State)
 	}
-	if again, err := h.caches.KeepDir(); again || err != nil {
-		h.found(err, "the directory %s was removed; it is made again", p.Cache)
-	}
+	h.keepCacheDir()
 	h.watch.journal.Look()
 	h.watch.lookAtSocket(p.Socket())
 }
@@ -162,9 +160,16 @@ func (h *host) lookNow(ctx context.Context) {
 // missing.
 func (h *host) keepRunDir() {
 	for _, dir := range runDirs(h.cfg.Paths) {
-		if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if missing(dir) {
 			h.found(makeRunDir(h.cfg.Paths, h.settings.SocketGroup), "the directory %s was removed; it is made again", dir)
 		}
+	}
+}
+
+// keepCacheDir makes the directory of caches again where it is missing.
+func (h *host) keepCacheDir() {
+	if again, err := h.caches.KeepDir(); again || err != nil {
+		h.found(err, "the directory %s was removed; it is made again", h.cfg.Paths.Cache)
 	}
 }
 
@@ -180,7 +185,7 @@ func (s *state) lookAtJobs() {
 			s.found(nil, "the file of lock %s was removed while job %s held it; it is made again", name, a.Job.ID)
 		}
 	}
-	if _, err := os.Lstat(s.epochFile()); errors.Is(err, fs.ErrNotExist) {
+	if missing(s.epochFile()) {
 		if err := s.writeEpoch(); err != nil {
 			s.log.Error("run directory: its epoch cannot be written", "error", err)
 		}
