@@ -90,45 +90,31 @@ func (r *round) isBack(l *life) bool {
 
 // takings are the ways to take something away; each says how many names it removed.
 func (r *round) takings() []func() int {
-	files := func(patterns ...string) func() int {
-		return func() (n int) {
-			for _, pattern := range patterns {
-				names, _ := filepath.Glob(r.Path(pattern))
-				for _, name := range names {
-					n += gone(os.Remove(name))
-				}
-			}
-			return n
-		}
-	}
-	trees := func(patterns ...string) func() int {
-		return func() (n int) {
-			for _, pattern := range patterns {
-				names, _ := filepath.Glob(r.Path(pattern))
-				for _, name := range names {
-					n += gone(os.RemoveAll(name))
-				}
-			}
-			return n
-		}
+	by := func(remove func(string) error, patterns ...string) func() int {
+		return func() int { return r.take(remove, patterns) }
 	}
 	return []func() int{
-		files("run/jobs/*"),
-		files("run/jobs/*.run"),
-		files("run/jobs/*.sock", "run/jobs/*.status"),
-		trees("run/jobs"),
-		files("run/locks/*.lock", "run/dispatchers/*.lock"),
-		trees("run/locks", "run/dispatchers"),
-		files("run/control.sock"),
-		trees("run/*"),
-		trees("run"),
+		by(os.Remove, "run/jobs/*"),
+		by(os.Remove, "run/jobs/*.run"),
+		by(os.Remove, "run/jobs/*.sock", "run/jobs/*.status"),
+		by(os.RemoveAll, "run/jobs"),
+		by(os.Remove, "run/locks/*.lock", "run/dispatchers/*.lock"),
+		by(os.RemoveAll, "run/locks", "run/dispatchers"),
+		by(os.Remove, "run/control.sock"),
+		by(os.RemoveAll, "run/*"),
+		by(os.RemoveAll, "run"),
 	}
 }
 
-// gone counts a removal.
-func gone(err error) int {
-	if err != nil {
-		return 0
+// take removes what these patterns mean now.
+func (r *round) take(remove func(string) error, patterns []string) (n int) {
+	for _, pattern := range patterns {
+		names, _ := filepath.Glob(r.Path(pattern))
+		for _, name := range names {
+			if remove(name) == nil {
+				n++
+			}
+		}
 	}
-	return 1
+	return n
 }
