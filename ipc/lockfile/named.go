@@ -24,9 +24,6 @@ func current(f *os.File) bool {
 	return err == nil && unix.Fstat(int(f.Fd()), &ours) == nil && named.Dev == ours.Dev && named.Ino == ours.Ino
 }
 
-// Missing reports whether a lock's name means nothing, or not this file any more.
-func Missing(f *os.File) bool { return !current(f) }
-
 // Retake is for whoever knows that a lock is held, by itself or by a child that
 // inherited it. Where the lock's name means another file than the one that is held,
 // or none, nobody who comes by that name would find the lock held: Retake makes the
