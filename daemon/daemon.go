@@ -294,7 +294,9 @@ func (d *daemon) reopen(l *net.UnixListener, in *door) *net.UnixListener {
 	next, err := server.Listen(path, d.settings.SocketGroup, 0o660)
 	var copied net.Listener
 	if err == nil {
-		copied, err = duplicate(next)
+		if copied, err = duplicate(next); err != nil {
+			_ = next.Close() // else the next look finds a socket that somebody listens on
+		}
 	}
 	more := ""
 	if d.socketActivated {
