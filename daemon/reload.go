@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -220,12 +218,6 @@ func (h *host) noteGone(old, next *dispatchers.Catalog) {
 			next.NoteMissing(dir, names)
 		}
 	}
-}
-
-// missing reports whether nothing is there.
-func missing(path string) bool {
-	_, err := os.Lstat(path)
-	return errors.Is(err, fs.ErrNotExist)
 }
 
 // rules is the part of a definition that the queue decides by.

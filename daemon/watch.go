@@ -166,6 +166,12 @@ func (h *host) keepRunDir() {
 	}
 }
 
+// missing reports whether nothing is there.
+func missing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // keepCacheDir makes the directory of caches again where it is missing.
 func (h *host) keepCacheDir() {
 	if again, err := h.caches.KeepDir(); again || err != nil {
