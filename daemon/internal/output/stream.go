@@ -192,24 +192,31 @@ func (s *Stream) Close() {
 // Owner is the user whose job writes to a pipe, nil = our own.
 type Owner struct{ UID, GID int }
 
-// newPipe makes a pipe. Our end does not block. The job, and whoever it becomes, may
+// newPipe makes a pipe that a job prints to. The job, and whoever it becomes, may
 // open its end by name (/dev/stderr): open(2) asks the pipe's owner and mode, and to
 // come that far a process must have the pipe open already, or may trace one that has.
 // Reading is for the job's own user.
 func newPipe(o *Owner) (r, w int, err error) {
+	if r, w, err = Pipe(); err != nil {
+		return -1, -1, err
+	}
+	// On FreeBSD both fail, and there to open /dev/fd/2 is to duplicate it.
+	if o != nil {
+		_ = unix.Fchown(w, o.UID, o.GID)
+	}
+	_ = unix.Fchmod(w, 0o622)
+	return r, w, nil
+}
+
+// Pipe makes a pipe from a child to us. Our end does not block.
+func Pipe() (r, w int, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return -1, -1, os.NewSyscallError("pipe2", err)
 	}
 	if err := unix.SetNonblock(fds[0], true); err != nil {
-		_ = unix.Close(fds[0])
-		_ = unix.Close(fds[1])
+		closeAll(fds[0], fds[1])
 		return -1, -1, os.NewSyscallError("fcntl", err)
 	}
-	// On FreeBSD both fail, and there to open /dev/fd/2 is to duplicate it.
-	if o != nil {
-		_ = unix.Fchown(fds[1], o.UID, o.GID)
-	}
-	_ = unix.Fchmod(fds[1], 0o622)
 	return fds[0], fds[1], nil
 }

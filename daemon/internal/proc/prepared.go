@@ -170,7 +170,7 @@ func (p *Prepared) open() (err error) {
 		}
 	}
 	p.files = append(p.files, stdout, stderr)
-	progress, w, err := progressPipe()
+	progress, w, err := output.Pipe()
 	if err != nil {
 		return err
 	}
@@ -185,20 +185,6 @@ func (l *Launch) outputs() output.Files {
 		f.Owner = &output.Owner{UID: int(c.UID), GID: int(c.GID)}
 	}
 	return f
-}
-
-// progressPipe makes a pipe from a child to us. Our end does not block.
-func progressPipe() (r, w int, err error) {
-	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
-		return -1, -1, os.NewSyscallError("pipe2", err)
-	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		_ = unix.Close(fds[0])
-		_ = unix.Close(fds[1])
-		return -1, -1, os.NewSyscallError("fcntl", err)
-	}
-	return fds[0], fds[1], nil
 }
 
 // closeAll closes our copies of the child's files, but never our own output.
