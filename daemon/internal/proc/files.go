@@ -75,25 +75,34 @@ func (f AttemptFiles) Remove() {
 // so that its end can be written when the run directory is full.
 const Room = 4096
 
+// Reserve makes a file that takes so much, and is written by WriteAt. Where there is no
+// room for it there is no file afterwards.
+func Reserve(path string) (fd int, err error) {
+	fd, err = open(path, unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY)
+	if err != nil {
+		return -1, err
+	}
+	if err := WriteAt(fd, []byte(strings.Repeat(" ", Room))); err != nil {
+		_ = unix.Close(fd)
+		_ = unix.Unlink(path)
+		return -1, &os.PathError{Op: "write", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
 // Prepare makes .prepared, and the directory where that is gone. Where there is no
 // room for it there is none for the attempt.
 func (f AttemptFiles) Prepare() error {
-	const how = unix.O_CREAT | unix.O_TRUNC | unix.O_WRONLY
-	fd, err := open(f.Prepared(), how)
+	fd, err := Reserve(f.Prepared())
 	if errors.Is(err, unix.ENOENT) {
 		if err = f.MakeDirectory(); err == nil {
-			fd, err = open(f.Prepared(), how)
+			fd, err = Reserve(f.Prepared())
 		}
 	}
 	if err != nil {
 		return err
 	}
-	err = WriteAt(fd, []byte(strings.Repeat(" ", Room)))
-	if err = errors.Join(err, unix.Close(fd)); err != nil {
-		_ = unix.Unlink(f.Prepared())
-		return &os.PathError{Op: "write", Path: f.Prepared(), Err: err}
-	}
-	return nil
+	return os.NewSyscallError("close", unix.Close(fd))
 }
 
 // Unstart has the files say that the attempt has not started, as they did before it was

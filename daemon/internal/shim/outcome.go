@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,17 +34,7 @@ type outcome struct {
 }
 
 // reserveOutcome makes the file that will become .status.
-func reserveOutcome(f proc.AttemptFiles) (fd int, err error) {
-	fd, err = unix.Open(f.NewStatus(), unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: f.NewStatus(), Err: err}
-	}
-	if err := proc.WriteAt(fd, []byte(strings.Repeat(" ", proc.Room))); err != nil {
-		_ = unix.Close(fd)
-		return -1, &os.PathError{Op: "write", Path: f.NewStatus(), Err: err}
-	}
-	return fd, nil
-}
+func reserveOutcome(f proc.AttemptFiles) (fd int, err error) { return proc.Reserve(f.NewStatus()) }
 
 // takeReserved is reserveOutcome of an attempt whose daemon has reserved the room.
 func takeReserved(f proc.AttemptFiles) (fd int, err error) {

@@ -70,19 +70,53 @@ func TestOutcomeWithoutSpace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	lift := limitFiles(t)
+	err = writeOutcome(f, fd, proc.Exit{Code: 3, Result: json.RawMessage(`"` + strings.Repeat("x", 3*proc.Room) + `"`)})
+	lift()
+	got, ok := readOutcome(f)
+	if err != nil || !ok || got.Code != 3 || got.Result != nil {
+		t.Errorf("%+v, %v, %v", got, ok, err)
+	}
+}
+
+// Where the file was removed and could not be reserved again, a part of a new one does
+// not take the place of the end.
+func TestOutcomeNotReservedAgain(t *testing.T) {
+	f := proc.AttemptFiles(filepath.Join(t.TempDir(), "job-1"))
+	fd, err := reserveOutcome(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(f.NewStatus()); err != nil {
+		t.Fatal(err)
+	}
+	lift := limitFiles(t)
+	_, err = reserveOutcome(f)
+	lift()
+	if err == nil {
+		t.Fatal("there is room for it")
+	}
+	err = writeOutcome(f, fd, proc.Exit{Code: 3})
+	if got, ok := readOutcome(f); err != nil || !ok || got.Code != 3 {
+		t.Errorf("%+v, %v, %v", got, ok, err)
+	}
+}
+
+// limitFiles lets this process write less to a file than what is reserved for an end, as
+// a full disk does, until lift.
+func limitFiles(t *testing.T) (lift func()) {
+	t.Helper()
 	var old unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: proc.Room, Max: old.Max}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: proc.Room - 1, Max: old.Max}); err != nil {
 		t.Skip(err)
 	}
-	err = writeOutcome(f, fd, proc.Exit{Code: 3, Result: json.RawMessage(`"` + strings.Repeat("x", 3*proc.Room) + `"`)})
-	if e := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); e != nil {
-		t.Fatal(e)
-	}
-	got, ok := readOutcome(f)
-	if err != nil || !ok || got.Code != 3 || got.Result != nil {
-		t.Errorf("%+v, %v, %v", got, ok, err)
+	return func() {
+		t.Helper()
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
