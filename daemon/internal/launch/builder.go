@@ -79,29 +79,37 @@ func (b *Builder) path(s *dispatchers.Spec) string {
 // argv is what is executed. Only a script goes through a shell, and only its own
 // text does: arguments never become part of it.
 func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
+	full, err := b.program(s, path)
 	switch {
+	case err != nil:
+		return nil, err
 	case s.Function:
-		self, err := os.Executable()
-		return []string{self}, err
+		return []string{full}, nil
 	case s.Script != "":
 		var text strings.Builder
 		for _, include := range s.PackageIncludes {
 			text.WriteString(". '" + strings.ReplaceAll(include, "'", `'\''`) + "'\n")
 		}
 		text.WriteString(s.Script)
-		return []string{"/bin/sh", "-eu", "-c", text.String(), s.Name}, nil
+		return []string{full, "-eu", "-c", text.String(), s.Name}, nil
+	case s.PHPClass != "":
+		words := []string{full, "-f", b.Settings.PHPBridge, "--", "run", "--loader=" + b.Settings.PHPLoader, s.PHPClass}
+		return append(words, s.PackageIncludes...), nil
 	}
-	words := s.Command
-	if s.PHPClass != "" {
-		set := b.Settings
-		words = []string{set.PHP, "-f", set.PHPBridge, "--", "run", "--loader=" + set.PHPLoader, s.PHPClass}
-		words = append(words, s.PackageIncludes...)
+	return append([]string{full}, s.Command[1:]...), nil
+}
+
+// program is the first word of argv.
+func (b *Builder) program(s *dispatchers.Spec, path string) (string, error) {
+	switch {
+	case s.Function:
+		return os.Executable()
+	case s.Script != "":
+		return "/bin/sh", nil
+	case s.PHPClass != "":
+		return dispatchers.LookPath(b.Settings.PHP, path)
 	}
-	full, err := dispatchers.LookPath(words[0], path)
-	if err != nil {
-		return nil, err
-	}
-	return append([]string{full}, words[1:]...), nil
+	return dispatchers.LookPath(s.Command[0], path)
 }
 
 // Check refuses a job whose packages are missing, or whose program, PHP bridge or
@@ -112,8 +120,8 @@ func (b *Builder) argv(s *dispatchers.Spec, path string) ([]string, error) {
 func (b *Builder) Check(ctx context.Context, s *dispatchers.Spec) error {
 	uid := os.Geteuid()
 	path := b.path(s)
-	if argv, err := b.argv(s, path); err == nil && !s.Function { // a program that is missing is the start's to name
-		if err := s.CheckProgram(argv[0], path, uid); err != nil {
+	if program, err := b.program(s, path); err == nil && !s.Function { // a program that is missing is the start's to name
+		if err := s.CheckProgram(program, path, uid); err != nil {
 			return err
 		}
 	}
