@@ -113,10 +113,8 @@ func (host) processes() (list []ProcessInfo) {
 		if isZombie(f) {
 			return
 		}
-		p := ProcessInfo{PID: pid, State: f[statState]}
-		for at, field := range map[int]*int{statParent: &p.Parent, statGroup: &p.Group, statSession: &p.Session} {
-			*field, _ = strconv.Atoi(f[at])
-		}
+		number := func(at int) int { n, _ := strconv.Atoi(f[at]); return n }
+		p := ProcessInfo{PID: pid, Parent: number(statParent), Group: number(statGroup), Session: number(statSession), State: f[statState]}
 		p.Start, _ = strconv.ParseUint(f[statStart], 10, 64)
 		list = append(list, p)
 	})
@@ -134,6 +132,5 @@ func (host) commandLine(pid int) (argv, env []string, uid int, ok bool) {
 	if err != nil {
 		return nil, nil, 0, false
 	}
-	split := func(text []byte) []string { return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00") }
-	return split(line), split(variables), int(st.Uid), true
+	return splitWords(line), splitWords(variables), int(st.Uid), true
 }

@@ -221,30 +221,39 @@ func (f AttemptFiles) FindUnrecorded(start StartRecord, since time.Time) (Identi
 	}
 	job, attempt, _ := strings.Cut(filepath.Base(string(f)), "-")
 	early, last := uint64(slack/host{}.startUnit()), first+uint64(unrecordedWait/host{}.startUnit())
-	for _, p := range (host{}).processes() {
-		if p.Session != p.PID || p.Start+early < first || p.Start > last {
-			continue
-		}
-		_, env, _, ok := host{}.commandLine(p.PID)
-		if ok && slices.Contains(env, "DISPATCHD_JOB_ID="+job) && slices.Contains(env, "DISPATCHD_ATTEMPT="+attempt) {
-			return Identity{PID: p.PID, Start: p.Start, Boot: BootID()}, true
-		}
-	}
-	return Identity{}, false
+	inTime := func(p ProcessInfo) bool { return p.Start+early >= first && p.Start <= last }
+	return findLeader(inTime, func(_, env []string, _ int) bool {
+		return slices.Contains(env, "DISPATCHD_JOB_ID="+job) && slices.Contains(env, "DISPATCHD_ATTEMPT="+attempt)
+	})
 }
 
 // FindSupervisor finds the living supervisor of a job by what it was started as: a
 // process of our own user with a supervisor's title and variable. False: there is none,
 // or the system does not tell.
 func FindSupervisor(title, variable, job string) (Identity, bool) {
+	return findLeader(nil, func(argv, env []string, uid int) bool {
+		return uid == os.Geteuid() && len(argv) >= 2 && argv[0] == title && argv[len(argv)-1] == job &&
+			slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, variable+"=") })
+	})
+}
+
+// findLeader finds the process that leads a session, may be the one that is looked for
+// (nil = each may), and was started as fits says. What is asked for each process costs
+// more than the list of all.
+func findLeader(may func(ProcessInfo) bool, fits func(argv, env []string, uid int) bool) (Identity, bool) {
 	for _, p := range (host{}).processes() {
-		argv, env, uid, ok := host{}.commandLine(p.PID)
-		if !ok || uid != os.Geteuid() || len(argv) < 2 || argv[0] != title || argv[len(argv)-1] != job || p.Session != p.PID {
+		if p.Session != p.PID || may != nil && !may(p) {
 			continue
 		}
-		if slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, variable+"=") }) {
+		if argv, env, uid, ok := (host{}).commandLine(p.PID); ok && fits(argv, env, uid) {
 			return Identity{PID: p.PID, Start: p.Start, Boot: BootID()}, true
 		}
 	}
 	return Identity{}, false
+}
+
+// splitWords splits what the system gives of a command line or an environment: a NUL
+// ends each word.
+func splitWords(text []byte) []string {
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
 }

@@ -3,7 +3,6 @@ package proc
 import (
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -101,8 +100,7 @@ func (host) commandLine(pid int) (argv, env []string, uid int, ok bool) {
 	if err != nil {
 		return nil, nil, 0, false
 	}
-	split := func(text []byte) []string { return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00") }
-	return split(words), split(variables), list[0].number(kinfoUser), true
+	return splitWords(words), splitWords(variables), list[0].number(kinfoUser), true
 }
 
 // bootID is kern.boot_id, random and made anew at each boot, where the kernel has it;
