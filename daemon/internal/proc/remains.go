@@ -108,14 +108,6 @@ func (r *Remains) Kill() (left string) {
 	return names(alive)
 }
 
-// Look names what is left, and leaves it alone; "" = nothing.
-func (r *Remains) Look() string {
-	if c := r.start.Child; c == nil || c.PID <= 1 || !c.ofThisBoot() {
-		return ""
-	}
-	return names(r.gather())
-}
-
 // names words a list of processes, of which the first tell enough.
 func names(list []ProcessInfo) string {
 	var words []string

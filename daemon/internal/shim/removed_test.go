@@ -134,8 +134,9 @@ func TestFilesRemovedAndKilled(t *testing.T) {
 				t.Errorf("%+v", x)
 			}
 			waitGone(t, *start.Supervisor, *start.Child)
-			if found := belongings(start); len(found) > 0 {
-				t.Errorf("left: %v", found)
+			start.Tree = ""
+			if left := proc.RemainsOf(start).Kill(); left != "" {
+				t.Errorf("left: %v", left)
 			}
 			// A later daemon, which knows nothing else of it, says the same.
 			if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); !x.SupervisorLost || x.NotStarted {
@@ -143,12 +144,6 @@ func TestFilesRemovedAndKilled(t *testing.T) {
 			}
 		})
 	}
-}
-
-// belongings names what is left of an attempt, and leaves it alone.
-func belongings(start proc.StartRecord) string {
-	start.Tree = ""
-	return proc.RemainsOf(start).Look()
 }
 
 // What was prepared and has not started is started; what lost its mark before is not.
