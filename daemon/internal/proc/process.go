@@ -304,8 +304,6 @@ func waitExit(pid int, dead chan<- struct{}) {
 
 // ReapChild waits for a child of this process to end, and takes its status.
 func ReapChild(pid int) {
-	dead := make(chan struct{})
-	go waitExit(pid, dead)
-	<-dead
+	waitExit(pid, make(chan struct{}))
 	_, _ = reap(pid)
 }

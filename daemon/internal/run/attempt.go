@@ -48,9 +48,6 @@ func New(job *store.Job, n int, s *dispatchers.Spec, files proc.AttemptFiles, lo
 	}
 }
 
-// unstart has the files say that nothing was started.
-func (a *Attempt) unstart() { a.Files.Unstart() }
-
 // Attach notes the child that Events.Started told of. A cancel that came before
 // the child did is carried out now. Owner only.
 func (a *Attempt) Attach(c Child) error {

@@ -84,7 +84,7 @@ func (r *Runner) Run(ctx context.Context, a *Attempt, recorded <-chan error, ev 
 	switch {
 	case proc.IsTransient(err):
 		r.undo(a, l)
-		a.unstart()
+		a.Files.Unstart()
 		ev.NotStarted(a, err)
 		return
 	case err != nil:
@@ -248,7 +248,7 @@ func (r *Runner) ended(a *Attempt, c Child, ev Events) {
 	}
 	if x.NotStarted && proc.IsTransient(x.Err) { // its supervisor was killed before it began, or lacked something
 		discard(spare)
-		a.unstart()
+		a.Files.Unstart()
 		ev.NotStarted(a, x.Err)
 		return
 	}

@@ -241,10 +241,10 @@ func (c *Client) gone() {
 	case started || c.seen:
 	case c.refused != nil:
 		e.NotStarted, e.Err = true, c.refused
-	case c.pid != 0 && (!c.marked || c.files.NeverStarted()):
-		e.NotStarted, e.Err = true, proc.ErrSupervisorDied
-	case c.files.NeverStarted():
-		e.NotStarted = true
+	case c.pid != 0 && !c.marked, c.files.NeverStarted():
+		if e.NotStarted = true; c.pid != 0 {
+			e.Err = proc.ErrSupervisorDied
+		}
 	}
 	if !e.NotStarted {
 		// What was told is what the file said, should that be gone or cut.
