@@ -48,23 +48,38 @@ func inDirectory(t *testing.T, l proc.Launch, name string) proc.Launch {
 	return mark(t, l)
 }
 
+// underway is a job that runs below a supervisor, with files in a directory of its own.
+type underway struct {
+	proc.Launch
+	client *Client
+	lock   string
+	gate   *os.File // its standard input
+}
+
+// begin starts a job of a helper, and waits for its first word.
+func begin(t *testing.T, helper, word string) underway {
+	t.Helper()
+	said := newUpdates()
+	u := underway{Launch: inDirectory(t, newLaunch(t, helper), t.Name())}
+	u.gate = gated(t, &u.Launch)
+	u.client, u.lock = supervise(t, u.Launch, said.hear)
+	said.until(t, message(word))
+	return u
+}
+
 // Whatever is removed of a running job's files, it runs once, and its daemon is told its
 // true end.
 func TestFilesRemoved(t *testing.T) {
 	for name, remove := range removals() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			said := newUpdates()
-			l := inDirectory(t, newLaunch(t, "told"), t.Name())
-			gate := gated(t, &l)
-			c, lock := supervise(t, l, said.hear)
-			said.until(t, message("waiting"))
-			remove(l.Files)
-			_, _ = gate.WriteString("5\n")
-			if x := c.Exit(); x.Code != 5 || !x.Exited() {
+			u := begin(t, "told", "waiting")
+			remove(u.Files)
+			_, _ = u.gate.WriteString("5\n")
+			if x := u.client.Exit(); x.Code != 5 || !x.Exited() {
 				t.Errorf("%+v", x)
 			}
-			waitFree(t, lock, name)
+			waitFree(t, u.lock, name)
 		})
 	}
 }
@@ -75,41 +90,34 @@ func TestFilesRemovedBetweenDaemons(t *testing.T) {
 	for name, remove := range removals() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			said := newUpdates()
-			l := inDirectory(t, newLaunch(t, "told"), t.Name())
-			gate := gated(t, &l)
-			c, lock := supervise(t, l, said.hear)
-			said.until(t, message("waiting"))
-			c.Leave()
-			remove(l.Files)
+			u := begin(t, "told", "waiting")
+			u.client.Leave()
+			remove(u.Files)
 			again := newUpdates()
-			heir := Adopt(l.Files, l.Job, time.Time{}, again.hear)
+			heir := Adopt(u.Files, u.Job, time.Time{}, again.hear)
 			again.until(t, message("waiting"))
-			_, _ = gate.WriteString("5\n")
+			_, _ = u.gate.WriteString("5\n")
 			if x := heir.Exit(); x.Code != 5 || !x.Exited() {
 				t.Errorf("%+v", x)
 			}
-			waitFree(t, lock, name)
+			waitFree(t, u.lock, name)
 		})
 	}
 }
 
 // A stop that comes before the supervisor is found is heard.
 func TestStopWithoutFiles(t *testing.T) {
-	said := newUpdates()
-	l := inDirectory(t, newLaunch(t, "deaf"), t.Name())
-	c, lock := supervise(t, l, said.hear)
-	said.until(t, message("deaf"))
-	c.Leave()
-	removals()["directory"](l.Files)
-	heir := Adopt(l.Files, l.Job, time.Time{}, ignore)
+	u := begin(t, "deaf", "deaf")
+	u.client.Leave()
+	removals()["directory"](u.Files)
+	heir := Adopt(u.Files, u.Job, time.Time{}, ignore)
 	if err := heir.Stop(); err != nil {
 		t.Error(err)
 	}
 	if x := heir.Exit(); !x.Canceled {
 		t.Errorf("%+v", x)
 	}
-	waitFree(t, lock, "stopped")
+	waitFree(t, u.lock, "stopped")
 }
 
 // The end of a job whose supervisor is killed, too, is not known: it is never taken for
@@ -118,19 +126,16 @@ func TestFilesRemovedAndKilled(t *testing.T) {
 	for name, remove := range removals() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			said := newUpdates()
-			l := inDirectory(t, newLaunch(t, "deaf"), t.Name())
-			c, _ := supervise(t, l, said.hear)
-			said.until(t, message("deaf"))
-			start, ok := l.Files.ReadStart()
+			u := begin(t, "deaf", "deaf")
+			start, ok := u.Files.ReadStart()
 			if !ok {
 				t.Fatal("it has not started")
 			}
-			remove(l.Files)
-			if err := unix.Kill(c.PID(), unix.SIGKILL); err != nil {
+			remove(u.Files)
+			if err := unix.Kill(u.client.PID(), unix.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			if x := c.Exit(); !x.SupervisorLost || x.NotStarted {
+			if x := u.client.Exit(); !x.SupervisorLost || x.NotStarted {
 				t.Errorf("%+v", x)
 			}
 			waitGone(t, *start.Supervisor, *start.Child)
@@ -139,7 +144,7 @@ func TestFilesRemovedAndKilled(t *testing.T) {
 				t.Errorf("left: %v", left)
 			}
 			// A later daemon, which knows nothing else of it, says the same.
-			if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); !x.SupervisorLost || x.NotStarted {
+			if x := Adopt(u.Files, u.Job, time.Time{}, ignore).Exit(); !x.SupervisorLost || x.NotStarted {
 				t.Errorf("by the next daemon: %+v", x)
 			}
 		})
@@ -171,27 +176,23 @@ func TestPreparedOnly(t *testing.T) {
 // later finds it, as soon as it could be written. So long the locks are held.
 func TestEndCannotBeWritten(t *testing.T) {
 	for _, attended := range []bool{true, false} {
-		said := newUpdates()
-		l := inDirectory(t, newLaunch(t, "told"), t.Name())
-		gate := gated(t, &l)
-		c, lock := supervise(t, l, said.hear)
-		said.until(t, message("waiting"))
-		dir := filepath.Dir(string(l.Files))
+		u := begin(t, "told", "waiting")
+		dir := filepath.Dir(string(u.Files))
 		if err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)); err != nil { // no directory can be made there
 			t.Fatal(err)
 		}
 		if !attended {
-			c.Leave()
+			u.client.Leave()
 		}
-		_, _ = gate.WriteString("5\n")
+		_, _ = u.gate.WriteString("5\n")
 		if attended {
-			if x := c.Exit(); x.Code != 5 || !x.Exited() {
+			if x := u.client.Exit(); x.Code != 5 || !x.Exited() {
 				t.Errorf("%+v", x)
 			}
-			waitFree(t, lock, "told")
+			waitFree(t, u.lock, "told")
 			continue
 		}
-		if isFree(t, lock) {
+		if isFree(t, u.lock) {
 			t.Error("the lock is free though nobody knows the end")
 		}
 		if err := os.Remove(dir); err != nil {
@@ -200,7 +201,7 @@ func TestEndCannotBeWritten(t *testing.T) {
 		ticker := time.NewTicker(time.Millisecond)
 		defer ticker.Stop()
 		for {
-			if x, ok := readOutcome(l.Files); ok {
+			if x, ok := readOutcome(u.Files); ok {
 				if x.Code != 5 {
 					t.Errorf("%+v", x)
 				}
@@ -208,8 +209,8 @@ func TestEndCannotBeWritten(t *testing.T) {
 			}
 			<-ticker.C
 		}
-		waitFree(t, lock, "written")
-		if x := Adopt(l.Files, l.Job, time.Time{}, ignore).Exit(); x.Code != 5 || !x.Exited() {
+		waitFree(t, u.lock, "written")
+		if x := Adopt(u.Files, u.Job, time.Time{}, ignore).Exit(); x.Code != 5 || !x.Exited() {
 			t.Errorf("by the next daemon: %+v", x)
 		}
 	}
