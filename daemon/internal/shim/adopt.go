@@ -81,7 +81,7 @@ const (
 // run finds the supervisor, and returns when there is a better way to it, or it is gone.
 func (s *search) run() {
 	c := s.client
-	supervisor, alive := s.look()
+	supervisor, alive := c.find()
 	if !alive {
 		c.gone()
 		return
@@ -109,16 +109,17 @@ func (s *search) run() {
 	c.gone()
 }
 
-// look finds the supervisor: where it was recorded, else among the processes.
-func (s *search) look() (proc.Identity, bool) {
-	if p := s.client.recorded; p != nil {
+// find finds the supervisor that an attempt was adopted from: where it was recorded,
+// else among the processes.
+func (c *Client) find() (supervisor proc.Identity, alive bool) {
+	if p := c.recorded; p != nil {
 		return *p, p.Alive()
 	}
 	// One that has not started may be about to: its supervisor lives, and must not be
 	// followed by another one.
-	p, found := proc.FindSupervisor(Name, Env, s.client.job)
+	p, found := proc.FindSupervisor(Name, Env, c.job)
 	if found {
-		s.client.recorded = &p
+		c.recorded = &p
 	}
 	return p, found
 }

@@ -23,6 +23,8 @@ func adoptLegacy(c *Client) bool {
 	c.setWay(h)
 	if supervisor := c.supervisor(); supervisor != nil {
 		supervisor.Signal(unix.SIGUSR1)
+	} else if found, alive := c.find(); alive { // .run was removed
+		found.Signal(unix.SIGUSR1)
 	}
 	go h.read()
 	return true
@@ -52,15 +54,20 @@ func (h *hints) send(list ...Request) error {
 	return nil
 }
 
+// wantsStop reports whether a stop is wanted.
+func (h *hints) wantsStop() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stop
+}
+
 // close is channel's.
 func (h *hints) close() { _ = h.file.Close() }
 
 // sendStop passes a wanted stop on, as soon as there is somebody to hear it. Before
 // .run exists the supervisor may not listen yet; its first line follows.
 func (h *hints) sendStop() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.stop {
+	if !h.wantsStop() {
 		return
 	}
 	if supervisor := h.client.supervisor(); supervisor != nil {
@@ -87,10 +94,11 @@ func (h *hints) read() {
 		return
 	}
 	if h.client.supervisor() == nil { // the pipe may have ended because nobody has opened it yet
-		h.mu.Lock()
-		s := &search{client: h.client, stop: h.stop}
-		h.mu.Unlock()
+		s := &search{client: h.client}
 		h.client.setWay(s)
+		if h.wantsStop() { // one that comes from now on comes to s
+			_ = s.send(Request{Verb: Stop})
+		}
 		s.run()
 		return
 	}

@@ -27,6 +27,7 @@ func removals() map[string]func(proc.AttemptFiles) {
 		"nothing": func(proc.AttemptFiles) {},
 		"run":     only(".run"), "sock": only(".sock"), "fifo": only(".fifo"), "status.new": only(".status.new"), "args": only(".args"),
 		"sock and fifo":      only(".sock", ".fifo"),
+		"run and sock":       only(".run", ".sock"),
 		"run and status.new": only(".run", ".status.new"),
 		"all": func(f proc.AttemptFiles) {
 			list, _ := filepath.Glob(string(f) + ".*")
@@ -105,19 +106,25 @@ func TestFilesRemovedBetweenDaemons(t *testing.T) {
 	}
 }
 
-// A stop that comes before the supervisor is found is heard.
+// A stop that comes before the supervisor is found is heard, also while its FIFO, which
+// has no other end, is still listened to.
 func TestStopWithoutFiles(t *testing.T) {
-	u := begin(t, "deaf", "deaf")
-	u.client.Leave()
-	removals()["directory"](u.Files)
-	heir := Adopt(u.Files, u.Job, time.Time{}, ignore)
-	if err := heir.Stop(); err != nil {
-		t.Error(err)
+	for _, gone := range []string{"directory", "run and sock"} {
+		t.Run(gone, func(t *testing.T) {
+			t.Parallel()
+			u := begin(t, "deaf", "deaf")
+			u.client.Leave()
+			removals()[gone](u.Files)
+			heir := Adopt(u.Files, u.Job, time.Time{}, ignore)
+			if err := heir.Stop(); err != nil {
+				t.Error(err)
+			}
+			if x := heir.Exit(); !x.Canceled {
+				t.Errorf("%+v", x)
+			}
+			waitFree(t, u.lock, "stopped")
+		})
 	}
-	if x := heir.Exit(); !x.Canceled {
-		t.Errorf("%+v", x)
-	}
-	waitFree(t, u.lock, "stopped")
 }
 
 // The end of a job whose supervisor is killed, too, is not known: it is never taken for
