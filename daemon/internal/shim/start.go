@@ -46,9 +46,11 @@ func Start(argv []string, l proc.Launch, locks []*os.File, keep bool, onUpdate f
 	}
 	k := newLink(fd, c)
 	k.program = file
-	// A supervisor that dies over it has started nothing, and read finds that out.
-	b.give(text)
+	// It is greeted before it can start anything: one that has ended its job, and knows
+	// of nobody, goes. A supervisor that dies over it has started nothing, and read finds
+	// that out.
 	_ = k.greet()
+	b.give(text)
 	go k.read()
 	return c, nil
 }
