@@ -237,7 +237,7 @@ func (c *Child) clear(now time.Time) {
 	inGrace := now.Before(c.graceEnd)
 	if c.tree == nil {
 		if inGrace && c.kernel.groupAlive(c.pid) {
-			c.look = earlier(now.Add(sweepPoll), c.graceEnd)
+			c.look = Earlier(now.Add(sweepPoll), c.graceEnd)
 			return
 		}
 		c.kernel.send(-c.pid, syscall.SIGKILL)
@@ -254,12 +254,12 @@ func (c *Child) clear(now time.Time) {
 	c.look = now.Add(killPoll)
 }
 
-// earlier is the first of two times.
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// Earlier is the first of two times, of which zero is none.
+func Earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	return b
+	return a
 }
 
 // Finish waits for the dead process, which does not block, reads what it said and

@@ -184,15 +184,7 @@ func (a *attempt) advance(now time.Time) (next time.Time, done bool) {
 		a.settle = time.Time{}
 		_ = proc.ReturnProgram() // they can stay
 	}
-	return earlier(next, a.settle), false
-}
-
-// earlier is the first of two times, of which zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
+	return proc.Earlier(next, a.settle), false
 }
 
 // finish writes the end down, and then lets go of the locks. What only the run of

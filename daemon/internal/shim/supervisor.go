@@ -228,7 +228,7 @@ func (s *supervisor) wait(next time.Time) {
 		keeper = a.child.Output()
 		var again time.Time
 		out, again = keeper.Poll(time.Now())
-		next = earlier(next, again)
+		next = proc.Earlier(next, again)
 	}
 	if a.quiet {
 		progress = -1
