@@ -156,11 +156,11 @@ func (l *Log) lose(n int64, why error, now time.Time) {
 
 // trim gives the blocks between head and tail back, where they are at least step.
 func (l *Log) trim(step int64) {
-	if l.max <= 0 || l.size <= l.max || l.solid {
+	if l.solid {
 		return
 	}
-	head, tail := Kept(l.size, l.max)
-	from, to := max(l.freed, (head+page-1)/page*page), tail/page*page
+	from, to := middle(l.size, l.max)
+	from = max(from, l.freed)
 	if to-from < max(step, page) {
 		return
 	}

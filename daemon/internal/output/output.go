@@ -37,12 +37,18 @@ func Kept(size, max int64) (head, tail int64) {
 // Trim gives back the disk space between head and tail of an output of size
 // bytes. Rounding to whole pages keeps up to two pages more than max.
 func Trim(f *os.File, size, max int64) error {
-	head, tail := Kept(size, max)
-	from, to := (head+page-1)/page*page, tail/page*page
-	if max <= 0 || to <= from {
+	from, to := middle(size, max)
+	if to <= from {
 		return nil
 	}
 	return punch(int(f.Fd()), from, to)
+}
+
+// middle is the range that Kept leaves out, in whole pages; where there is none, to is
+// not beyond from.
+func middle(size, max int64) (from, to int64) {
+	head, tail := Kept(size, max)
+	return (head + page - 1) / page * page, tail / page * page
 }
 
 // File is an output that its owner holds within Max bytes while the job appends
