@@ -1,8 +1,6 @@
 package server
 
 import (
-	"context"
-	"os"
 	"sync"
 	"time"
 
@@ -25,10 +23,13 @@ const (
 // built in memory, over all connections: 60 clients that ask for a long list and
 // do not read it took 800 MB. Who comes first is served first.
 type budget struct {
+	all     int64
 	mu      sync.Mutex
 	free    int64
 	waiting []*turn
 }
+
+func newBudget(all int64) *budget { return &budget{all: all, free: all} }
 
 // turn is a request that waits for its bytes.
 type turn struct {
@@ -37,23 +38,25 @@ type turn struct {
 }
 
 // budgets are those of a server.
-type budgets struct{ others, own budget }
+type budgets struct{ others, own *budget }
+
+func newBudgets() budgets { return budgets{others: newBudget(budgetOthers), own: newBudget(budgetOwn)} }
 
 // of is the budget that a peer's requests count for.
-func (b *budgets) of(by ipc.Peer) *budget {
-	if by.UID == 0 || by.UID == os.Geteuid() {
-		return &b.own
+func (b budgets) of(by ipc.Peer) *budget {
+	if privileged(by) {
+		return b.own
 	}
-	return &b.others
+	return b.others
 }
 
-// take waits for so many bytes, and gives the function that gives them back. It
-// reports false where they were not to be had in time.
-func (b *budget) take(ctx context.Context, bytes, all int64) (release func(), ok bool) {
+// take waits for so many bytes, at most all there are, and gives the function that
+// gives them back. It reports false where they were not to be had in time.
+func (b *budget) take(bytes int64) (release func(), ok bool) {
 	if bytes <= budgetSmall {
 		return func() {}, true
 	}
-	bytes = min(bytes, all)
+	bytes = min(bytes, b.all)
 	var once sync.Once
 	release = func() { once.Do(func() { b.give(bytes) }) }
 	b.mu.Lock()
@@ -65,12 +68,12 @@ func (b *budget) take(ctx context.Context, bytes, all int64) (release func(), ok
 	t := &turn{bytes, make(chan struct{})}
 	b.waiting = append(b.waiting, t)
 	b.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, budgetWait)
-	defer cancel()
+	timer := time.NewTimer(budgetWait)
+	defer timer.Stop()
 	select {
 	case <-t.come:
 		return release, true
-	case <-ctx.Done():
+	case <-timer.C:
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,16 +109,13 @@ func (b *budget) serve() {
 	}
 }
 
-// takeBytes waits for a peer's bytes.
-func (s *Server) takeBytes(ctx context.Context, by ipc.Peer, bytes int64) (release func(), err error) {
-	all := int64(budgetOthers)
-	b := s.budgets.of(by)
-	if b == &s.budgets.own {
-		all = budgetOwn
-	}
-	release, ok := b.take(context.WithoutCancel(ctx), bytes, all) // a client that closed its side has its answer
+// take waits for a peer's bytes. The end of the client's side does not end that: one
+// that has closed it has its answer.
+func (b budgets) take(by ipc.Peer, bytes int64) (release func(), err error) {
+	of := b.of(by)
+	release, ok := of.take(bytes)
 	if !ok {
-		p := ipc.Errorf(ipc.KindTooManyReaders, "requests and answers that are on their way take all of the %d bytes there are for them", all)
+		p := ipc.Errorf(ipc.KindTooManyReaders, "requests and answers that are on their way take all of the %d bytes there are for them", of.all)
 		p.RetryAfter, p.Suggestion = 1, "read the answers that you asked for, or ask for less at once"
 		err = p
 	}

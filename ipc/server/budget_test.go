@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
@@ -19,11 +18,11 @@ import (
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const all = 100 << 10
-		b := &budget{free: all}
+		b := newBudget(all)
 		take := func(n int64) <-chan func() {
 			ch := make(chan func(), 1)
 			go func() {
-				if release, ok := b.take(context.Background(), n, all); ok {
+				if release, ok := b.take(n); ok {
 					ch <- release
 				} else {
 					close(ch)
@@ -63,12 +62,12 @@ func TestBudget(t *testing.T) {
 // large; neither keeps root waiting.
 func TestNoRoomForAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{}
+		s := &Server{budgets: newBudgets()}
+		s.budgets.others.free = 0
 		other := ipc.Peer{UID: os.Geteuid() + 1}
 		if other.UID == 0 {
 			other.UID = 4711
 		}
-		s.budgets.own.free = budgetOwn
 		job := ipc.Job{ID: "J", Arguments: json.RawMessage(`"` + strings.Repeat("x", 1<<20) + `"`)}
 		for name, c := range map[string]struct {
 			by   ipc.Peer
@@ -81,7 +80,7 @@ func TestNoRoomForAnswers(t *testing.T) {
 			"a read of root": {ipc.Peer{}, false, `"arguments":"xxx`},
 		} {
 			w := httptest.NewRecorder()
-			err := s.writeJSON(context.Background(), c.by, w, 200, job, c.deed)
+			err := s.writeJSON(c.by, w, 200, job, c.deed)
 			if p, ok := errors.AsType[*ipc.Error](err); c.want == "" && (!ok || p.Kind != ipc.KindTooManyReaders || p.RetryAfter == 0) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -95,7 +94,7 @@ func TestNoRoomForAnswers(t *testing.T) {
 // A list that breaks off is no list: its client must not take a part for the whole.
 func TestListBreaksOff(t *testing.T) {
 	broken := errors.New("broken")
-	l := &listWriter{server: &Server{}, ctx: context.Background(), w: httptest.NewRecorder(), status: 200}
+	l := &listWriter{server: &Server{}, w: httptest.NewRecorder(), status: 200}
 	if err := l.end(broken); !errors.Is(err, broken) {
 		t.Errorf("before the first element: %v", err)
 	}

@@ -86,7 +86,7 @@ func (s *Server) takeBody(r *http.Request) (release func(), err error) {
 		return func() {}, nil
 	}
 	by, _ := peerOf(r.Context())
-	release, err = s.takeBytes(r.Context(), by, n)
+	release, err = s.budgets.take(by, n)
 	if err == nil {
 		*r = *r.WithContext(context.WithValue(r.Context(), bodyRelease{}, release))
 	}

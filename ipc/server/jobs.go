@@ -110,7 +110,7 @@ func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob, w http.Respo
 	if err != nil {
 		return err
 	}
-	return s.writeJSON(ctx, by, w, in.status(job, http.StatusOK), job, false)
+	return s.writeJSON(by, w, in.status(job, http.StatusOK), job, false)
 }
 
 // await waits for a job's end, at most this time; 0 = without limit.
@@ -168,7 +168,7 @@ func (s *Server) retry(ctx context.Context, by ipc.Peer, in *retryIn, w http.Res
 	if err != nil {
 		return err
 	}
-	return s.writeNotified(ctx, by, w, http.StatusAccepted, n)
+	return s.writeNotified(by, w, http.StatusAccepted, n)
 }
 
 // logIn asks for a job's output.

@@ -49,16 +49,16 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 		if err != nil {
 			return err
 		}
-		return s.writeNotified(ctx, by, w, in.status(n.Job, http.StatusOK), n)
+		return s.writeNotified(by, w, in.status(n.Job, http.StatusOK), n)
 	}
 	if waits {
 		n.Job = s.awaitAccepted(ctx, by, n.Job, limit)
 	}
 	if waits && n.State.Final() {
 		n.Position = 0
-		return s.writeNotified(ctx, by, w, in.status(n.Job, http.StatusOK), n)
+		return s.writeNotified(by, w, in.status(n.Job, http.StatusOK), n)
 	}
-	return s.writeNotified(ctx, by, w, http.StatusAccepted, n)
+	return s.writeNotified(by, w, http.StatusAccepted, n)
 }
 
 // awaitAccepted waits for the end of a job that was accepted just now. Whatever
@@ -83,9 +83,9 @@ func (s *Server) awaitAccepted(ctx context.Context, by ipc.Peer, job ipc.Job, li
 }
 
 // writeNotified answers a notify with its job.
-func (s *Server) writeNotified(ctx context.Context, by ipc.Peer, w http.ResponseWriter, status int, n ipc.Notified) error {
+func (s *Server) writeNotified(by ipc.Peer, w http.ResponseWriter, status int, n ipc.Notified) error {
 	w.Header().Set("Location", "/v1/jobs/"+n.ID)
-	return s.writeJSON(ctx, by, w, status, n, true)
+	return s.writeJSON(by, w, status, n, true)
 }
 
 // checkKey refuses an idempotency key above maxKey bytes.

@@ -95,7 +95,7 @@ func handleWaiting[I, T any](fn func(*Server, context.Context, ipc.Peer, *I) (T,
 		if err != nil {
 			return err
 		}
-		return s.writeJSON(r.Context(), by, w, status, v, r.Method == http.MethodPost)
+		return s.writeJSON(by, w, status, v, r.Method == http.MethodPost)
 	})
 	e.out = reflect.TypeFor[T]()
 	return e
@@ -105,7 +105,7 @@ func handleWaiting[I, T any](fn func(*Server, context.Context, ipc.Peer, *I) (T,
 // the other: the list is nowhere whole.
 func handleList[I, T any](fn func(*Server, context.Context, ipc.Peer, *I, func(T) error) error) endpoint {
 	e := endpointOf(func(s *Server, status int, by ipc.Peer, w http.ResponseWriter, r *http.Request, in *I) error {
-		l := &listWriter{server: s, ctx: r.Context(), by: by, w: w, status: status}
+		l := &listWriter{server: s, by: by, w: w, status: status}
 		return l.end(fn(s, r.Context(), by, in, func(v T) error { return l.add(v) }))
 	})
 	e.out = reflect.TypeFor[[]T]()

@@ -42,8 +42,7 @@ func New(b Backend, o Options) *Server {
 	if o.privileged == nil {
 		o.privileged = privileged
 	}
-	s := &Server{backend: b, opts: o, conns: newConnTracker()}
-	s.budgets.others.free, s.budgets.own.free = budgetOthers, budgetOwn
+	s := &Server{backend: b, opts: o, conns: newConnTracker(), budgets: newBudgets()}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:                      s.handler(routes()),

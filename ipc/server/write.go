@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"net/http"
 
@@ -11,8 +10,8 @@ import (
 
 // writeJSON answers with a value. Where there is no room for a large one, a deed is
 // answered without its large parts: it is done.
-func (s *Server) writeJSON(ctx context.Context, by ipc.Peer, w http.ResponseWriter, status int, v any, deed bool) error {
-	release, err := s.takeBytes(ctx, by, 2*large(v))
+func (s *Server) writeJSON(by ipc.Peer, w http.ResponseWriter, status int, v any, deed bool) error {
+	release, err := s.budgets.take(by, 2*large(v))
 	if err != nil {
 		less, ok := without(v)
 		if !deed || !ok {
@@ -47,7 +46,6 @@ func encode(text *bytes.Buffer, v any) error {
 // listWriter answers with a list, an element at a time.
 type listWriter struct {
 	server *Server
-	ctx    context.Context
 	by     ipc.Peer
 	w      http.ResponseWriter
 	status int
@@ -57,7 +55,7 @@ type listWriter struct {
 
 // add writes one more element.
 func (l *listWriter) add(v any) error {
-	release, err := l.server.takeBytes(l.ctx, l.by, 2*large(v))
+	release, err := l.server.budgets.take(l.by, 2*large(v))
 	if err != nil {
 		return err
 	}
