@@ -61,33 +61,26 @@ func connLimit(want int) int {
 	return want
 }
 
-// tooManyConns is the refusal for the sake of the connections that are open.
-func (s *Server) tooManyConns() *ipc.Error {
-	p := ipc.Errorf(ipc.KindTooManyConnections, "more than %d connections are open", s.opts.MaxConns)
-	p.RetryAfter = 1
-	return p
-}
-
 // refusals counts requests and connections that a bound refused.
 type refusals struct {
 	connections, headers, bodies, foreign, malformed, slow atomic.Int64
 }
 
-// countRefusal counts one refusal by its kind.
-func (s *Server) countRefusal(k ipc.Kind) {
+// count counts one refusal by its kind.
+func (r *refusals) count(k ipc.Kind) {
 	switch k {
 	case ipc.KindTooManyConnections:
-		s.refused.connections.Add(1)
+		r.connections.Add(1)
 	case ipc.KindHeaderTooLarge:
-		s.refused.headers.Add(1)
+		r.headers.Add(1)
 	case ipc.KindBodyTooLarge:
-		s.refused.bodies.Add(1)
+		r.bodies.Add(1)
 	case ipc.KindForbidden:
-		s.refused.foreign.Add(1)
+		r.foreign.Add(1)
 	case ipc.KindRequestTimeout:
-		s.refused.slow.Add(1)
+		r.slow.Add(1)
 	default:
-		s.refused.malformed.Add(1)
+		r.malformed.Add(1)
 	}
 }
 
@@ -95,7 +88,7 @@ func (s *Server) countRefusal(k ipc.Kind) {
 func (s *Server) addCounters(st ipc.Status, err error) (ipc.Status, error) {
 	st.API = ipc.API{
 		Connections: int64(s.conns.count()), MaxConnections: int64(s.opts.MaxConns),
-		Reserved: int64(s.reserved()), Descriptors: int64(s.conns.taken()), Waiting: int64(s.conns.waits()), Clients: s.conns.clients(),
+		Reserved: int64(s.places.reserved()), Descriptors: int64(s.conns.taken()), Waiting: int64(s.conns.waits()), Clients: s.conns.clients(),
 		Refused: ipc.APIRefusals{
 			Connections: s.refused.connections.Load(), Headers: s.refused.headers.Load(), Bodies: s.refused.bodies.Load(),
 			Foreign: s.refused.foreign.Load(), Malformed: s.refused.malformed.Load(), Slow: s.refused.slow.Load(),

@@ -92,13 +92,13 @@ func (s *Server) readCache(ctx context.Context, by ipc.Peer, name string, q ipc.
 		defer done()
 		ctx = calling
 	} else {
-		ended, err := s.beginWait(ctx)
+		ended, err := s.places.beginWait(ctx)
 		if err != nil {
 			return err
 		}
 		defer ended()
 	}
-	closed, err := s.openFile(ctx)
+	closed, err := s.places.openFile(ctx)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,6 @@ type conn struct {
 	malformed atomic.Bool  // what comes next is not HTTP, and is refused once the request before it is done
 	since     atomic.Int64 // UnixNano of the last change of state
 	state     atomic.Int32
-	files     atomic.Int32  // that its answers have open
 	waits     atomic.Bool   // its request waits for something that may take for ever
 	over      chan struct{} // closed when the peer has closed its sending side behind a whole request
 	overOnce  sync.Once
@@ -92,7 +91,7 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		w := l.server.newConn(c)
-		if !l.server.admit(w) {
+		if !l.server.places.admit(w) {
 			w.reject()
 			continue
 		}
@@ -102,10 +101,15 @@ func (l listener) Accept() (net.Conn, error) {
 
 // reject answers a connection without reading its request, and closes it.
 func (c *conn) reject() {
-	p := c.server.tooManyConns()
-	c.server.countRefusal(p.Kind)
-	_, _ = c.Write(rawProblem(p))
+	c.tellNoPlace()
 	_ = c.Close()
+}
+
+// tellNoPlace answers that there are too many connections.
+func (c *conn) tellNoPlace() {
+	p := c.server.places.tooMany()
+	c.server.refused.count(p.Kind)
+	_, _ = c.write(rawProblem(p))
 }
 
 // Close is net.Conn's.
@@ -156,7 +160,7 @@ func (c *conn) received(b []byte) error {
 // connection.
 func (c *conn) refuse(p *ipc.Error) error {
 	if !c.rejected.Swap(true) {
-		c.server.countRefusal(p.Kind)
+		c.server.refused.count(p.Kind)
 		_, _ = c.write(rawProblem(p))
 	}
 	return io.EOF
@@ -172,7 +176,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	out := b
 	if p := protocolError(b); p != nil {
-		c.server.countRefusal(p.Kind)
+		c.server.refused.count(p.Kind)
 		out = rawProblem(p)
 	}
 	if _, err := c.write(out); err != nil {
@@ -186,7 +190,7 @@ func (c *conn) write(b []byte) (int, error) {
 	_ = c.SetWriteDeadline(time.Now().Add(c.server.opts.Times.Write))
 	n, err := c.Conn.Write(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.server.countRefusal(ipc.KindRequestTimeout)
+		c.server.refused.count(ipc.KindRequestTimeout)
 	}
 	return n, err
 }

@@ -42,7 +42,7 @@ func TestConnectionLimit(t *testing.T) {
 			t.Errorf("Retry-After %d", p.RetryAfter)
 		}
 	}
-	for range h.server.hardLimit() - 3 {
+	for range h.server.places.hardLimit() - 3 {
 		open = append(open, h.dial()) // says nothing: is not refused yet
 	}
 	_ = wantProblem(t, parse(t, h.say("", false)), ipc.KindTooManyConnections)
@@ -127,7 +127,7 @@ func TestPlacesAreKept(t *testing.T) {
 	if n.State != ipc.Queued {
 		t.Errorf("%+v", n)
 	}
-	for range h.server.hardLimit() - 14 - 1 { // all that is there, and more than there is
+	for range h.server.places.hardLimit() - 14 - 1 { // all that is there, and more than there is
 		h.keepAs(true)
 	}
 	decode[ipc.Status](t, parse(t, h.say(request("GET", "/v1/status", ""), false)), 200)
@@ -141,7 +141,7 @@ func TestFloodLeavesPlaces(t *testing.T) {
 		c := s.newConn(nil)
 		c.err, c.peer = nil, ipc.Peer{UID: os.Geteuid(), PID: pid}
 		c.state.Store(state)
-		if !s.admit(c) {
+		if !s.places.admit(c) {
 			s.conns.closed(c)
 			return nil
 		}
@@ -149,7 +149,7 @@ func TestFloodLeavesPlaces(t *testing.T) {
 	}
 	n := 0
 	for range 600 {
-		if c := come(7, stateRequest); c != nil && !s.crowdedOut(c) {
+		if c := come(7, stateRequest); c != nil && !s.places.crowdedOut(c) {
 			n++
 		}
 	}
@@ -157,7 +157,7 @@ func TestFloodLeavesPlaces(t *testing.T) {
 		t.Errorf("the flood has %d places of 64, 8 of which are kept", n)
 	}
 	for pid := range 8 {
-		if c := come(100+pid, stateRequest); c == nil || s.crowdedOut(c) {
+		if c := come(100+pid, stateRequest); c == nil || s.places.crowdedOut(c) {
 			t.Errorf("process %d is refused, with %d taken", pid, s.conns.taken())
 		}
 	}
@@ -276,7 +276,7 @@ func TestEveryRefusalIsCounted(t *testing.T) {
 	for _, k := range []ipc.Kind{
 		ipc.KindTooManyConnections, ipc.KindHeaderTooLarge, ipc.KindBodyTooLarge, ipc.KindForbidden, ipc.KindBadRequest, ipc.KindRequestTimeout,
 	} {
-		s.countRefusal(k)
+		s.refused.count(k)
 	}
 	st, _ := s.addCounters(ipc.Status{}, nil)
 	if want := (ipc.APIRefusals{Connections: 1, Headers: 1, Bodies: 1, Foreign: 1, Malformed: 1, Slow: 1}); st.API.Refused != want {

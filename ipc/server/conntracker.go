@@ -4,12 +4,15 @@ import (
 	"context"
 	"net"
 	"sync"
+
+	"dispatchd/ipc"
 )
 
-// connTracker knows the open connections and who has them (places.go), so that a stop loses no request. The
-// listener closes first; each open connection gets its answer and is closed
-// then. (net/http's own Shutdown drops, without an answer, a request that it
-// reads after the call, even one of a connection that was accepted before.)
+// connTracker knows the open connections and who has them, for places, and so that
+// a stop loses no request. The listener closes first; each open connection gets its
+// answer and is closed then. (net/http's own Shutdown drops, without an answer, a
+// request that it reads after the call, even one of a connection that was accepted
+// before.)
 type connTracker struct {
 	mu       sync.Mutex
 	listener net.Listener
@@ -58,6 +61,72 @@ func (t *connTracker) waits() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.waiting
+}
+
+// opened counts a new connection and gives the number of descriptors in use.
+func (t *connTracker) opened(c *conn) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.open[c] = struct{}{}
+	return len(t.open) + t.files
+}
+
+// ofProcess counts the connections of one process.
+func (t *connTracker) ofProcess(p ipc.Peer) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for c := range t.open {
+		if c.peer.PID == p.PID {
+			n++
+		}
+	}
+	return n
+}
+
+// taken is the number of descriptors in use.
+func (t *connTracker) taken() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.open) + t.files
+}
+
+// openFile counts one more descriptor, unless limit are in use.
+func (t *connTracker) openFile(limit int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.open)+t.files >= limit {
+		return false
+	}
+	t.files++
+	return true
+}
+
+// closeFile counts its end.
+func (t *connTracker) closeFile() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.files--
+}
+
+// beginWait counts a request that waits, unless limit do.
+func (t *connTracker) beginWait(c *conn, limit int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting >= limit {
+		return false
+	}
+	t.waiting++
+	c.waits.Store(true)
+	return true
+}
+
+// endWait counts its end.
+func (t *connTracker) endWait(c *conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.waiting--
+	c.waits.Store(false)
 }
 
 // closed counts the end of a connection.

@@ -6,11 +6,12 @@
 // # A request on its way
 //
 // The listener reads the peer's credentials at accept, from the kernel, never
-// from text that the client chose. The guard refuses what is foreign, too large,
-// too slow or too much, and reads the body as a whole. Then one row of the route
-// table (routes.go) reads the parameters by the tags of its input type and calls
-// the Backend with the peer. An error becomes a problem whose status follows
-// from its kind (ipc.Kind.Status); net/http's own refusals become problems too
+// from text that the client chose, and asks places whether there is one for it.
+// The guard refuses what is foreign, too large, too slow or too much, and reads
+// the body as a whole. Then one row of the route table (routes.go) reads the
+// parameters by the tags of its input type and calls the Backend with the peer.
+// An error becomes a problem whose status follows from its kind
+// (ipc.Kind.Status); net/http's own refusals become problems too
 // (protocolerror.go).
 //
 // # What it promises

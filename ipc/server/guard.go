@@ -52,7 +52,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			err = s.readBody(r)
 		}
 		if err != nil {
-			s.countRefusal(asError(err).Kind)
+			s.refused.count(asError(err).Kind)
 			w.Header().Set("Connection", "close")
 			writeError(w, err)
 			return
@@ -104,8 +104,8 @@ func releaseBody(ctx context.Context) {
 // checkRequest refuses a request by what its header says, before its body is
 // read. It also gives bare parameters of the query their value.
 func (s *Server) checkRequest(r *http.Request) error {
-	if c, ok := connOf(r.Context()); ok && s.crowdedOut(c) {
-		return s.tooManyConns()
+	if c, ok := connOf(r.Context()); ok && s.places.crowdedOut(c) {
+		return s.places.tooMany()
 	}
 	if size := headerSize(r); size > maxHeader {
 		return ipc.Errorf(ipc.KindHeaderTooLarge, "the request's header has %d bytes, more than %d", size, maxHeader)

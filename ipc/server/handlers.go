@@ -62,7 +62,7 @@ func (s *Server) drain(ctx context.Context, by ipc.Peer, in *WaitInput) (ipc.Sta
 		return ipc.Status{}, err
 	}
 	if waits { // before anything is done: one that is refused has changed nothing
-		ended, err := s.beginWait(ctx)
+		ended, err := s.places.beginWait(ctx)
 		if err != nil {
 			return ipc.Status{}, err
 		}

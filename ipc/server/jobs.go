@@ -115,7 +115,7 @@ func (s *Server) job(ctx context.Context, by ipc.Peer, in *waitJob, w http.Respo
 
 // await waits for a job's end, at most this time; 0 = without limit.
 func (s *Server) await(ctx context.Context, by ipc.Peer, id string, limit time.Duration) (ipc.Job, error) {
-	ended, err := s.beginWait(ctx)
+	ended, err := s.places.beginWait(ctx)
 	if err != nil {
 		return ipc.Job{}, err
 	}
@@ -184,13 +184,13 @@ func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn, w http.Respons
 		ctx = context.WithoutCancel(ctx)
 	}
 	if in.Follow {
-		ended, err := s.beginWait(ctx)
+		ended, err := s.places.beginWait(ctx)
 		if err != nil {
 			return err
 		}
 		defer ended()
 	}
-	closed, err := s.openFile(ctx)
+	closed, err := s.places.openFile(ctx)
 	if err != nil {
 		return err
 	}

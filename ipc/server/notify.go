@@ -67,7 +67,7 @@ func (s *Server) notify(ctx context.Context, by ipc.Peer, in *notifyIn, w http.R
 // then is no error. A client that has closed its sending side, as nc and socat do,
 // is answered at once: it is not known whether it can wait.
 func (s *Server) awaitAccepted(ctx context.Context, by ipc.Peer, job ipc.Job, limit time.Duration) ipc.Job {
-	ended, err := s.beginWait(ctx)
+	ended, err := s.places.beginWait(ctx)
 	if err != nil {
 		return job
 	}

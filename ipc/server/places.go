@@ -18,8 +18,33 @@ const maxReserved = 64
 // be closed for another's sake: the client of a new one is about to send.
 const evictAfter = 100 * time.Millisecond
 
+// places says which connections there may be, what they may have open, and how many
+// may wait.
+type places struct {
+	conns      *connTracker
+	limit      int                 // of descriptors
+	privileged func(ipc.Peer) bool // whose places are kept
+	crowd      int                 // with more connections a process has none of these
+	refused    *refusals
+}
+
+// newPlaces makes those of a server with these options.
+func newPlaces(o Options, conns *connTracker, refused *refusals) places {
+	p := places{conns: conns, limit: o.MaxConns, privileged: o.privileged, crowd: o.crowd, refused: refused}
+	if p.privileged == nil {
+		p.privileged = privileged
+	}
+	if p.crowd == 0 {
+		p.crowd = max(4, p.reserved()/2)
+	}
+	return p
+}
+
 // reserved is how many places strangers cannot take, and waits neither.
-func (s *Server) reserved() int { return min(maxReserved, s.opts.MaxConns/8) }
+func (p places) reserved() int { return min(maxReserved, p.limit/8) }
+
+// free is how many places there are for everybody.
+func (p places) free() int { return p.limit - p.reserved() }
 
 // privileged reports whether a peer is root or the daemon's own user.
 func privileged(p ipc.Peer) bool { return p.UID == 0 || p.UID == os.Geteuid() }
@@ -28,170 +53,98 @@ func privileged(p ipc.Peer) bool { return p.UID == 0 || p.UID == os.Geteuid() }
 // root's, or the daemon's own user's, and its process has no crowd of them. One
 // program of root's with hundreds of connections keeps the next one out no more than
 // a stranger's does.
-func (s *Server) favoured(c *conn) bool {
-	if c.err != nil || !s.opts.privileged(c.peer) {
+func (p places) favoured(c *conn) bool {
+	if c.err != nil || !p.privileged(c.peer) {
 		return false
 	}
-	crowd := s.opts.crowd
-	if crowd == 0 {
-		crowd = max(4, s.reserved()/2)
-	}
-	return c.peer.PID == 0 || s.conns.ofProcess(c.peer) <= crowd
+	return c.peer.PID == 0 || p.conns.ofProcess(c.peer) <= p.crowd
 }
 
 // admit gives a new connection its place, and reports false where there is none
 // even for a refusal in words. Where all are taken, a connection that serves no
 // request makes room.
-func (s *Server) admit(c *conn) bool {
-	free := s.opts.MaxConns - s.reserved() // for everybody
-	taken := s.conns.opened(c)
-	if taken <= free {
+func (p places) admit(c *conn) bool {
+	taken := p.conns.opened(c)
+	if taken <= p.free() {
 		return true
 	}
-	favoured := s.favoured(c)
-	if favoured && taken <= s.opts.MaxConns || s.conns.evict(c, s.opts.privileged, evictAfter) {
+	favoured := p.favoured(c)
+	if favoured && taken <= p.limit || p.evict(c, evictAfter) {
 		return true
 	}
 	c.overLimit = true
 	if !favoured {
 		// So many wait to be told, and not so many that they take what is kept.
-		return taken <= free+max(4, s.reserved()/2)
+		return taken <= p.free()+max(4, p.reserved()/2)
 	}
 	// Root is answered even in the middle of a flood: it takes the place of one that
 	// has come just now and has sent nothing yet.
-	return taken <= s.hardLimit() || s.conns.evict(c, s.opts.privileged, 0)
+	return taken <= p.hardLimit() || p.evict(c, 0)
 }
 
 // hardLimit is the number of descriptors above which the listener answers without
 // reading. A connection between the limit and this one gets its refusal as the
 // answer to a request, which every client understands; root and the daemon's own
 // user get an answer to what does not wait.
-func (s *Server) hardLimit() int {
-	return s.opts.MaxConns + max(4, min(64, s.opts.MaxConns/8))
-}
+func (p places) hardLimit() int { return p.limit + max(4, min(64, p.limit/8)) }
 
 // crowdedOut refuses a request of a connection that had no place when it came, and
 // still has none. What root asks is answered; what waits is refused later.
-func (s *Server) crowdedOut(c *conn) bool {
-	return c.overLimit && s.conns.taken() > s.opts.MaxConns-s.reserved() && !s.favoured(c)
+func (p places) crowdedOut(c *conn) bool {
+	return c.overLimit && p.conns.taken() > p.free() && !p.favoured(c)
 }
 
 // beginWait counts a request that waits for what may take for ever. Waits cannot
 // take the places that are kept: one too many is refused.
-func (s *Server) beginWait(ctx context.Context) (end func(), err error) {
+func (p places) beginWait(ctx context.Context) (end func(), err error) {
 	c, ok := connOf(ctx)
 	if !ok {
 		return func() {}, nil
 	}
-	limit := max(1, s.opts.MaxConns-s.reserved())
-	if c.overLimit && s.conns.taken() > s.opts.MaxConns || !s.conns.beginWait(c, limit) {
-		p := s.tooManyConns()
-		p.Detail += ", and this request waits"
-		s.countRefusal(p.Kind)
-		return nil, p
+	if c.overLimit && p.conns.taken() > p.limit || !p.conns.beginWait(c, max(1, p.free())) {
+		return nil, p.refuse(", and this request waits")
 	}
-	return func() { s.conns.endWait(c) }, nil
+	return func() { p.conns.endWait(c) }, nil
 }
 
 // openFile counts a descriptor that an answer needs besides its connection's: the
 // half of the process's descriptors that connections may take is for both.
-func (s *Server) openFile(ctx context.Context) (done func(), err error) {
+func (p places) openFile(ctx context.Context) (done func(), err error) {
 	c, ok := connOf(ctx)
 	if !ok {
 		return func() {}, nil
 	}
-	limit := s.opts.MaxConns - s.reserved()
-	if s.favoured(c) {
-		limit = s.hardLimit()
+	if !p.conns.openFile(p.free()) && !(p.favoured(c) && p.conns.openFile(p.hardLimit())) {
+		return nil, p.refuse(", with the files that answers have open")
 	}
-	if !s.conns.openFile(c, limit) {
-		p := s.tooManyConns()
-		p.Detail += ", with the files that answers have open"
-		s.countRefusal(p.Kind)
-		return nil, p
-	}
-	return func() { s.conns.closeFile(c) }, nil
+	return p.conns.closeFile, nil
 }
 
-// opened counts a new connection and gives the number of descriptors in use.
-func (t *connTracker) opened(c *conn) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.open[c] = struct{}{}
-	return len(t.open) + t.files
+// tooMany is the refusal for the sake of the connections that are open.
+func (p places) tooMany() *ipc.Error {
+	e := ipc.Errorf(ipc.KindTooManyConnections, "more than %d connections are open", p.limit)
+	e.RetryAfter = 1
+	return e
 }
 
-// ofProcess counts the connections of one process.
-func (t *connTracker) ofProcess(p ipc.Peer) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	n := 0
-	for c := range t.open {
-		if c.peer.PID == p.PID {
-			n++
-		}
-	}
-	return n
-}
-
-// taken is the number of descriptors in use.
-func (t *connTracker) taken() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.open) + t.files
-}
-
-// openFile counts one more descriptor of a connection, unless limit are in use.
-func (t *connTracker) openFile(c *conn, limit int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.open)+t.files >= limit {
-		return false
-	}
-	t.files++
-	c.files.Add(1)
-	return true
-}
-
-// closeFile counts its end.
-func (t *connTracker) closeFile(c *conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.files--
-	c.files.Add(-1)
-}
-
-// beginWait counts a request that waits, unless limit do.
-func (t *connTracker) beginWait(c *conn, limit int) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.waiting >= limit {
-		return false
-	}
-	t.waiting++
-	c.waits.Store(true)
-	return true
-}
-
-// endWait counts its end.
-func (t *connTracker) endWait(c *conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.waiting--
-	c.waits.Store(false)
+// refuse counts a refusal of what an answer needs besides a place, and words it.
+func (p places) refuse(what string) *ipc.Error {
+	e := p.tooMany()
+	e.Detail += what
+	p.refused.count(e.Kind)
+	return e
 }
 
 // evict closes a connection that serves no request, to make room for a new one. It
 // takes the one that has been so for longest, of the user who has most; nobody
 // makes room for a stranger but strangers. age is how long it must have been so.
-func (t *connTracker) evict(comer *conn, privileged func(ipc.Peer) bool, age time.Duration) bool {
-	victim := t.victim(comer, privileged, age)
+func (p places) evict(comer *conn, age time.Duration) bool {
+	victim := p.conns.victim(comer, p.privileged, age)
 	if victim == nil {
 		return false
 	}
 	if !victim.hadRequest.Load() {
-		victim.server.countRefusal(ipc.KindTooManyConnections)
-		_, _ = victim.write(rawProblem(victim.server.tooManyConns()))
+		victim.tellNoPlace()
 	}
 	_ = victim.Close()
 	return true

@@ -27,6 +27,7 @@ type Server struct {
 	opts    Options
 	http    *http.Server
 	conns   *connTracker
+	places  places
 	refused refusals
 	budgets budgets
 	base    context.Context // of every request; ends with Shutdown, and with it every wait
@@ -39,10 +40,8 @@ func New(b Backend, o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.privileged == nil {
-		o.privileged = privileged
-	}
 	s := &Server{backend: b, opts: o, conns: newConnTracker(), budgets: newBudgets()}
+	s.places = newPlaces(o, s.conns, &s.refused)
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.http = &http.Server{
 		Handler:                      s.handler(routes()),
