@@ -93,15 +93,7 @@ func (c *Client) dialSocket(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	var server ipc.Peer
-	if cerr := raw.Control(func(fd uintptr) { server, err = peer.OfSocket(int(fd)) }); cerr != nil {
-		err = cerr
-	}
+	server, err := peer.OfConn(conn.(*net.UnixConn))
 	if err == nil {
 		c.server.Store(int64(server.PID))
 		err = peer.Trusted(server, c.socket(), c.ServerUser)

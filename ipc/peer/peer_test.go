@@ -65,12 +65,7 @@ func TestOfSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	raw, err := c.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p ipc.Peer
-	_ = raw.Control(func(fd uintptr) { p, err = OfSocket(int(fd)) })
+	p, err := OfConn(c)
 	if err != nil || p.UID != os.Geteuid() || p.PID != os.Getpid() {
 		t.Errorf("%+v, %v", p, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dispatchd/ipc"
+	"dispatchd/ipc/peer"
 )
 
 // conn is an accepted connection. It knows its peer, it stops waiting for a peer
@@ -55,7 +56,7 @@ func (s *Server) newConn(c net.Conn) *conn {
 	w := &conn{Conn: c, server: s, framing: framing{first: true}, over: make(chan struct{})}
 	w.since.Store(time.Now().UnixNano())
 	if u, ok := c.(*net.UnixConn); ok {
-		w.peer, w.err = credentials(u)
+		w.peer, w.err = peer.OfConn(u)
 	} else {
 		w.err = errors.ErrUnsupported
 	}
