@@ -110,6 +110,9 @@ func TestLook(t *testing.T) {
 	if !strings.Contains(text, "process "+strconv.Itoa(child.Process.Pid)+" (sleep), state T (stopped") {
 		t.Error(text)
 	}
+	if got := Name(child.Process.Pid); got != p.Name || Name(1<<30) != "" {
+		t.Errorf("its name alone is %q", got)
+	}
 	if got := Look(1 << 30); got.State != 0 || got.String() != "process "+strconv.Itoa(1<<30) {
 		t.Errorf("of no process: %+v", got)
 	}

@@ -13,22 +13,12 @@ import (
 // Look says what the kernel tells of a process in /proc.
 func Look(pid int) Process {
 	p := Process{PID: pid}
-	dir := fmt.Sprintf("/proc/%d", pid)
-	stat, err := os.ReadFile(dir + "/stat")
-	if err != nil {
-		return p
-	}
-	// The name stands in parentheses and may hold any character (proc_pid_stat(5)).
-	start, end := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-	if start < 0 || end < start {
-		return p
-	}
-	fields := strings.Fields(string(stat[end+1:]))
-	const startField = 19 // of those behind the name
+	name, fields := stat(pid)
+	const startField = 19
 	if len(fields) <= startField {
 		return p
 	}
-	p.Name, p.State = printable(stat[start+1:end]), fields[0][0]
+	p.Name, p.State = name, fields[0][0]
 	up := uptime()
 	if up == 0 {
 		return p
@@ -37,10 +27,31 @@ func Look(pid int) Process {
 	if ticks, err := strconv.ParseInt(fields[startField], 10, 64); err == nil {
 		p.Started = boot.Add(time.Duration(ticks) * 10 * time.Millisecond) // USER_HZ is 100 everywhere
 	}
-	if ran := lastRan(dir); ran > 0 {
+	if ran := lastRan(pid); ran > 0 {
 		p.LastRan = boot.Add(ran)
 	}
 	return p
+}
+
+// Name is the name of a process's program, "" = not known. Look reads a file of each
+// of its threads, too.
+func Name(pid int) string {
+	name, _ := stat(pid)
+	return name
+}
+
+// stat gives the name of a process's program, which stands in parentheses and may
+// hold any character, and the fields behind it (proc_pid_stat(5)).
+func stat(pid int) (name string, fields []string) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return "", nil
+	}
+	start, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if start < 0 || end < start {
+		return "", nil
+	}
+	return printable(text[start+1 : end]), strings.Fields(string(text[end+1:]))
 }
 
 // printable keeps a program's name from driving a terminal: it may be a stranger's.
@@ -70,9 +81,9 @@ func uptime() time.Duration {
 // lastRan is when, since boot, a thread of the process last had a processor: the
 // scheduler's exec_start, in milliseconds. 0 = the kernel does not tell: it has no
 // CONFIG_SCHED_DEBUG, or the process is another user's.
-func lastRan(dir string) time.Duration {
+func lastRan(pid int) time.Duration {
 	var last float64
-	threads, _ := filepath.Glob(dir + "/task/*/sched")
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/sched", pid))
 	for _, name := range threads {
 		text, err := os.ReadFile(name)
 		if err != nil {

@@ -212,7 +212,7 @@ func (t *connTracker) clients() []ipc.APIClient {
 	list = list[:min(len(list), maxClients)]
 	for i := range list {
 		if list[i].PID > 0 {
-			list[i].Process = peer.Look(list[i].PID).Name
+			list[i].Process = peer.Name(list[i].PID)
 		}
 	}
 	return list
