@@ -199,8 +199,8 @@ func isLocalHost(host string) bool {
 }
 
 // strictQuery gives every parameter of a query a value: a bare name means true.
-// A parameter that is there twice, or that cannot be decoded, is an error, for
-// url.Values.Get would ignore it.
+// A query that cannot be decoded is an error, for url.URL.Query would leave out what
+// is wrong with it. What a route knows, and how often, its parameters say.
 func strictQuery(query string) (string, error) {
 	if query == "" {
 		return "", nil

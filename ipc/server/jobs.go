@@ -180,15 +180,14 @@ type logIn struct {
 
 // log streams a job's output as text.
 func (s *Server) log(ctx context.Context, by ipc.Peer, in *logIn, w http.ResponseWriter) error {
-	if !in.Follow {
-		ctx = context.WithoutCancel(ctx)
-	}
 	if in.Follow {
 		ended, err := s.places.beginWait(ctx)
 		if err != nil {
 			return err
 		}
 		defer ended()
+	} else {
+		ctx = context.WithoutCancel(ctx)
 	}
 	closed, err := s.places.openFile(ctx)
 	if err != nil {
