@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,15 +16,14 @@ import (
 	"dispatchd/ipc/peer"
 )
 
-// deaf listens and never accepts, as a daemon does that was stopped: the kernel
-// accepts for it, as many as backlog says.
-func deaf(t *testing.T, backlog int) (socket string) {
+// bound is a socket that nobody listens on yet.
+func bound(t *testing.T) (fd int, socket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "cli")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	fd, err = syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +32,18 @@ func deaf(t *testing.T, backlog int) (socket string) {
 		_ = os.RemoveAll(dir)
 	})
 	socket = filepath.Join(dir, "s")
-	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: socket}), syscall.Listen(fd, backlog)); err != nil {
+	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
+		t.Fatal(err)
+	}
+	return fd, socket
+}
+
+// deaf listens and never accepts, as a daemon does that was stopped: the kernel
+// accepts for it, as many as backlog says.
+func deaf(t *testing.T, backlog int) (socket string) {
+	t.Helper()
+	fd, socket := bound(t)
+	if err := syscall.Listen(fd, backlog); err != nil {
 		t.Fatal(err)
 	}
 	return socket
@@ -148,22 +157,7 @@ func TestStrangerIsRefused(t *testing.T) {
 // ends with its goroutine.
 func strange(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "cli")
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "s")
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Close(fd)
-		_ = os.RemoveAll(dir)
-	})
-	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
-		t.Fatal(err)
-	}
+	fd, socket := bound(t)
 	listens := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
