@@ -29,9 +29,8 @@ func Check(text []byte, depth int) error {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return errors.New("is empty, and no JSON value")
 	}
-	var any skipped
-	if err := json.Unmarshal(text, &any); err != nil {
-		return grammar(err, len(text))
+	if !json.Valid(text) {
+		return grammar(json.Unmarshal(text, new(any)), len(text))
 	}
 	return Strict(text, depth)
 }
@@ -49,12 +48,6 @@ func grammar(err error, size int) error {
 	}
 	return fmt.Errorf("is not JSON: byte %d: %w", at.Offset, err)
 }
-
-// skipped is any JSON value that nobody wants to have.
-type skipped struct{}
-
-// UnmarshalJSON takes it.
-func (*skipped) UnmarshalJSON([]byte) error { return nil }
 
 // Strict judges what encoding/json has found to be one value: no half of a
 // surrogate pair, no name twice in an object, no more than depth levels, since
