@@ -118,7 +118,7 @@ func (c *Client) send(parent context.Context, r request) (*http.Response, error)
 		return nil, c.unreachable(parent, context.Cause(ctx), r, err)
 	}
 	c.told.Store(false)
-	resp.Body = watchedBody{resp.Body, w}
+	resp.Body = watchedBody{resp.Body, w.cancel}
 	if err := ipc.CheckAPI(resp.Header.Get(ipc.APIHeader)); err != nil {
 		_ = resp.Body.Close()
 		return nil, err

@@ -62,14 +62,13 @@ func (w *watch) answered() {
 // watchedBody is an answer's body whose end ends its request's context.
 type watchedBody struct {
 	io.ReadCloser
-	watch *watch
+	cancel context.CancelCauseFunc
 }
 
 // Close is io.Closer's.
 func (b watchedBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.watch.answered()
-	b.watch.cancel(context.Canceled)
+	b.cancel(context.Canceled)
 	return err
 }
 
