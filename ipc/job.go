@@ -151,6 +151,18 @@ type Notified struct {
 	Position  int  `json:"position" doc:"place in line, 1 is next or running; 0 when it has ended"`
 }
 
+// Headers of an answer with a job, for those who do not read the body.
+const (
+	JobHeader   = "Dispatchd-Job"       // its id
+	StateHeader = "Dispatchd-State"     // its state
+	ExitHeader  = "Dispatchd-Exit-Code" // of one that has ended: as a shell has it (Job.ExitStatus)
+)
+
+// StatusJobFailed is the HTTP status of an answer with a job that has ended without
+// success, where ?fail=true asks for one. curl does not try it again, as it would a
+// 5xx.
+const StatusJobFailed = 424
+
 // NotifyRequest asks for a run of a dispatcher.
 type NotifyRequest struct {
 	Dispatcher     string
